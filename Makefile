@@ -1,0 +1,49 @@
+# `make` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test lint format bench docs clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A stamp per lock file: the environment is made once and again when a lock or pyproject.toml changes.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+
+$(VENV)/.stamp-%: requirements/%.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing requirements/$*.lock into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/$*.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (ONCE=1: verify, tear down, exit)
+	@$(BIN)/hostwright demo $(if $(ONCE),--once)
+
+test: $(VENV)/.stamp-dev ## all tests
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.stamp-dev ## format check, lint, types, roles
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/ansible-lint --offline
+
+format: $(VENV)/.stamp-dev ## format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.stamp-dev ## measure against the bare parts; writes bench/results/latest.json
+	@$(BIN)/python -m bench
+
+docs: $(VENV)/.stamp-dev ## generate the role READMEs and the error and settings pages
+	@$(BIN)/python -m docs.generate
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
