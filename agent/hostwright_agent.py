@@ -1,0 +1,916 @@
+#!/usr/bin/env python3
+"""Hostwright's reference agent: installs and supervises one game server or dev workspace.
+
+It runs inside the container. One file, standard library only, Python 3.9 or newer.
+The HTTP contract is in README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer
+from typing import Any, NoReturn
+
+VERSION = "1.0.0"
+BODY_LIMIT = 64 * 1024  # bytes of a payload
+LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
+STOP_GRACE = 20.0  # seconds a game has to save its world
+CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
+READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
+LOG_TAIL = 20  # console lines reported after a crash
+BUSY = frozenset({"installing", "verifying", "starting", "stopping"})
+SETTLED = frozenset({"idle", "error"})
+
+Json = dict[str, Any]
+
+
+class RejectedError(Exception):
+    """The payload cannot be taken (422)."""
+
+
+class BusyError(Exception):
+    """Another change is under way (409)."""
+
+
+class InstallError(Exception):
+    """What was ordered cannot be installed; the agent ends in `error`."""
+
+
+class CancelledError(Exception):
+    """The job was replaced or stopped."""
+
+
+def log(message: str) -> None:
+    print(message, flush=True)
+
+
+# ---------------------------------------------------------------- the payload
+
+FIELDS: dict[str, dict[str, type]] = {
+    "game": {
+        "vmid": int,
+        "game": str,
+        "variant": str,
+        "version": str,
+        "ports": list,
+        "artifact_path": str,
+        "memory_mb": int,
+    },
+    "dev": {"vmid": int, "runtime": str, "version": str, "memory_mb": int},
+}
+
+
+def check_config(config: Any) -> Json:
+    """The payload, or RejectedError with the first thing that is wrong with it."""
+    if not isinstance(config, dict):
+        raise RejectedError("the payload is not a JSON object")
+    kind = config.get("container_type")
+    if kind not in FIELDS:
+        raise RejectedError("container_type is neither game nor dev")
+    for name, wanted in FIELDS[kind].items():
+        value = config.get(name)
+        if isinstance(value, bool) or not isinstance(value, wanted) or not value:
+            raise RejectedError(f"{name} is missing or not of type {wanted.__name__}")
+    for name, value in config.items():
+        # A line break would add lines of its own to server.properties.
+        if isinstance(value, str) and any(ord(character) < 32 for character in value):
+            raise RejectedError(f"{name} contains control characters")
+    if not isinstance(config.get("env") or {}, dict):
+        raise RejectedError("env is not an object")
+    for name in ("artifact_path", "java_path"):
+        path = config.get(name) or ""
+        if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
+            raise RejectedError(f"{name} is not a path below the artifact directory")
+    for port in [*config.get("ports", []), config.get("code_server_port", 6000)]:
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+            raise RejectedError("a port is not a number from 1 to 65535")
+    return config
+
+
+# ------------------------------------------------------------------- readiness
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        out.append(value & 0x7F | (0x80 if value > 0x7F else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def _read_varint(stream: Any) -> int:
+    value = 0
+    for shift in range(0, 35, 7):
+        byte = stream.read(1)
+        if not byte:
+            raise OSError("the server closed the connection")
+        value |= (byte[0] & 0x7F) << shift
+        if not byte[0] & 0x80:
+            return int(value)
+    raise OSError("not a Minecraft server: the frame length is malformed")
+
+
+def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
+    """The answer to a Minecraft status request. Raises OSError or ValueError when there is none."""
+    name = host.encode()
+    handshake = b"\x00" + _varint(0) + _varint(len(name)) + name + port.to_bytes(2, "big") + b"\x01"
+    with socket.create_connection((host, port), timeout) as connection:
+        connection.sendall(_varint(len(handshake)) + handshake + b"\x01\x00")
+        with connection.makefile("rb") as stream:
+            _read_varint(stream)  # frame length
+            if _read_varint(stream) != 0:
+                raise ValueError("not a Minecraft server: unexpected packet")
+            answer = json.loads(stream.read(_read_varint(stream)))
+    if isinstance(answer, dict):
+        return answer
+    raise ValueError("not a Minecraft server: the status is not an object")
+
+
+def http_answers(host: str, port: int, timeout: float = 2.0) -> None:
+    """Raises OSError unless an HTTP server answers there, with whatever status."""
+    with socket.create_connection((host, port), timeout) as connection:
+        connection.sendall(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        if not connection.recv(16).startswith(b"HTTP/"):
+            raise OSError("the code server does not speak HTTP")
+
+
+# ---------------------------------------------------------------------- faults
+
+
+CRASHING_PROGRAM = """
+print("[main/ERROR]: Encountered an unexpected exception")
+print("java.lang.OutOfMemoryError: Java heap space")
+raise SystemExit(1)
+"""
+
+
+class Faults:
+    """Misbehaviour on request, for tests: a JSON list in a file, read again for each payload.
+
+    An entry is {"id", "behaviour", "vmid": int|null, "times": int|null, …}. `times` is counted over all
+    agents that share the file, by files created exclusively beside it.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+
+    def take(self, vmid: int) -> Json:
+        """The first fault that applies to this payload, or an empty dict."""
+        for fault in self._read():
+            if fault.get("vmid") in (None, vmid) and self._claim(fault):
+                return fault
+        return {}
+
+    def _read(self) -> list[Json]:
+        if self.path is None:
+            return []
+        try:
+            return list(json.loads(self.path.read_text()))
+        except FileNotFoundError:
+            return []
+
+    def _claim(self, fault: Json) -> bool:
+        if fault.get("times") is None or self.path is None:
+            return True
+        for use in range(fault["times"]):
+            try:
+                self.path.with_name(f"{self.path.name}.{fault.get('id', 0)}.{use}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return True
+        return False
+
+
+# ---------------------------------------------------------------- installation
+
+
+def write_properties(path: Path, ours: dict[str, str], defaults: dict[str, str]) -> None:
+    """Write a server.properties in which `ours` hold, `defaults` fill gaps and everything else stays."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    path.write_text("".join(f"{key}={value}\n" for key, value in {**defaults, **found, **ours}.items()))
+
+
+def unpack_java(archive: Path, target: Path) -> Path:
+    """The java binary out of an archive, unpacked once."""
+    import tarfile
+
+    if not target.exists():
+        partial = target.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        with tarfile.open(archive) as tar:
+            if hasattr(tarfile, "data_filter"):
+                tar.extractall(partial, filter="data")
+            else:
+                tar.extractall(partial)  # noqa: S202 - the artifacts are the provider's own
+        partial.replace(target)
+    binaries = list(target.glob("**/bin/java"))
+    if not binaries:
+        raise InstallError(f"{archive.name} holds no bin/java")
+    return binaries[0]
+
+
+def is_program(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
+class Workspace:
+    """The files of one workload: finds its artifacts, writes its configuration, knows how to run it."""
+
+    def __init__(self, root: Path, artifacts: Path, host: str, config: Json) -> None:
+        self.directory = root / ("server" if config["container_type"] == "game" else "workspace")
+        self.root, self.artifacts, self.host, self.config = root, artifacts, host, config
+
+    @property
+    def is_game(self) -> bool:
+        return bool(self.config["container_type"] == "game")
+
+    @property
+    def port(self) -> int:
+        """Where the workload listens; 0 for a dev container without a code server."""
+        if self.is_game:
+            return int(self.config["ports"][0])
+        return int(self.config.get("code_server_port", 6000)) if self.config.get("enable_code_server") else 0
+
+    def environment(self) -> dict[str, str]:
+        extra = self.config.get("env") or {}
+        return {**os.environ, **{str(key): str(value) for key, value in extra.items()}}
+
+    def write(self) -> None:
+        """Lay out the working directory."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.is_game:
+            return
+        write_properties(
+            self.directory / "server.properties",
+            {"server-ip": self.host, "server-port": str(self.port), "enable-status": "true"},
+            {
+                "level-name": str(self.config.get("world") or "world"),
+                "motd": f"{self.config['variant']}-{self.config['vmid']}",
+            },
+        )
+        # The licence is the customer's to accept: without their word the game refuses to start and says why.
+        if self.environment().get("EULA", "").lower() == "true":
+            (self.directory / "eula.txt").write_text("eula=true\n")
+
+    def run_installer(self) -> None:
+        """Forge and NeoForge ship an installer that writes the server beside a run.sh."""
+        artifact = self.artifact()
+        if not artifact.name.endswith("-installer.jar") or is_program(artifact):
+            return
+        done = subprocess.run(
+            [self.java(), "-jar", str(artifact), "--installServer"],
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise InstallError(f"the installer failed: {done.stdout.strip().splitlines()[-1:]}")
+
+    def artifact(self) -> Path:
+        path: Path = self.artifacts / self.config["artifact_path"]
+        if not path.is_file():
+            raise InstallError(f"artifact {self.config['artifact_path']} is not in this template")
+        return path
+
+    def java(self) -> str:
+        path = self.config.get("java_path") or ""
+        if path and (self.artifacts / path).is_file():
+            return str(unpack_java(self.artifacts / path, self.root / "java" / Path(path).parent.name))
+        found = shutil.which("java")
+        if found is None:
+            raise InstallError(f"there is no Java here: neither {path or 'an archive'} nor java on the PATH")
+        return found
+
+    def command(self) -> list[str] | None:
+        """The program to run, or None when the workload needs none. Raises InstallError."""
+        if self.is_game:
+            artifact = self.artifact()
+            if is_program(artifact):
+                return [str(artifact)]
+            if artifact.name.endswith("-installer.jar"):
+                return ["/bin/sh", "run.sh", "nogui"]
+            # A quarter stays for the JVM itself and the agent.
+            heap = f"-Xmx{self.config['memory_mb'] * 3 // 4}M"
+            return [self.java(), heap, "-jar", str(artifact), "nogui"]
+        if not self.port:
+            return None
+        bundled = self.artifacts / "dev" / "code-server"
+        program = str(bundled) if bundled.is_file() else shutil.which("code-server")
+        if program is None:
+            raise InstallError("code-server is not in this template")
+        return [program, "--bind-addr", f"{self.host}:{self.port}", "--auth", "none", str(self.directory)]
+
+    def probe(self) -> None:
+        """Raises OSError or ValueError unless the workload answers its users."""
+        if self.is_game:
+            minecraft_status(self.host, self.port)
+        elif self.port:
+            http_answers(self.host, self.port)
+
+
+# ------------------------------------------------------------------ supervision
+
+
+class Job:
+    """One attempt to bring a payload up and keep it up; at most one is current."""
+
+    def __init__(self, config: Json, fault: Json, previous: Job | None) -> None:
+        self.config, self.fault, self.previous = config, fault, previous
+        self.crashes_due = int(fault.get("count", 1)) if fault.get("behaviour") == "crash" else 0
+        self.wake = threading.Event()
+        self.cancelled = False
+        self.thread: threading.Thread | None = None
+
+    def cancel(self, timeout: float | None = None) -> None:
+        """End the job and wait until its process is gone."""
+        self.cancelled = True
+        self.wake.set()
+        if self.thread is not None:
+            self.thread.join(timeout)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or raise CancelledError as soon as the job is cancelled."""
+        deadline = time.monotonic() + seconds
+        while not self.cancelled:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return
+            self.wake.wait(min(remaining, 3600.0))
+            if not self.cancelled:
+                self.wake.clear()
+        raise CancelledError
+
+
+class Workload:
+    """A running program whose console is read line by line."""
+
+    def __init__(self, command: list[str], workspace: Workspace, console: deque[str], ended: threading.Event) -> None:
+        self.console, self.ended = console, ended
+        self.process = subprocess.Popen(
+            command,
+            cwd=workspace.directory,
+            env=workspace.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.reader = threading.Thread(target=self._read_console, daemon=True)
+        self.reader.start()
+
+    def _read_console(self) -> None:
+        for line in self.process.stdout or ():
+            text = line.decode(errors="replace").rstrip()
+            self.console.append(text)
+            log(text)
+        self.process.wait()
+        self.ended.set()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self, grace: float) -> None:
+        """Ask on the console, then terminate, then kill; returns when the process is reaped."""
+        if self.process.stdin is not None:
+            with contextlib.suppress(OSError):  # it is gone already, or not reading
+                self.process.stdin.write(b"stop\n")
+                self.process.stdin.flush()
+        if not self._ends_within(grace):
+            self.process.terminate()
+        if not self._ends_within(2.0):
+            self.process.kill()
+        self.process.wait()
+        self.reader.join(1.0)
+
+    def _ends_within(self, seconds: float) -> bool:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+class Agent:
+    """The state machine: idle, installing, verifying, starting, running, stopping, crashed, error."""
+
+    def __init__(self, options: argparse.Namespace, host: str) -> None:
+        self.options, self.host = options, host
+        self.faults = Faults(options.faults)
+        self.delay = 0.0  # seconds every answer is late by
+        self.console: deque[str] = deque(maxlen=500)
+        self.workload: Workload | None = None
+        self.job: Job | None = None
+        self.config: Json | None = None
+        self.installed = self.enabled = False
+        self.revision = 0
+        self.changed = threading.Condition(threading.RLock())
+        self.view: Json = {
+            "state": "idle",
+            "ready": False,
+            "readySource": None,
+            "readyError": None,
+            "installStep": None,
+            "error": None,
+            "crashCount": 0,
+            "lastCrashAt": None,
+            "lastCrashExitCode": None,
+            "lastCrashLogTail": [],
+        }
+
+    # what the outside sees
+
+    def _update(self, **fields: Any) -> None:
+        with self.changed:
+            changed = {key for key, value in fields.items() if self.view[key] != value}
+            self.view.update(fields)
+            if changed - {"readyError"}:  # why it is not ready yet is no event
+                self.revision += 1
+                self.changed.notify_all()
+
+    def _report(self, job: Job, **fields: Any) -> None:
+        """Like _update, but a job that was cancelled or replaced has nothing to say any more."""
+        with self.changed:
+            if job is self.job and not job.cancelled:
+                self._update(**fields)
+
+    def status(self, wait: float = 0.0, since: int | None = None) -> Json:
+        """The status; waits up to `wait` seconds for the next change.
+
+        Without `since` a settled agent (idle, error, running and ready) answers at once: nothing is to come.
+        With it, the wait ends as soon as the revision differs from `since`.
+        """
+        with self.changed:
+            seen = self.revision if since is None else since
+            if since is not None or not self._settled():
+                self.changed.wait_for(lambda: self.revision != seen, min(wait, LONG_POLL_LIMIT))
+            return {
+                **self.view,
+                "processRunning": self.workload is not None and self.workload.alive,
+                "config": self.config,
+                "revision": self.revision,
+                "version": VERSION,
+                "timestamp": timestamp(),
+            }
+
+    def _settled(self) -> bool:
+        return self.view["state"] in SETTLED or (self.view["state"] == "running" and self.view["ready"])
+
+    # verbs
+
+    def configure(self, config: Json) -> None:
+        """Take a payload, install it and start it. Raises BusyError, RejectedError."""
+        check_config(config)
+        with self.changed:
+            if self.view["state"] in BUSY:
+                raise BusyError(f"the agent is busy: {self.view['state']}")
+            fault = self.faults.take(config["vmid"])
+            self.delay = float(fault.get("seconds", 5)) if fault.get("behaviour") == "late" else 0.0
+            if fault.get("behaviour") == "reject":
+                raise RejectedError(fault.get("message", "the agent was told to refuse this payload"))
+            self.config, self.installed, self.enabled = config, False, True
+            self._begin(config, fault)
+
+    def start(self) -> None:
+        with self.changed:
+            if self.config is None:
+                raise BusyError("there is nothing to start: no payload was sent yet")
+            if self.view["state"] in BUSY | {"running"}:
+                return
+            self.enabled = True
+            self._begin(self.config, {})
+
+    def stop(self) -> None:
+        """Stop the workload and stay stopped, also after a reboot. Returns when it is down."""
+        with self.changed:
+            job, self.enabled = self.job, False
+            if job is not None:
+                job.cancelled = True
+            self._update(state="stopping" if job else "idle", ready=False, installStep=None)
+        if job is not None:
+            job.cancel(STOP_GRACE + 10)
+        with self.changed:
+            self._save()
+            if self.job is job:
+                self._update(state="idle")
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def resume(self) -> None:
+        """After a boot: bring up what was up. State that came with a clone is shown but not started."""
+        state = self._load()
+        if not state.get("config"):
+            return
+        self.config, self.installed = state["config"], bool(state.get("installed"))
+        if state.get("identity") != self.options.identity:
+            log(f"the stored payload belongs to {state.get('identity')}: not started")
+        elif state.get("enabled"):
+            self.enabled = True
+            with self.changed:
+                self._begin(state["config"], {})
+
+    def shut_down(self) -> None:
+        """Before the agent exits: no process stays behind."""
+        if self.job is not None:
+            self.job.cancelled = True
+        if self.workload is not None and self.workload.alive:
+            self.workload.stop(STOP_GRACE)
+
+    # state on disk
+
+    def _save(self) -> None:
+        path = self.options.root / "state.json"
+        partial = path.with_suffix(".partial")
+        fields = {"config": self.config, "installed": self.installed, "enabled": self.enabled}
+        partial.write_text(json.dumps({"identity": self.options.identity, **fields}))
+        partial.replace(path)
+
+    def _load(self) -> Json:
+        try:
+            return dict(json.loads((self.options.root / "state.json").read_text()))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            log("state.json is damaged: waiting for a new payload")
+            return {}
+
+    # the job
+
+    def _begin(self, config: Json, fault: Json) -> None:
+        """Start a job in place of the current one. The caller holds the lock."""
+        job = Job(config, fault, self.job)
+        job.thread = threading.Thread(target=self._run, args=(job,), daemon=True)
+        self.job = job
+        self._save()
+        first = {"state": "starting"} if self.installed else {"state": "installing", "installStep": "preparing"}
+        blank = {"ready": False, "readySource": None, "readyError": None, "error": None}
+        self._update(**first, **blank, crashCount=0, lastCrashAt=None, lastCrashExitCode=None, lastCrashLogTail=[])
+        job.thread.start()
+
+    def _run(self, job: Job) -> None:
+        if job.previous is not None:
+            job.previous.cancel()
+            job.previous = None
+        workspace = Workspace(self.options.root, self.options.artifacts, self.host, job.config)
+        try:
+            if not self.installed:
+                self._install(job, workspace)
+            self._supervise(job, workspace)
+        except CancelledError:
+            pass
+        except InstallError as error:
+            self._fail(job, str(error))
+        except Exception as error:  # noqa: BLE001 - a job that died silently would look like one that never ends
+            self._fail(job, f"the agent failed: {type(error).__name__}: {error}")
+
+    def _fail(self, job: Job, message: str) -> None:
+        log(f"error: {message}")
+        tail = list(self.console)[-LOG_TAIL:]
+        self._report(job, state="error", ready=False, error=message, installStep=None, lastCrashLogTail=tail)
+
+    def _install(self, job: Job, workspace: Workspace) -> None:
+        self.console.clear()
+        self._misbehave(job)
+        self._report(job, installStep="installing the artifact" if workspace.is_game else "installing the runtime")
+        job.pause(self.options.install_seconds)
+        workspace.write()
+        if workspace.is_game:
+            workspace.run_installer()
+        self._report(job, state="verifying", installStep="verifying")
+        workspace.command()
+        with self.changed:
+            self.installed = True
+            self._save()
+
+    def _misbehave(self, job: Job) -> None:
+        behaviour = job.fault.get("behaviour")
+        if behaviour == "hang":
+            job.pause(float("inf"))
+        elif behaviour == "die":
+            job.pause(float(job.fault.get("seconds", 0.1)))
+            os._exit(70)
+        elif behaviour == "error":
+            job.pause(self.options.install_seconds)
+            self.console.extend(job.fault.get("log", ["Downloading server.jar", "No space left on device"]))
+            raise InstallError(job.fault.get("message", "installation failed: No space left on device"))
+
+    def _supervise(self, job: Job, workspace: Workspace) -> None:
+        crashes = 0
+        backoff = job.fault.get("backoff", self.options.backoff)
+        while True:
+            self._report(job, state="starting", installStep=None, ready=False, readyError=None)
+            job.pause(self.options.start_seconds)
+            began = time.monotonic()
+            code = self._run_once(job, workspace)
+            crashes = 1 if time.monotonic() - began > CRASH_RESET else crashes + 1
+            crash = {"crashCount": crashes, "lastCrashAt": timestamp(), "lastCrashExitCode": code}
+            reason = f"exited with code {code}"
+            tail = list(self.console)[-LOG_TAIL:]
+            self._report(job, state="crashed", ready=False, readyError=reason, lastCrashLogTail=tail, **crash)
+            if crashes > len(backoff):
+                raise InstallError(f"crashed {crashes} times, the last time it {reason}")
+            job.pause(float(backoff[crashes - 1]))
+
+    def _run_once(self, job: Job, workspace: Workspace) -> int:
+        """Run the workload until it ends by itself; its exit code. Cancelled, it is stopped first."""
+        command = workspace.command()
+        if job.crashes_due:
+            job.crashes_due -= 1
+            command = [sys.executable, "-IS", "-c", CRASHING_PROGRAM]
+        if command is None:
+            self._report(job, state="running", ready=True, readySource="runtime")
+            job.pause(float("inf"))
+            raise CancelledError
+        workspace.write()  # the address may be another one since the last start
+        job.pause(0)
+        workload = self.workload = Workload(command, workspace, self.console, job.wake)
+        try:
+            self._report(job, state="running")
+            self._watch(job, workspace, workload)
+        finally:
+            workload.stop(STOP_GRACE)
+        return int(workload.process.returncode)
+
+    def _watch(self, job: Job, workspace: Workspace, workload: Workload) -> None:
+        """Keep `ready` true to the workload until it ends."""
+        interval = 0.02
+        while workload.alive:
+            try:
+                workspace.probe()
+                source = "minecraft_ping" if workspace.is_game else "http"
+                self._report(job, ready=True, readySource=source, readyError=None)
+                interval = READY_RECHECK
+            except (OSError, ValueError) as error:
+                self._report(job, ready=False, readyError=str(error))
+                interval = min(interval * 1.5, 0.5)
+            job.wake.wait(interval)
+            # Cleared before the check: whoever cancels sets the flag first, then the event.
+            job.wake.clear()
+            if job.cancelled:
+                raise CancelledError
+
+
+def timestamp() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+# ------------------------------------------------------------------------ HTTP
+
+Answer = tuple[int, Any]
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], agent: Agent, token: str | None) -> None:
+        self.agent, self.token = agent, token
+        super().__init__(address, Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own asks for the host's full name, which waits for seconds where no resolver answers.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = f"hostwright-agent/{VERSION}"
+    sys_version = ""
+    timeout = 120  # seconds an idle connection is kept
+    wbufsize = -1  # one segment an answer
+    disable_nagle_algorithm = True
+    server: Server
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
+        if self.command != "GET":
+            log(f"{self.address_string()} {format % args}")
+
+    def do_GET(self) -> None:
+        self._serve(GET)
+
+    def do_POST(self) -> None:
+        self._serve(POST)
+
+    def _serve(self, routes: dict[str, Callable[[Handler], Answer]]) -> None:
+        path = self.path.partition("?")[0]
+        body_read = self._read_body()
+        if not self._authorised():
+            status, answer = 401, {"error": "a bearer token is required"}
+        elif not body_read:
+            status, answer = (
+                413,
+                {"error": f"the body is larger than {BODY_LIMIT} bytes or of unknown length"},
+            )
+        elif path in routes:
+            status, answer = routes[path](self)
+        else:
+            status, answer = 404, {"error": f"there is no {self.command} {path}"}
+        if self.server.agent.delay:
+            time.sleep(self.server.agent.delay)
+        self._send(status, answer)
+
+    def _read_body(self) -> bool:
+        length = self.headers.get("Content-Length", "0")
+        self.body = b""
+        if self.headers.get("Transfer-Encoding") or not length.isdecimal() or int(length) > BODY_LIMIT:
+            self.close_connection = True
+            return False
+        self.body = self.rfile.read(int(length))
+        return True
+
+    def _authorised(self) -> bool:
+        if self.server.token is None:
+            return True
+        import hmac
+
+        given = self.headers.get("Authorization", "").encode()
+        return hmac.compare_digest(given, f"Bearer {self.server.token}".encode())
+
+    def _send(self, status: int, answer: Any) -> None:
+        body = b"" if status == 204 else json.dumps(answer).encode()
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def query(self) -> dict[str, str]:
+        parts = (part.partition("=") for part in self.path.partition("?")[2].split("&"))
+        return {key: value for key, _, value in parts}
+
+
+def get_health(request: Handler) -> Answer:
+    return 200, {"ok": True}
+
+
+def get_ready(request: Handler) -> Answer:
+    view = request.server.agent.view
+    return (200 if view["ready"] else 503), {
+        "ready": view["ready"],
+        "error": view["error"] or view["readyError"],
+    }
+
+
+def get_version(request: Handler) -> Answer:
+    return 200, {"version": VERSION}
+
+
+def get_status(request: Handler) -> Answer:
+    query = request.query()
+    try:
+        wait = float(query.get("wait", 0))
+        since = int(query["since"]) if "since" in query else None
+    except ValueError:
+        return 400, {"error": "wait is a number of seconds, since a revision"}
+    return 200, request.server.agent.status(max(0.0, wait), since)
+
+
+def get_players(request: Handler) -> Answer:
+    agent = request.server.agent
+    if agent.config is None or agent.config["container_type"] != "game":
+        return 409, {"error": "no game is configured"}
+    try:
+        players = minecraft_status(agent.host, agent.config["ports"][0]).get("players", {})
+    except (OSError, ValueError) as error:
+        return 503, {"error": f"the game does not answer: {error}"}
+    sample = [player.get("name") for player in players.get("sample") or []]
+    return 200, {"online": players.get("online", 0), "max": players.get("max", 0), "players": sample}
+
+
+def post_config(request: Handler) -> Answer:
+    try:
+        request.server.agent.configure(json.loads(request.body))
+    except BusyError as error:
+        return 409, {"ok": False, "error": str(error)}
+    except RejectedError as error:
+        return 422, {"ok": False, "error": str(error)}
+    except (ValueError, RecursionError):
+        return 400, {"ok": False, "error": "the body is not JSON"}
+    return 202, {"ok": True, "state": "installing"}
+
+
+def _for_games(act: Callable[[Agent], None]) -> Callable[[Handler], Answer]:
+    def answer(request: Handler) -> Answer:
+        agent = request.server.agent
+        if agent.config is not None and agent.config["container_type"] != "game":
+            return 409, {"ok": False, "error": "a dev container is started and stopped as a whole"}
+        try:
+            act(agent)
+        except BusyError as error:
+            return 409, {"ok": False, "error": str(error)}
+        return 200, {"ok": True, "state": agent.view["state"]}
+
+    return answer
+
+
+def post_stop(request: Handler) -> Answer:
+    status, answer = _for_games(Agent.stop)(request)
+    return (204, None) if status == 200 else (status, answer)
+
+
+GET: dict[str, Callable[[Handler], Answer]] = {
+    "/health": get_health,
+    "/ready": get_ready,
+    "/version": get_version,
+    "/status": get_status,
+    "/game/players": get_players,
+}
+POST: dict[str, Callable[[Handler], Answer]] = {
+    "/config": post_config,
+    "/start": _for_games(Agent.start),
+    "/stop": post_stop,
+    "/restart": _for_games(Agent.restart),
+}
+
+
+# ------------------------------------------------------------------------ main
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="hostwright-agent", description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="directory of the agent's state and the workload")
+    parser.add_argument("--listen", default="0.0.0.0:18888", help="ADDRESS:PORT (default %(default)s)")
+    parser.add_argument("--artifacts", type=Path, help="directory of server jars and Java (default ROOT/artifacts)")
+    parser.add_argument("--token-file", type=Path, help="file with the bearer token every call must carry")
+    parser.add_argument("--identity", default=socket.gethostname(), help="tells a container from its clone")
+    parser.add_argument("--install-seconds", type=float, default=0.0, help="least duration of an installation")
+    parser.add_argument("--start-seconds", type=float, default=0.0, help="pause before the workload starts")
+    parser.add_argument(
+        "--backoff",
+        type=lambda text: [float(part) for part in text.split(",")],
+        default=[30.0, 60.0, 120.0],
+        help="seconds before each restart after a crash (default 30,60,120); one more crash is an error",
+    )
+    parser.add_argument("--faults", type=Path, help="JSON file of misbehaviour, for tests")
+    parser.add_argument("--die-with-parent", type=int, metavar="PID", help="end when this parent process ends (Linux)")
+    options = parser.parse_args(argv)
+    options.root = options.root.absolute()
+    options.artifacts = (options.artifacts or options.root / "artifacts").absolute()
+    return options
+
+
+def die_with_parent(parent: int) -> None:
+    import ctypes
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the request was in place
+        raise SystemExit(0)
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse_arguments(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _terminate)
+    if options.die_with_parent:
+        die_with_parent(options.die_with_parent)
+    options.root.mkdir(parents=True, exist_ok=True)
+    host, _, port = options.listen.rpartition(":")
+    token = options.token_file.read_text().strip() if options.token_file else None
+    agent = Agent(options, host)
+    server = Server((host, int(port)), agent, token)
+    try:
+        agent.resume()
+        log(f"hostwright-agent {VERSION} listens on {options.listen}")
+        server.serve_forever()
+    except SystemExit:
+        pass
+    finally:
+        agent.shut_down()
+    sys.stdout.flush()
+    # Threads may be writing still; the interpreter's own way out would trip over them.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Telling requests that wait about changes: one LISTEN connection a process, and one thread that wakes workers."""
+
+import asyncio
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import psycopg
+
+from orchestrator.errors import StoreUnavailable
+from orchestrator.store.connection import Database
+from orchestrator.store.orders import wake_workers
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "hostwright_operation"
+"""What the store notifies with an operation's id whenever one changes (sql/queries.sql)."""
+_POLL_SECONDS = 0.5
+
+
+class Changes:
+    """Wakes whoever waits for an operation."""
+
+    def __init__(self, database: Database) -> None:
+        """Nothing runs until `start`."""
+        self._database = database
+        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._leaving = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen, in a thread of its own."""
+        self._thread = threading.Thread(target=self._listen, args=(loop,), name="changes", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._leaving.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @asynccontextmanager
+    async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
+        """An event that is set when the operation changes, from now on."""
+        event = asyncio.Event()
+        key = str(operation_id)
+        self._waiting[key].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[key].discard(event)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def _tell(self, key: str | None) -> None:
+        """Wake the waiters of one operation, or all of them after a gap."""
+        for waiting in [key] if key is not None else list(self._waiting):
+            for event in self._waiting.get(waiting, ()):
+                event.set()
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._leaving.is_set():
+            try:
+                with self._database.connect() as connection:
+                    connection.execute(f"listen {CHANNEL}")
+                    loop.call_soon_threadsafe(self._tell, None)
+                    while not self._leaving.is_set():
+                        for notice in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
+                            loop.call_soon_threadsafe(self._tell, notice.payload)
+            except (psycopg.OperationalError, StoreUnavailable) as error:
+                log.warning("changes: the database is away: %s", error)
+                self._leaving.wait(_POLL_SECONDS)
+
+
+class Waker:
+    """Wakes the workers after orders, many orders at a time.
+
+    The notification is not part of the order's transaction: PostgreSQL serialises commits that notify, and a lost one
+    costs a second at most, because a worker looks into the queue each second anyway.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Nothing runs until `start`."""
+        self._database = database
+        self._ordered = threading.Event()
+        self._leaving = False
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to wait for orders."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop."""
+        self._leaving = True
+        self._ordered.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """There is something in the queue."""
+        self._ordered.set()
+
+    def _run(self) -> None:
+        while True:
+            self._ordered.wait()
+            self._ordered.clear()
+            if self._leaving:
+                return
+            try:
+                wake_workers(self._database)
+            except StoreUnavailable as error:
+                log.warning("waker: the database is away: %s", error)

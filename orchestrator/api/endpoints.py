@@ -1,0 +1,98 @@
+"""The route table: every endpoint once, with what the OpenAPI document says of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.responses import Response
+
+from orchestrator.api import instances, operations, service
+from orchestrator.api.context import Call
+from orchestrator.api.requests import DevOrder, GameOrder
+from orchestrator.api.responses import (
+    Accepted,
+    Answer,
+    EventPage,
+    InstanceAnswer,
+    InstancePage,
+    OperationAnswer,
+    OperationPage,
+)
+from orchestrator.errors import ProblemCode
+
+Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of one path. A plain function runs in a thread, an async one on the loop."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    handler: Handler
+    summary: str
+    status: int = 200
+    result: type[Answer] | None = None
+    body: tuple[type[GameOrder] | type[DevOrder], ...] = ()
+    query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    problems: tuple[ProblemCode, ...] = ()
+    public: bool = False
+
+
+_ORDER_PROBLEMS = (
+    ProblemCode.INVALID_REQUEST,
+    ProblemCode.PAYMENT_REQUIRED,
+    ProblemCode.CUSTOMER_SUSPENDED,
+    ProblemCode.QUOTA_EXCEEDED,
+    ProblemCode.IDEMPOTENCY_KEY_REUSED,
+    ProblemCode.CREATE_IN_PROGRESS,
+    ProblemCode.BODY_TOO_LARGE,
+    ProblemCode.UNSUPPORTED_MEDIA_TYPE,
+)
+
+# The paths of instances also answer under /api/servers; those of operations stand first, because "operations" would
+# else be taken for a server's id.
+INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET", "/operations", operations.list_all, "List operations, newest first",
+        result=OperationPage, query=("status", "kind", "customerId", "after", "limit"),
+        problems=(ProblemCode.INVALID_REQUEST,),
+    ),
+    Endpoint(
+        "GET", "/operations/{operation_id}", operations.show, "Show an operation, or wait for its next change",
+        result=OperationAnswer, headers=("Prefer", "If-None-Match"), problems=(ProblemCode.NOT_FOUND,),
+    ),
+    Endpoint(
+        "GET", "/operations/{operation_id}/events", operations.events, "Read an operation's log",
+        result=EventPage, query=("after", "limit"),
+        problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
+    ),
+    Endpoint(
+        "POST", "", instances.create, "Order a game server or a dev container",
+        status=202, result=Accepted, body=(GameOrder, DevOrder), headers=("Idempotency-Key", "Prefer"),
+        problems=_ORDER_PROBLEMS,
+    ),
+    Endpoint(
+        "GET", "", instances.list_all, "List instances in the order they were ordered",
+        result=InstancePage, query=("after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
+    ),
+    Endpoint(
+        "GET", "/{server_id}", instances.show, "Show an instance, by its id or its VMID",
+        result=InstanceAnswer, problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED),
+    ),
+    Endpoint(
+        "DELETE", "/{server_id}", instances.delete, "Tear an instance down",
+        status=202, result=Accepted,
+        problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY),
+    ),
+)  # fmt: skip
+
+SERVICE_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("GET", "/healthz", service.healthz, "The process answers", public=True),
+    Endpoint("GET", "/readyz", service.readyz, "Database, schema and a worker are there", public=True),
+    Endpoint(
+        "POST", "/internal/velocity/proxy-status", service.proxy_status, "Take the proxy bridge's callbacks",
+        status=204, public=True, problems=(ProblemCode.INVALID_REQUEST, ProblemCode.UNAUTHENTICATED),
+    ),
+)  # fmt: skip

@@ -1,0 +1,122 @@
+"""Ordering, listing and deleting instances."""
+
+import asyncio
+from uuid import UUID
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from orchestrator.api.context import Call, answer
+from orchestrator.api.problems import not_found
+from orchestrator.api.requests import parse_key, parse_order, parse_wait
+from orchestrator.api.responses import (
+    OPERATIONS_PATH,
+    Accepted,
+    InstancePage,
+    LegacyPage,
+    accepted,
+    instance_answer,
+    legacy_server,
+)
+from orchestrator.errors import Problem, ProblemCode
+from orchestrator.models import OperationRow
+from orchestrator.states import OPERATION_FINAL, OperationStatus
+from orchestrator.store import orders, reads
+
+_PAGE = 50
+_MAX_PAGE = 200
+
+
+async def create(call: Call) -> Response:
+    """Order an instance; with `Prefer: wait=N`, answer when it is finished or after N seconds."""
+    wait = parse_wait(call.headers.get("prefer"))
+    placed = await run_in_threadpool(_place, call)
+    headers = {"Idempotency-Replayed": "true"} if placed.kind == "replay" else {}
+    if wait is None:
+        return _accepted(_fresh(placed), headers)
+    operation = await _wait_until_final(call, placed.operation_id, wait)
+    return _accepted(accepted(operation), headers | {"Preference-Applied": f"wait={wait}"})
+
+
+def _place(call: Call) -> orders.Placed:
+    order = parse_order(call.body, parse_key(call.headers.get("idempotency-key")), call.principal, call.parts.catalogue)
+    placed = orders.place_order(call.parts.database, order)
+    if placed.kind == "accept":
+        call.parts.waker.wake()
+    return placed
+
+
+def _fresh(placed: orders.Placed) -> Accepted:
+    """The answer to an order is the same however often it is asked: what was true when it was accepted."""
+    return Accepted(
+        operation_id=placed.operation_id,
+        request_id=placed.request_id,
+        server_id=placed.instance_id,
+        status=OperationStatus.QUEUED,
+        phase=None,
+        status_url=f"{OPERATIONS_PATH}/{placed.operation_id}",
+    )
+
+
+def _accepted(body: Accepted, headers: dict[str, str]) -> Response:
+    return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | headers)
+
+
+async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> OperationRow:
+    deadline = asyncio.get_running_loop().time() + seconds
+    async with call.parts.changes.of(operation_id) as changed:
+        while True:
+            operation = await run_in_threadpool(reads.get_operation, call.parts.database, operation_id, None)
+            left = deadline - asyncio.get_running_loop().time()
+            if operation is None:
+                raise not_found()
+            if operation.status in OPERATION_FINAL or left <= 0:
+                return operation
+            try:
+                await asyncio.wait_for(changed.wait(), left)
+            except TimeoutError:
+                continue
+            changed.clear()
+
+
+def list_all(call: Call) -> Response:
+    """The caller's instances, or everybody's for an operator."""
+    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
+    rows = reads.list_instances(
+        call.parts.database, customer_id=call.principal.customer_id, after=call.cursor(), limit=limit
+    )
+    if call.legacy:
+        return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
+    following = rows[-1].id if len(rows) == limit else None
+    return answer(InstancePage(instances=[instance_answer(row) for row in rows], next=following))
+
+
+def show(call: Call) -> Response:
+    """One instance."""
+    found = call.server()
+    row = reads.get_instance(call.parts.database, **found)
+    if row is None:
+        raise _gone_or_unknown(call, found["server_id"])
+    return answer(instance_answer(row))
+
+
+def delete(call: Call) -> Response:
+    """Tear an instance down; asking again gives the same operation."""
+    found = call.server()
+    placed = orders.place_teardown(call.parts.database, **found)
+    if placed is None:
+        raise _gone_or_unknown(call, found["server_id"])
+    call.parts.waker.wake()
+    operation = reads.get_operation(call.parts.database, placed[0], None)
+    if operation is None:
+        raise not_found()
+    return _accepted(accepted(operation), {})
+
+
+def _gone_or_unknown(call: Call, server_id: UUID | None) -> Problem:
+    when = server_id and reads.deleted_at(call.parts.database, server_id, call.principal.customer_id)
+    if not when:
+        return not_found()
+    return Problem(
+        ProblemCode.DELETED, "the server was deleted", {"deletedAt": when.isoformat().replace("+00:00", "Z")}
+    )

@@ -1,0 +1,91 @@
+"""The OpenAPI 3.1 document, generated from the route table and the models."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, SERVICE_ENDPOINTS, Endpoint
+from orchestrator.api.responses import ProblemAnswer
+from orchestrator.errors import PROBLEM_STATUS, ProblemCode
+
+_REF = "#/components/schemas/{model}"
+_EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE)
+
+
+def document(version: str) -> dict[str, Any]:
+    """The whole document."""
+    endpoints = [(f"/api/instances{endpoint.path}", endpoint) for endpoint in INSTANCE_ENDPOINTS]
+    endpoints += [(endpoint.path, endpoint) for endpoint in SERVICE_ENDPOINTS]
+    paths: dict[str, dict[str, Any]] = {}
+    for path, endpoint in endpoints:
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(path, endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Hostwright", "version": version, "license": {"name": "GPL-3.0-or-later"}},
+        "paths": paths,
+        "components": {
+            "schemas": _schemas([endpoint for _, endpoint in endpoints]),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _schemas(endpoints: list[Endpoint]) -> dict[str, Any]:
+    answers: dict[type[BaseModel], Any] = {ProblemAnswer: "serialization"}
+    for endpoint in endpoints:
+        answers |= dict.fromkeys(endpoint.body, "validation")
+        if endpoint.result is not None:
+            answers[endpoint.result] = "serialization"
+    _, schema = models_json_schema(list(answers.items()), by_alias=True, ref_template=_REF)
+    schemas: dict[str, Any] = schema["$defs"]
+    return schemas
+
+
+def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": f"{endpoint.method.lower()}{path.title()}".translate(
+            {ord(character): None for character in "/{}_-"}
+        ),
+        "parameters": _parameters(path, endpoint),
+        "responses": _responses(endpoint),
+    }
+    if endpoint.body:
+        schema = {"oneOf": [{"$ref": _REF.format(model=model.__name__)} for model in endpoint.body]}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if endpoint.public:
+        operation["security"] = []
+    return operation
+
+
+def _parameters(path: str, endpoint: Endpoint) -> list[dict[str, Any]]:
+    in_path = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    return [
+        {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+        for place, names in (("path", in_path), ("query", endpoint.query), ("header", endpoint.headers))
+        for name in names
+    ]
+
+
+def _responses(endpoint: Endpoint) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": endpoint.summary}
+    if endpoint.result is not None:
+        schema = {"$ref": _REF.format(model=endpoint.result.__name__)}
+        success["content"] = {"application/json": {"schema": schema}}
+    responses: dict[str, Any] = {str(endpoint.status): success}
+    if "If-None-Match" in endpoint.headers:
+        responses["304"] = {"description": "Nothing has changed"}
+    problems = endpoint.problems if endpoint.public else (*endpoint.problems, *_EVERYWHERE)
+    for code in problems:
+        status = str(PROBLEM_STATUS[code])
+        known = responses.get(status, {}).get("description", "")
+        schema = {"$ref": _REF.format(model=ProblemAnswer.__name__)}
+        responses[status] = {
+            "description": f"{known}, {code}".strip(", "),
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+    if endpoint.path == "/readyz":
+        responses["503"] = {"description": "Not ready; the body says what is missing"}
+    return responses

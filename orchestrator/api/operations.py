@@ -1,0 +1,86 @@
+"""Watching operations."""
+
+import asyncio
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from orchestrator.api.context import Call, answer
+from orchestrator.api.problems import not_found
+from orchestrator.api.requests import parse_wait
+from orchestrator.api.responses import (
+    EventPage,
+    OperationPage,
+    entity_tag,
+    event_answer,
+    operation_answer,
+)
+from orchestrator.models import OperationRow
+from orchestrator.phases import Kind
+from orchestrator.states import OPERATION_FINAL, OperationStatus
+from orchestrator.store import reads
+
+_PAGE = 50
+_MAX_PAGE = 200
+_EVENTS = 500
+_MAX_SEQ = 2**62
+
+
+async def show(call: Call) -> Response:
+    """One operation; with `Prefer: wait=N`, answer at its next change or after N seconds."""
+    wait = parse_wait(call.headers.get("prefer"))
+    if wait is None:
+        return _show(await run_in_threadpool(_get, call), call, {})
+    async with call.parts.changes.of(call.uuid("operation_id")) as changed:
+        row = await run_in_threadpool(_get, call)
+        known = call.headers.get("if-none-match")
+        if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):
+            try:
+                await asyncio.wait_for(changed.wait(), wait)
+            except TimeoutError:
+                pass
+            else:
+                row = await run_in_threadpool(_get, call)
+    return _show(row, call, {"Preference-Applied": f"wait={wait}"})
+
+
+def _get(call: Call) -> OperationRow:
+    owner = call.principal.customer_id
+    row = reads.get_operation(call.parts.database, call.uuid("operation_id"), owner)
+    if row is None:
+        raise not_found()
+    return row
+
+
+def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
+    tag = entity_tag(row)
+    if call.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"ETag": tag} | headers)
+    return answer(operation_answer(row), headers={"ETag": tag} | headers)
+
+
+def list_all(call: Call) -> Response:
+    """Operations, newest first."""
+    owner = call.principal.customer_id
+    asked = call.query.get("customerId")
+    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
+    rows = reads.list_operations(
+        call.parts.database,
+        customer_id=owner if owner is not None else asked,
+        status=call.choice("status", OperationStatus),
+        kind=call.choice("kind", Kind),
+        after=call.cursor(),
+        limit=limit,
+    )
+    following = rows[-1].id if len(rows) == limit else None
+    return answer(OperationPage(operations=[operation_answer(row) for row in rows], next=following))
+
+
+def events(call: Call) -> Response:
+    """An operation's log, in order and without gaps."""
+    row = _get(call)
+    after = call.number("after", default=0, low=0, high=_MAX_SEQ)
+    limit = call.number("limit", default=_EVENTS, low=1, high=_EVENTS)
+    lines = reads.list_events(call.parts.database, row.id, after=after, limit=limit)
+    following = lines[-1].seq if lines else after
+    return answer(EventPage(events=[event_answer(line) for line in lines], next=following))

@@ -1,0 +1,219 @@
+"""What a client may send: orders and headers, validated at once against the models and the catalogue.
+
+Every wrong field is named in one answer, by JSON pointer. What a customer wrote is never echoed back in full.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from orchestrator.catalogue import Catalogue, Range
+from orchestrator.errors import Problem, ProblemCode
+from orchestrator.models import Principal
+from orchestrator.orders import Demand, request_hash
+from orchestrator.store.orders import Order
+
+MAX_WAIT_SECONDS = 30
+_CTYPE_NAMES = ("ctype", "containerType", "container_type")
+_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
+_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])")
+_POINTER_CHARACTERS = 100
+
+CustomerId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+def _one_line(text: str) -> str:
+    if not _NO_CONTROL.fullmatch(text):
+        raise PydanticCustomError("text", "must not hold control characters or line breaks")
+    return text
+
+
+EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
+EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(_one_line)]
+
+
+class _Order(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+    customer_id: CustomerId | None = Field(default=None, alias="customerId", description="Operators only.")
+    on_failure: Literal["cleanup", "keep"] = Field(default="cleanup", alias="onFailure")
+    memory_mib: int | None = Field(default=None, alias="memoryMiB")
+    cpu_cores: int | None = Field(default=None, alias="cpuCores")
+    disk_gib: int | None = Field(default=None, alias="diskGiB")
+
+    @field_validator("memory_mib", "cpu_cores", "disk_gib")
+    @classmethod
+    def _within_limits(cls, value: int | None, info: ValidationInfo) -> int:
+        context = _context(info)
+        bounds: Range = getattr(context.catalogue.limits[context.ctype], str(info.field_name))
+        if value is None:
+            return bounds.default
+        if not bounds.minimum <= value <= bounds.maximum:
+            raise PydanticCustomError(
+                "limits", "must be from {low} to {high}", {"low": bounds.minimum, "high": bounds.maximum}
+            )
+        return value
+
+
+class GameOrder(_Order):
+    """An order for a game server."""
+
+    ctype: Literal["game"]
+    game: str = Field(default="minecraft", max_length=64)
+    variant: str = Field(max_length=64)
+    version: str = Field(max_length=64)
+    world: str = Field(default="world", pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,63}$")
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=32)
+
+    @field_validator("game", "variant", "version")
+    @classmethod
+    def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
+        games = _context(info).catalogue.games
+        if info.field_name == "game":
+            return _choose(value, games)
+        game = games.get(info.data.get("game", ""))
+        if info.field_name == "variant":
+            return value if game is None else _choose(value, game.variants)
+        variant = game.variants.get(info.data.get("variant", "")) if game else None
+        return value if variant is None else _choose(value, variant.versions)
+
+
+class DevOrder(_Order):
+    """An order for a dev container."""
+
+    ctype: Literal["dev"]
+    runtime: str = Field(max_length=64)
+    version: str = Field(max_length=64)
+    enable_code_server: bool = Field(default=True, alias="enableCodeServer")
+
+    @field_validator("runtime", "version")
+    @classmethod
+    def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
+        runtimes = _context(info).catalogue.dev.runtimes
+        if info.field_name == "runtime":
+            return _choose(value, runtimes)
+        runtime = runtimes.get(info.data.get("runtime", ""))
+        return value if runtime is None else _choose(value, runtime.versions)
+
+
+@dataclass(frozen=True)
+class _Context:
+    catalogue: Catalogue
+    ctype: Literal["game", "dev"]
+
+
+def _context(info: ValidationInfo) -> _Context:
+    if not isinstance(info.context, _Context):
+        raise TypeError("orders are validated with the catalogue at hand")
+    return info.context
+
+
+def _choose(value: str, choices: Any) -> str:
+    if value not in choices:
+        listed = ", ".join(list(choices)[:20])
+        raise PydanticCustomError("choice", "is not in the catalogue; there is: {listed}", {"listed": listed})
+    return value
+
+
+def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
+    """An order from a request. Raises Problem (invalid-request) naming every wrong field."""
+    data = _parse_object(body)
+    ctype = _ctype(data)
+    model: type[GameOrder | DevOrder] = GameOrder if ctype == "game" else DevOrder
+    errors: list[dict[str, str]] = []
+    order: GameOrder | DevOrder | None = None
+    try:
+        order = model.model_validate(data, context=_Context(catalogue, ctype))
+    except ValidationError as error:
+        errors = [_field_error(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+    customer_id = _customer(data, principal, errors)
+    if errors or order is None or customer_id is None:
+        invalid(errors)
+    spec = order.model_dump(exclude={"customer_id"})
+    return Order(
+        customer_id=customer_id,
+        demand=Demand(key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"]),
+        spec=spec,
+    )
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        invalid([{"pointer": "", "detail": "the body is not valid JSON"}])
+    if not isinstance(data, dict):
+        invalid([{"pointer": "", "detail": "the body must be a JSON object"}])
+    return data
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _ctype(data: dict[str, Any]) -> Literal["game", "dev"]:
+    """Take the container type out of whichever name it came under, and put it under its own."""
+    given = {name: data.pop(name) for name in _CTYPE_NAMES if name in data}
+    values = list(given.values())
+    if not values:
+        invalid([{"pointer": "/ctype", "detail": 'is required: "game" or "dev"'}])
+    if any(value != values[0] for value in values) or values[0] not in ("game", "dev"):
+        invalid([{"pointer": f"/{name}", "detail": 'must be "game" or "dev"'} for name in given])
+    data["ctype"] = values[0]
+    return "game" if values[0] == "game" else "dev"
+
+
+def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str, str]]) -> str | None:
+    named = data.get("customerId")
+    if principal.customer_id is None:
+        if named is None:
+            errors.append({"pointer": "/customerId", "detail": "is required: operators order for a customer"})
+        return named if isinstance(named, str) else None
+    if named is not None:
+        errors.append({"pointer": "/customerId", "detail": "is for operators only: your token says who you are"})
+    return principal.customer_id
+
+
+def _field_error(location: tuple[int | str, ...], kind: str, text: str) -> dict[str, str]:
+    parts = [str(part) for part in location if part != "[key]"]
+    pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
+    detail = "is not a field of this order" if kind == "extra_forbidden" else text
+    return {
+        "pointer": pointer.encode("utf-8", "replace").decode()[:_POINTER_CHARACTERS],
+        "detail": "is required" if kind == "missing" else detail,
+    }
+
+
+def invalid(errors: list[dict[str, str]]) -> NoReturn:
+    """Refuse a request, naming every wrong part of it."""
+    named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in errors)
+    raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}", {"errors": errors})
+
+
+def parse_key(header: str | None) -> str | None:
+    """The Idempotency-Key, bare or quoted. Raises Problem when it is neither."""
+    if header is None:
+        return None
+    match = _KEY.fullmatch(header)
+    if match is None or (header.startswith('"') != header.endswith('"')):
+        invalid([{"parameter": "Idempotency-Key", "detail": "must be 1 to 255 visible ASCII characters"}])
+    return match[1]
+
+
+def parse_wait(header: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240), at most 30; other preferences are ignored as the RFC asks."""
+    match = _WAIT.search(header or "")
+    return min(int(match[1]), MAX_WAIT_SECONDS) if match else None

@@ -1,0 +1,296 @@
+"""What a client gets: models of the answers, and how rows become them."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from orchestrator.models import Cleanup, EventRow, Failure, InstanceRow, OperationRow, PhaseRow
+from orchestrator.phases import PHASES, Phase
+from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
+
+OPERATIONS_PATH = "/api/instances/operations"
+_CAMEL = {"memory_mib": "memoryMiB", "disk_gib": "diskGiB"}
+
+
+def camel(name: str) -> str:
+    """The wire name of a field."""
+    return _CAMEL.get(name) or to_camel(name)
+
+
+class Answer(BaseModel):
+    """The base of all answers: camelCase on the wire."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=camel, populate_by_name=True)
+
+    def json_bytes(self) -> bytes:
+        """The body."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class FieldError(Answer):
+    """One wrong part of a request."""
+
+    pointer: str | None = None
+    parameter: str | None = None
+    detail: str
+
+
+class ProblemAnswer(Answer):
+    """RFC 9457 problem details; further members depend on the code."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError] | None = None
+
+
+class Accepted(Answer):
+    """An order or a teardown was accepted."""
+
+    operation_id: UUID
+    request_id: UUID
+    server_id: UUID
+    status: OperationStatus
+    phase: Phase | None
+    status_url: str
+
+
+class PhaseAnswer(Answer):
+    """One phase of an operation; times are null until it begins or ends."""
+
+    name: Phase
+    status: PhaseStatus
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    retries: int = 0
+
+
+class OperationAnswer(Answer):
+    """An operation as it stands."""
+
+    operation_id: UUID
+    request_id: UUID
+    kind: str
+    status: OperationStatus
+    phase: Phase | None
+    attempt: int
+    server_id: UUID
+    customer_id: str
+    vmid: int | None
+    hostname: str | None
+    ctype: str
+    variant: str | None
+    version: str | None
+    phases: list[PhaseAnswer] | None
+    heartbeat_at: datetime | None
+    queue_position: int | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    error: Failure | None
+    cleanup: Cleanup | None
+    request: dict[str, Any]
+    links: dict[str, str]
+
+
+class OperationPage(Answer):
+    """Operations, newest first; `next` is the `after` of the next page."""
+
+    operations: list[OperationAnswer]
+    next: UUID | None
+
+
+class EventAnswer(Answer):
+    """One line of an operation's log."""
+
+    seq: int
+    at: datetime
+    phase: str | None
+    level: str
+    message: str
+
+
+class EventPage(Answer):
+    """An operation's log in order; `next` is the `after` of the next page."""
+
+    events: list[EventAnswer]
+    next: int
+
+
+class InstanceAnswer(Answer):
+    """An instance, from its order on."""
+
+    server_id: UUID
+    customer_id: str
+    status: InstanceStatus
+    vmid: int | None
+    hostname: str | None
+    ctype: str
+    variant: str | None
+    version: str | None
+    runtime: str | None
+    memory_mib: int = Field(alias="memoryMiB")
+    cpu_cores: int
+    disk_gib: int = Field(alias="diskGiB")
+    created_at: datetime
+    ready_at: datetime | None
+    proxy_status: str | None
+    active_operation_id: UUID | None
+    links: dict[str, str]
+
+
+class InstancePage(Answer):
+    """Instances in the order they were ordered; `next` is the `after` of the next page."""
+
+    instances: list[InstanceAnswer]
+    next: UUID | None
+
+
+class LegacyServer(Answer):
+    """An instance in the predecessor's list shape."""
+
+    id: str
+    name: str | None
+    category: str
+    runtime: str | None
+    flavor: str | None
+    version: str | None
+    status: str
+
+
+class LegacyPage(Answer):
+    """The predecessor's list."""
+
+    servers: list[LegacyServer]
+
+
+def accepted(operation: OperationRow) -> Accepted:
+    """The answer to an order or a teardown, with the operation's state."""
+    return Accepted(
+        operation_id=operation.id,
+        request_id=operation.request_id,
+        server_id=operation.instance_id,
+        status=operation.status,
+        phase=operation.phase,
+        status_url=f"{OPERATIONS_PATH}/{operation.id}",
+    )
+
+
+def operation_answer(row: OperationRow) -> OperationAnswer:
+    """An operation's row as the client sees it."""
+    path = f"{OPERATIONS_PATH}/{row.id}"
+    return OperationAnswer(
+        operation_id=row.id,
+        request_id=row.request_id,
+        kind=row.kind,
+        status=row.status,
+        phase=row.phase,
+        attempt=row.attempt,
+        server_id=row.instance_id,
+        customer_id=row.customer_id,
+        vmid=row.vmid,
+        hostname=row.hostname,
+        ctype=row.ctype,
+        variant=row.spec.get("variant"),
+        version=row.spec.get("version"),
+        phases=_phases(row),
+        heartbeat_at=row.heartbeat_at,
+        queue_position=row.queue_position,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        deadline_at=row.deadline_at,
+        error=row.error,
+        cleanup=row.cleanup,
+        request=_sanitised(row.spec),
+        links={"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"},
+    )
+
+
+def instance_answer(row: InstanceRow) -> InstanceAnswer:
+    """An instance's row as the client sees it."""
+    links = {"self": f"/api/instances/{row.id}"}
+    if row.active_operation is not None:
+        links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
+    return InstanceAnswer(
+        server_id=row.id,
+        customer_id=row.customer_id,
+        status=row.status,
+        vmid=row.vmid,
+        hostname=row.hostname,
+        ctype=row.ctype,
+        variant=row.spec.get("variant"),
+        version=row.spec.get("version"),
+        runtime=row.spec.get("runtime"),
+        memory_mib=row.spec["memory_mib"],
+        cpu_cores=row.spec["cpu_cores"],
+        disk_gib=row.spec["disk_gib"],
+        created_at=row.created_at,
+        ready_at=row.ready_at,
+        proxy_status=row.proxy_status,
+        active_operation_id=row.active_operation,
+        links=links,
+    )
+
+
+def legacy_server(row: InstanceRow) -> LegacyServer:
+    """An instance's row in the predecessor's list shape."""
+    return LegacyServer(
+        id=str(row.vmid or row.id),
+        name=row.hostname,
+        category=row.ctype.upper(),
+        runtime=row.spec.get("runtime"),
+        flavor=row.spec.get("variant"),
+        version=row.spec.get("version"),
+        status=row.status,
+    )
+
+
+def event_answer(row: EventRow) -> EventAnswer:
+    """A line of the log as the client sees it."""
+    return EventAnswer(seq=row.seq, at=row.at, phase=row.phase, level=row.level, message=row.message)
+
+
+def entity_tag(row: OperationRow) -> str:
+    """A weak tag of everything that counts as a change; a mere heartbeat does not."""
+    retries = sum(phase.retries for phase in row.phases or ())
+    state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{retries}/{row.queue_position}"
+    return f'W/"{hashlib.blake2b(state.encode(), digest_size=9).hexdigest()}"'
+
+
+def _phases(row: OperationRow) -> list[PhaseAnswer]:
+    begun: dict[Phase, PhaseRow] = {phase.name: phase for phase in row.phases or ()}
+    own = [_phase(name, begun.get(name), row) for name in PHASES[row.kind]]
+    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in PHASES[row.kind]]
+    return own + sorted(cleaning, key=lambda phase: str(phase.started_at))
+
+
+def _phase(name: Phase, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
+    if begun is None:
+        over = row.status in OPERATION_FINAL or row.status is OperationStatus.CLEANING
+        return PhaseAnswer(name=name, status=PhaseStatus.SKIPPED if over else PhaseStatus.PENDING)
+    duration = begun.finished_at and int((begun.finished_at - begun.started_at).total_seconds() * 1000)
+    return PhaseAnswer(
+        name=name,
+        status=begun.status,
+        started_at=begun.started_at,
+        finished_at=begun.finished_at,
+        duration_ms=duration,
+        retries=begun.retries,
+    )
+
+
+def _sanitised(spec: dict[str, Any]) -> dict[str, Any]:
+    """The order as it was validated; the values of `env` may be secrets and are not shown."""
+    shown = {camel(key): value for key, value in spec.items() if value is not None}
+    if "env" in shown:
+        shown["env"] = dict.fromkeys(shown["env"], "***")
+    return shown

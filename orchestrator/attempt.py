@@ -1,0 +1,218 @@
+"""One attempt at an operation: its lease, its heartbeat, its one writer thread and its deadlines.
+
+The run's event handler only puts into a queue; the writer thread writes, beats, and watches the clock. Whoever wants
+the run to end sets a reason; the runner asks for it and kills the process tree. If no heartbeat gets through before the
+lease ends, the attempt ends itself first (self-fencing), so nobody can meet a live run when recovering the operation.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from orchestrator import runner
+from orchestrator.errors import Code, LostLease, StoreUnavailable
+from orchestrator.events import AddressSeen, Event, to_update
+from orchestrator.models import Failure, Lease, OperationRow
+from orchestrator.phases import Kind, Phase, played
+from orchestrator.settings import PROJECT_DIR, Settings
+from orchestrator.store import leases
+from orchestrator.store.connection import Database
+from orchestrator.store.leases import PhaseEntered, Update
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PHASE_GRACE_SECONDS = 10
+"""A role ends by itself at its timeout, with a better reason; the watchdog waits a little longer."""
+_FENCE_MARGIN = 0.2
+"""The share of the lease that is left for killing the run before somebody else may take the operation."""
+
+
+class Attempt:
+    """Used as a context manager around everything that is done for a claimed operation."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        operation: OperationRow,
+        claimed_at: float,
+        leaving: threading.Event,
+    ) -> None:
+        """`claimed_at` is time.monotonic() from before the claim: the lease cannot have begun earlier.
+
+        `leaving` is set when the whole worker stops.
+        """
+        self.database = database
+        self.settings = settings
+        self.operation = operation
+        self.lease = Lease(operation_id=operation.id, fencing_token=operation.fencing_token)
+        self.address: str | None = None
+        self._failure: Failure | None = None
+        self._stopped: Failure | None = None
+        self._lost = threading.Event()
+        self._worker_leaves = leaving
+        self._leaving = threading.Event()
+        self._updates: queue.SimpleQueue[Update | threading.Event] = queue.SimpleQueue()
+        self._fence_at = claimed_at + settings.lease_seconds * (1 - _FENCE_MARGIN)
+        self._ends_at = claimed_at + settings.operation_deadline_seconds
+        self._phase: tuple[Phase, float] | None = None
+        self._writer = threading.Thread(target=self._write, name=f"writer-{operation.id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._writer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leaving.set()
+        self._updates.put(threading.Event())
+        self._writer.join()
+
+    def play(self, phases: Sequence[Phase], variables: dict[str, Any], secrets: dict[str, Any]) -> Failure | None:
+        """Run the roles of these phases in one process; returns why it failed, or None.
+
+        Raises LostLease when the operation is somebody else's by now.
+        """
+        self._failure = self._stopped = None
+        outcome = runner.play(
+            runner.Run(
+                operation_id=self.operation.id,
+                playbooks=playbooks(phases),
+                inventory=self.settings.inventory,
+                variables=variables,
+                secrets=secrets,
+                state_dir=self.settings.state_dir,
+            ),
+            on_event=self._on_event,
+            should_stop=self._should_stop,
+        )
+        self._phase = None
+        self.flush()
+        if outcome == "stopped" and self._stopped is None:
+            self.persist(lambda: leases.release(self.database, self.lease))
+            raise LostLease(f"operation {self.operation.id}: handed back, the worker is leaving")
+        if outcome == "successful":
+            return None
+        return (
+            self._stopped
+            or self._failure
+            or Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
+        )
+
+    def enter(self, phase: Phase, message: str) -> None:
+        """Begin a phase that is not a play."""
+        self._updates.put(PhaseEntered(phase, message))
+
+    def flush(self) -> None:
+        """Wait until everything is written. Raises LostLease."""
+        written = threading.Event()
+        self._updates.put(written)
+        while not written.wait(0.1):
+            self._check()
+        self._check()
+
+    def persist(self, write: Callable[[], T]) -> T:
+        """Do one write, again while the database is away and the lease holds. Raises LostLease."""
+        self.flush()
+        while True:
+            self._check()
+            try:
+                return write()
+            except StoreUnavailable as error:
+                log.warning("operation %s: the database is away: %s", self.operation.id, error)
+                self._lost.wait(0.5)
+
+    def _should_stop(self) -> bool:
+        return self._lost.is_set() or self._worker_leaves.is_set() or self._stopped is not None
+
+    def _check(self) -> None:
+        if self._lost.is_set() or not self._writer.is_alive():
+            raise LostLease(f"operation {self.operation.id}: the lease is lost")
+
+    def _on_event(self, event: Event) -> None:
+        meaning = to_update(event)
+        if isinstance(meaning, AddressSeen):
+            self.address = meaning.address
+        elif isinstance(meaning, Failure):
+            self._failure = meaning
+        elif meaning is not None:
+            if isinstance(meaning, PhaseEntered):
+                self._phase = (meaning.phase, time.monotonic())
+            self._updates.put(meaning)
+
+    def _write(self) -> None:
+        """The writer thread: write what happened, beat in between, watch the clock."""
+        pending: list[Update] = []
+        waiting: list[threading.Event] = []
+        beat_at = time.monotonic()
+        while not self._lost.is_set():
+            self._collect(pending, waiting, until=beat_at)
+            self._watch_clock()
+            try:
+                asked_at = time.monotonic()
+                if pending:
+                    leases.record(self.database, self.lease, pending)
+                    pending.clear()
+                while waiting:
+                    waiting.pop().set()
+                if self._leaving.is_set():
+                    return
+                if asked_at >= beat_at:
+                    leases.heartbeat(self.database, self.lease, lease_seconds=self.settings.lease_seconds)
+                    beat_at = asked_at + self.settings.heartbeat_seconds
+                    self._fence_at = asked_at + self.settings.lease_seconds * (1 - _FENCE_MARGIN)
+            except LostLease as error:
+                log.warning("%s: stopping", error)
+                self._lost.set()
+            except StoreUnavailable as error:
+                log.warning("operation %s: not written yet, the database is away: %s", self.operation.id, error)
+                beat_at = time.monotonic() + 0.5
+                if self._leaving.is_set():
+                    return
+
+    def _collect(self, pending: list[Update], waiting: list[threading.Event], *, until: float) -> None:
+        timeout = max(0.0, until - time.monotonic())
+        try:
+            while True:
+                item = self._updates.get(timeout=timeout)
+                timeout = 0.0
+                waiting.append(item) if isinstance(item, threading.Event) else pending.append(item)
+        except queue.Empty:
+            return
+
+    def _watch_clock(self) -> None:
+        now = time.monotonic()
+        if now > self._fence_at:
+            log.error("operation %s: no heartbeat got through before the lease ends: stopping", self.operation.id)
+            self._lost.set()
+        if self._stopped is None and self._phase is not None:
+            phase, since = self._phase
+            if now > self._ends_at and self.operation.error is None:
+                self._stopped = _too_long(phase, "the operation", self.settings.operation_deadline_seconds)
+            elif now > since + self.settings.timeout(phase) + _PHASE_GRACE_SECONDS:
+                self._stopped = _too_long(phase, f"the phase {phase}", self.settings.timeout(phase))
+
+
+def playbooks(phases: Sequence[Phase]) -> list[Path]:
+    """The playbook of a whole kind where the phases are just that, else the phases' own, in order."""
+    folder = PROJECT_DIR / "playbooks"
+    for kind in Kind:
+        if tuple(phases) == played(kind):
+            return [folder / f"{kind}.yml"]
+    return [folder / "phases" / f"{phase.role}.yml" for phase in phases]
+
+
+def _too_long(phase: Phase, what: str, seconds: float) -> Failure:
+    return Failure(
+        code=Code.DEADLINE_EXCEEDED,
+        phase=phase,
+        message=f"{what} took longer than its {seconds:g} s: see what hangs, then order again",
+    )

@@ -1,0 +1,119 @@
+"""Every error Hostwright knows, in one place.
+
+HostwrightError
+├── ConfigurationError   a setting or a file is wrong; the process does not start
+├── Problem              an answer of the API, RFC 9457 (`code`, HTTP status, sentence)
+├── StoreUnavailable     the database does not answer
+├── LostLease            a write carried a fencing token that is no longer valid
+└── IllegalTransition    the database refused a state change
+
+`Code` is the reason a failed operation carries; `ProblemCode` the reason of a refused request. Both are stable:
+they are extended, never renamed. docs/errors.md explains each one, and a test holds that page and this module
+together.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """Why an operation failed."""
+
+    VMID_TAKEN = "vmid-taken"
+    NOT_OURS = "not-ours"
+    TEMPLATE_MISSING = "template-missing"
+    CLONE_LOCKED = "clone-locked"
+    STORAGE_FULL = "storage-full"
+    PROXMOX_UNREACHABLE = "proxmox-unreachable"
+    PROXMOX_DENIED = "proxmox-denied"
+    PROXMOX_TASK_FAILED = "proxmox-task-failed"
+    IP_TIMEOUT = "ip-timeout"
+    AGENT_UNREACHABLE = "agent-unreachable"
+    AGENT_REJECTED = "agent-rejected"
+    AGENT_ERROR = "agent-error"
+    AGENT_TIMEOUT = "agent-timeout"
+    DNS_FAILED = "dns-failed"
+    VELOCITY_FAILED = "velocity-failed"
+    VERIFY_FAILED = "verify-failed"
+    DEADLINE_EXCEEDED = "deadline-exceeded"
+    WORKER_LOST = "worker-lost"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+
+
+class ProblemCode(StrEnum):
+    """Why a request was refused."""
+
+    INVALID_REQUEST = "invalid-request"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    PAYMENT_REQUIRED = "payment-required"
+    CUSTOMER_SUSPENDED = "customer-suspended"
+    QUOTA_EXCEEDED = "quota-exceeded"
+    NOT_FOUND = "not-found"
+    DELETED = "deleted"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
+    CREATE_IN_PROGRESS = "create-in-progress"
+    INSTANCE_BUSY = "instance-busy"
+    BODY_TOO_LARGE = "body-too-large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+PROBLEM_STATUS: dict[ProblemCode, int] = {
+    ProblemCode.INVALID_REQUEST: 400,
+    ProblemCode.UNAUTHENTICATED: 401,
+    ProblemCode.PAYMENT_REQUIRED: 402,
+    ProblemCode.FORBIDDEN: 403,
+    ProblemCode.CUSTOMER_SUSPENDED: 403,
+    ProblemCode.QUOTA_EXCEEDED: 403,
+    ProblemCode.NOT_FOUND: 404,
+    ProblemCode.DELETED: 404,
+    ProblemCode.METHOD_NOT_ALLOWED: 405,
+    ProblemCode.IDEMPOTENCY_KEY_REUSED: 409,
+    ProblemCode.CREATE_IN_PROGRESS: 409,
+    ProblemCode.INSTANCE_BUSY: 409,
+    ProblemCode.BODY_TOO_LARGE: 413,
+    ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    ProblemCode.INTERNAL: 500,
+    ProblemCode.UNAVAILABLE: 503,
+}
+"""The HTTP status of each problem (design contract, RFC 9110)."""
+
+
+class HostwrightError(Exception):
+    """The base of all errors raised here."""
+
+
+class ConfigurationError(HostwrightError):
+    """A setting or a file is wrong; the text names it and says what to do."""
+
+
+@dataclass
+class Problem(HostwrightError):
+    """A refused request: `detail` is one sentence for a person, `extra` are further members of the answer."""
+
+    code: ProblemCode
+    detail: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return PROBLEM_STATUS[self.code]
+
+
+class StoreUnavailable(HostwrightError):
+    """The database does not answer; nothing was written."""
+
+
+class LostLease(HostwrightError):
+    """The operation belongs to somebody else by now: stop at once and write nothing more."""
+
+
+class IllegalTransition(HostwrightError):
+    """The database refused a state change that the state machine does not have."""

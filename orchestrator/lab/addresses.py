@@ -1,0 +1,92 @@
+"""Which loopback addresses a lab has: one block 127.N.0.0/16, claimed by its control port."""
+
+import hashlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.lab.errors import LabError
+from orchestrator.lab.listen import AddressTakenError, bind_tcp
+
+# 127.0 and 127.1 are left to others; so is the end of the range.
+FIRST_BLOCK, LAST_BLOCK = 16, 250
+CONTROL_PORT = 8900
+DNS_PORT = 5300
+EDGE_PORT = 25565
+PROXMOX_PORT = 8006
+TECHNITIUM_PORT = 53443
+CLOUDFLARE_PORT = 8443
+VELOCITY_PORT = 8081
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The servers of block N."""
+
+    block: int
+
+    def _server(self, last: int) -> str:
+        return f"127.{self.block}.0.{last}"
+
+    @property
+    def proxmox(self) -> str:
+        return self._server(1)
+
+    @property
+    def technitium(self) -> str:
+        return self._server(2)
+
+    @property
+    def cloudflare(self) -> str:
+        return self._server(3)
+
+    @property
+    def velocity(self) -> str:
+        return self._server(4)
+
+    @property
+    def public_edge(self) -> str:
+        return self._server(5)
+
+    @property
+    def internal_edge(self) -> str:
+        return self._server(6)
+
+    @property
+    def control(self) -> str:
+        return self._server(7)
+
+    @property
+    def internal_dns(self) -> str:
+        return self._server(8)
+
+    @property
+    def public_dns(self) -> str:
+        return self._server(9)
+
+
+def claim(state_dir: Path, *, block: int | None, last_used: int | None) -> tuple[Addresses, socket.socket]:
+    """The block and its listening control socket: the given one, else the last used, else the next free one.
+
+    Raises LabError when the given block or every block is taken."""
+    if block is not None:
+        addresses = Addresses(block)
+        return addresses, bind_tcp(addresses.control, CONTROL_PORT)
+    for candidate in _candidates(state_dir, last_used):
+        addresses = Addresses(candidate)
+        try:
+            return addresses, bind_tcp(addresses.control, CONTROL_PORT)
+        except AddressTakenError:
+            continue
+    raise LabError(f"every block from 127.{FIRST_BLOCK} to 127.{LAST_BLOCK} is taken; stop a lab")
+
+
+def _candidates(state_dir: Path, last_used: int | None) -> Iterator[int]:
+    """Labs of different directories start at different blocks, and a directory gets the same one again."""
+    if last_used is not None:
+        yield last_used
+    size = LAST_BLOCK - FIRST_BLOCK + 1
+    start = int.from_bytes(hashlib.sha256(str(state_dir).encode()).digest()[:4], "big")
+    for step in range(size):
+        yield FIRST_BLOCK + (start + step) % size

@@ -1,0 +1,82 @@
+"""The proxy players connect to: routes Minecraft connections by the host name in their handshake."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from orchestrator.lab.listen import StreamServer
+from orchestrator.lab.minecraft import ProtocolError, read_handshake
+from orchestrator.lab.registrations import Backend, Registrations
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
+CHUNK = 64 * 1024
+
+
+class Edge:
+    """Listens on every address at the same port and pipes each connection to its backend."""
+
+    def __init__(
+        self,
+        registrations: Registrations,
+        addresses: Sequence[str],
+        port: int,
+        *,
+        handshake_seconds: float = HANDSHAKE_SECONDS,
+    ) -> None:
+        self._registrations = registrations
+        self._handshake_seconds = handshake_seconds
+        self._addresses = addresses
+        self._port = port
+        self._server = StreamServer(self._serve)
+
+    async def start(self) -> None:
+        """Raises LabError when an address is taken."""
+        for address in self._addresses:
+            await self._server.listen(address, self._port)
+
+    async def close(self) -> None:
+        await self._server.close()
+
+    async def restart(self) -> None:
+        """What happens when a proxy restarts: every connection ends, every registration is forgotten."""
+        await self.close()
+        self._registrations.forget()
+        await self.start()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(self._handshake_seconds):
+                handshake = await read_handshake(reader)
+        except ProtocolError as error:
+            log.debug("connection closed: %s", error)
+            return
+        backend = self._registrations.get(handshake.label)
+        if backend is None:
+            log.debug("connection closed: no backend for %r", handshake.label)
+            return
+        await _pass_on(backend, handshake.raw, reader, writer)
+
+
+async def _pass_on(
+    backend: Backend, handshake: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    async with asyncio.timeout(CONNECT_SECONDS):
+        upstream_reader, upstream_writer = await asyncio.open_connection(backend.address, backend.port)
+    try:
+        upstream_writer.write(handshake)
+        await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
+    finally:
+        upstream_writer.close()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copies until the end, then tells the other side; a side that fails ends both."""
+    while data := await reader.read(CHUNK):
+        writer.write(data)
+        await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.write_eof()

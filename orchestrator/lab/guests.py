@@ -1,0 +1,195 @@
+"""The guest driver: a running container is a real process, the agent, on a loopback address of its own.
+
+Another backend takes the place of ProcessGuests by offering the same methods: prepare_template, clone,
+remove, start, stop, find, all, close, and the mapping `leases`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import py_compile
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.lab import template
+from orchestrator.lab.errors import LabError
+
+AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
+AGENT_PORT = 18888
+TERMINATION_GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+
+# Durations in seconds at speed 1.
+ADDRESS_SECONDS = 1.0
+INSTALL_SECONDS = 1.0
+START_SECONDS = 0.5
+BACKOFF_SECONDS = (30.0, 60.0, 120.0)
+
+
+@dataclass
+class Guest:
+    """A started container: its agent's process, and when its address shows up (monotonic seconds)."""
+
+    vmid: int
+    boot: object  # which start of the container this is; another value means it was started anew
+    process: asyncio.subprocess.Process
+    address: str
+    address_at: float
+    ending: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+    @property
+    def has_address(self) -> bool:
+        return time.monotonic() >= self.address_at
+
+
+class ProcessGuests:
+    """Containers as process groups. Their root directories lie below `root`, one per VMID."""
+
+    def __init__(self, root: Path, block: int, *, speed: float, agent_token: str | None) -> None:
+        self.root = root
+        self.speed = speed
+        self.leases: dict[int, str] = {}
+        self._addresses = tuple(f"127.{block}.{16 + n // 254}.{1 + n % 254}" for n in range(16 * 254))
+        self._next_address = 0
+        self._guests: dict[int, Guest] = {}
+        # The base interpreter: a guest needs nothing of a virtual environment.
+        self._python = str(Path(sys.executable).resolve())
+        self._agent = root / "agent.pyc"
+        self._faults = root / "agent-faults.json"
+        self._token_file = root / "agent-token"
+        root.mkdir(parents=True, exist_ok=True)
+        # Compiled once here, not at every start of a guest.
+        py_compile.compile(str(AGENT), cfile=str(self._agent), doraise=True)
+        self._write_token(agent_token)
+        self.set_faults([])
+
+    # root directories
+
+    def directory(self, vmid: int) -> Path:
+        return self.root / "guests" / str(vmid)
+
+    def prepare_template(self, vmid: int) -> None:
+        template.build(self.directory(vmid), self._python)
+
+    def clone(self, source: int, target: int) -> None:
+        """Copy everything a container holds, its agent's state included."""
+        template.copy(self.directory(source), self.directory(target))
+
+    def remove(self, vmid: int) -> None:
+        """Forget a container's files and address."""
+        shutil.rmtree(self.directory(vmid), ignore_errors=True)
+        self.leases.pop(vmid, None)
+
+    # processes
+
+    def find(self, vmid: int) -> Guest | None:
+        return self._guests.get(vmid)
+
+    def all(self) -> Iterator[Guest]:
+        """The guests whose process lives."""
+        return (guest for guest in list(self._guests.values()) if guest.alive)
+
+    async def start(self, vmid: int, boot: object) -> Guest:
+        """Start a container's agent. Raises OSError when that is not possible."""
+        directory = self.directory(vmid)
+        directory.mkdir(parents=True, exist_ok=True)
+        address = self._lease(vmid)
+        with (directory / "agent.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *self._command(vmid, address),
+                cwd=directory,
+                # Nothing of the lab's environment, which may hold secrets.
+                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(directory)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        guest = Guest(vmid, boot, process, address, time.monotonic() + ADDRESS_SECONDS * self.speed)
+        self._guests[vmid] = guest
+        return guest
+
+    async def stop(self, vmid: int) -> None:
+        """End a container's process group; returns when its agent is reaped."""
+        guest = self._guests.get(vmid)
+        if guest is None:
+            return
+        if guest.ending is None:
+            guest.ending = asyncio.create_task(self._end(guest))
+        await asyncio.shield(guest.ending)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.stop(vmid) for vmid in list(self._guests)))
+
+    async def _end(self, guest: Guest) -> None:
+        _signal_group(guest, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(guest.process.wait(), TERMINATION_GRACE)
+        _signal_group(guest, signal.SIGKILL)
+        await guest.process.wait()
+        if self._guests.get(guest.vmid) is guest:
+            del self._guests[guest.vmid]
+
+    def _command(self, vmid: int, address: str) -> list[str]:
+        directory = self.directory(vmid)
+        options = {
+            "--root": str(directory),
+            "--listen": f"{address}:{AGENT_PORT}",
+            "--artifacts": str(directory / "artifacts"),
+            "--identity": f"ct-{vmid}",
+            "--install-seconds": str(INSTALL_SECONDS * self.speed),
+            "--start-seconds": str(START_SECONDS * self.speed),
+            "--backoff": ",".join(str(seconds * self.speed) for seconds in BACKOFF_SECONDS),
+            "--faults": str(self._faults),
+            "--die-with-parent": str(os.getpid()),
+        }
+        if self._token_file.exists():
+            options["--token-file"] = str(self._token_file)
+        arguments = [part for option in options.items() for part in option]
+        return [self._python, "-I", "-S", str(self._agent), *arguments]
+
+    def _lease(self, vmid: int) -> str:
+        """The address of a container, the same until it is removed; a freed one is not given out at once."""
+        if vmid in self.leases:
+            return self.leases[vmid]
+        taken = set(self.leases.values())
+        for step in range(len(self._addresses)):
+            address = self._addresses[(self._next_address + step) % len(self._addresses)]
+            if address not in taken:
+                self._next_address += step + 1
+                self.leases[vmid] = address
+                return address
+        raise LabError("every guest address is taken: delete containers")
+
+    # settings of the agents
+
+    def set_faults(self, faults: list[Mapping[str, Any]]) -> None:
+        """What agents do wrong from their next payload on."""
+        for used in self.root.glob(f"{self._faults.name}.*"):
+            if used.name.split(".")[-2] not in {str(fault.get("id")) for fault in faults}:
+                used.unlink(missing_ok=True)
+        partial = self._faults.with_suffix(".partial")
+        partial.write_text(json.dumps(faults))
+        partial.replace(self._faults)
+
+    def _write_token(self, token: str | None) -> None:
+        self._token_file.unlink(missing_ok=True)
+        if token is not None:
+            descriptor = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(token)
+
+
+def _signal_group(guest: Guest, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(guest.process.pid, number)

@@ -1,0 +1,47 @@
+"""The proxy's backends by name. They live in memory only: a restarted proxy knows none."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where the connections for `name` go."""
+
+    name: str
+    address: str
+    port: int
+
+
+class NameTakenError(Exception):
+    """The name is registered with another address."""
+
+    def __init__(self, known: Backend) -> None:
+        super().__init__(f"{known.name} is already registered with {known.address}:{known.port}")
+
+
+class Registrations:
+    """Names are lower-cased."""
+
+    def __init__(self) -> None:
+        self._backends: dict[str, Backend] = {}
+
+    def register(self, name: str, address: str, port: int) -> Backend:
+        """The same name with the same address changes nothing; raises NameTakenError for another address."""
+        backend = Backend(name.lower(), address, port)
+        known = self._backends.setdefault(backend.name, backend)
+        if known != backend:
+            raise NameTakenError(known)
+        return backend
+
+    def unregister(self, name: str) -> bool:
+        """Whether the name was registered."""
+        return self._backends.pop(name.lower(), None) is not None
+
+    def get(self, name: str) -> Backend | None:
+        return self._backends.get(name.lower())
+
+    def all(self) -> list[Backend]:
+        return list(self._backends.values())
+
+    def forget(self) -> None:
+        self._backends.clear()

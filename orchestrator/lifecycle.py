@@ -1,0 +1,163 @@
+"""What a worker does with a claimed operation: provision, teardown, and the cleanup of a failed provision."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator import runner
+from orchestrator.attempt import Attempt
+from orchestrator.catalogue import Catalogue
+from orchestrator.errors import Code
+from orchestrator.models import Cleanup, CleanupStep, Failure, OperationRow
+from orchestrator.phases import CLEANUP, Kind, Phase, played
+from orchestrator.secrets import read_secrets
+from orchestrator.settings import Settings
+from orchestrator.states import OperationStatus, PhaseStatus
+from orchestrator.store import leases
+
+_VMID_TRIES = 10
+"""How many VMIDs that turn out to be somebody else's are passed over in one operation."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the roles are told of an instance: its identity and what was ordered."""
+
+    operation: OperationRow
+    vmid: int
+    hostname: str
+
+    def variables(self, settings: Settings) -> dict[str, Any]:
+        """The extra variables of a run; what a customer wrote is marked unsafe, so that it is never a template."""
+        timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for kind in Kind for phase in played(kind)}
+        ordered: dict[str, Any] = runner.unsafe(self.operation.spec)
+        return (
+            timeouts
+            | ordered
+            | {
+                "vmid": self.vmid,
+                "hostname": self.hostname,
+                "server_id": str(self.operation.instance_id),
+                "operation_id": str(self.operation.id),
+            }
+        )
+
+
+def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
+    """Take an operation to its end. Raises LostLease when it is somebody else's by now."""
+    operation = attempt.operation
+    if operation.status is OperationStatus.CLEANING:
+        _clean_up(attempt, _server(operation))
+    elif operation.kind is Kind.PROVISION:
+        _provision(attempt, catalogue)
+    else:
+        _tear_down(attempt)
+
+
+def _provision(attempt: Attempt, catalogue: Catalogue) -> None:
+    server, failure = _try_vmids(attempt, catalogue)
+    if failure is None and server is not None:
+        attempt.persist(
+            lambda: leases.complete_provision(
+                attempt.database,
+                attempt.operation.instance_id,
+                attempt.lease,
+                hostname=server.hostname,
+                address=attempt.address,
+            )
+        )
+    elif failure is not None:
+        attempt.persist(lambda: leases.begin_cleaning(attempt.database, attempt.lease, failure))
+        _clean_up(attempt, server)
+
+
+def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Failure | None]:
+    """Play the provision on a VMID of ours; one that proves to be somebody else's is left alone and another taken."""
+    failure: Failure | None = None
+    for _ in range(_VMID_TRIES):
+        server = _allocate(attempt, catalogue)
+        if server is None:
+            return None, Failure(
+                code=Code.VMID_TAKEN,
+                phase=Phase.ALLOCATE_VMID,
+                message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
+            )
+        failure = attempt.play(played(Kind.PROVISION), server.variables(attempt.settings), _secrets(attempt))
+        if failure is None or failure.code is not Code.VMID_TAKEN:
+            return server, failure
+        taken = server.vmid
+        attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
+    return None, failure
+
+
+def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
+    operation = attempt.operation
+    attempt.enter(Phase.ALLOCATE_VMID, "choosing a VMID")
+    vmid = attempt.persist(
+        lambda: leases.allocate_vmid(
+            attempt.database, attempt.lease, ctype=operation.ctype, bounds=catalogue.vmids[operation.ctype]
+        )
+    )
+    if vmid is None:
+        return None
+    hostname = catalogue.hostname(
+        operation.ctype, vmid, game=operation.spec.get("game"), variant=operation.spec.get("variant")
+    )
+    attempt.persist(lambda: leases.set_hostname(attempt.database, attempt.lease, hostname))
+    return Server(operation, vmid, hostname)
+
+
+def _tear_down(attempt: Attempt) -> None:
+    server = _server(attempt.operation)
+    if server is not None:
+        failure = attempt.play(played(Kind.TEARDOWN), server.variables(attempt.settings), _secrets(attempt))
+        if failure is not None:
+            attempt.persist(lambda: leases.fail_teardown(attempt.database, attempt.lease, failure))
+            return
+    attempt.persist(lambda: leases.complete_teardown(attempt.database, attempt.operation.instance_id, attempt.lease))
+
+
+def _clean_up(attempt: Attempt, server: Server | None) -> None:
+    """Undo a failed provision phase by phase; one that fails does not keep the next from being tried."""
+    steps: list[CleanupStep] = []
+    remaining = CLEANUP if server is not None else ()
+    while remaining and server is not None:
+        failure = attempt.play(remaining, server.variables(attempt.settings), _secrets(attempt))
+        failed = _failed_at(failure, remaining)
+        done = len(remaining) if failed is None else remaining.index(failed)
+        steps += [CleanupStep(name=phase, status=PhaseStatus.OK) for phase in remaining[:done]]
+        if failed is not None and failure is not None:
+            steps.append(_failed_step(failed, failure))
+        remaining = remaining[done + 1 :]
+    leaked = tuple(_what_leaked(step.name, server) for step in steps if step.status is PhaseStatus.FAILED)
+    status = PhaseStatus.FAILED if leaked else PhaseStatus.OK
+    cleanup = Cleanup(status=status, steps=tuple(steps), leaked=leaked)
+    instance_id = attempt.operation.instance_id
+    attempt.persist(lambda: leases.finish_cleaned(attempt.database, instance_id, attempt.lease, cleanup))
+
+
+def _failed_at(failure: Failure | None, phases: tuple[Phase, ...]) -> Phase | None:
+    if failure is None:
+        return None
+    return next((phase for phase in phases if phase == failure.phase), phases[0])
+
+
+def _failed_step(phase: Phase, failure: Failure) -> CleanupStep:
+    # A container that is not ours means that ours is not there: nothing of us is left, and theirs is untouched.
+    gone = failure.code is Code.NOT_OURS
+    return CleanupStep(name=phase, status=PhaseStatus.OK if gone else PhaseStatus.FAILED, message=failure.message)
+
+
+def _what_leaked(phase: Phase, server: Server | None) -> str:
+    name = server.hostname if server else "?"
+    vmid = server.vmid if server else "?"
+    return f"edge:{name}" if phase is Phase.UNPUBLISH_EDGE else f"container:{vmid}"
+
+
+def _server(operation: OperationRow) -> Server | None:
+    if operation.vmid is None or operation.hostname is None:
+        return None
+    return Server(operation, operation.vmid, operation.hostname)
+
+
+def _secrets(attempt: Attempt) -> dict[str, Any]:
+    return read_secrets(attempt.settings.secrets_path)

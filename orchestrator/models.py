@@ -1,0 +1,134 @@
+"""Frozen models of rows: what the store gives and takes."""
+
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.catalogue import ContainerType
+from orchestrator.errors import Code
+from orchestrator.phases import Kind, Phase
+from orchestrator.states import InstanceStatus, OperationStatus, PhaseStatus
+
+
+class Frozen(BaseModel):
+    """The base of all models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Principal(Frozen):
+    """Who asks: an operator (no customer) or one customer."""
+
+    name: str
+    customer_id: str | None
+
+    @property
+    def is_operator(self) -> bool:
+        """Operators see and touch everything."""
+        return self.customer_id is None
+
+
+class Failure(Frozen):
+    """Why an operation failed: the same object in the row, in the API and in the log."""
+
+    code: Code
+    phase: str | None = None
+    task: str | None = None
+    message: str
+    detail: dict[str, Any] | None = None
+
+
+class CleanupStep(Frozen):
+    """One phase of a cleanup."""
+
+    name: Phase
+    status: PhaseStatus
+    message: str | None = None
+
+
+class Cleanup(Frozen):
+    """What a cleanup did; `leaked` names what may still be there."""
+
+    status: PhaseStatus
+    steps: tuple[CleanupStep, ...] = ()
+    leaked: tuple[str, ...] = ()
+
+
+class PhaseRow(Frozen):
+    """A phase that has begun."""
+
+    name: Phase
+    status: PhaseStatus
+    started_at: datetime
+    finished_at: datetime | None
+    retries: int
+
+
+class OperationRow(BaseModel):
+    """An operation as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    instance_id: UUID
+    customer_id: str
+    kind: Kind
+    status: OperationStatus
+    phase: Phase | None
+    attempt: int
+    ctype: ContainerType
+    vmid: int | None
+    hostname: str | None
+    spec: dict[str, Any]
+    request_id: UUID
+    fencing_token: int
+    heartbeat_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    error: Failure | None
+    cleanup: Cleanup | None
+    last_seq: int
+    phases: tuple[PhaseRow, ...] | None
+    queue_position: int | None
+
+
+class EventRow(Frozen):
+    """One line of an operation's log."""
+
+    seq: int
+    at: datetime
+    phase: str | None
+    level: str
+    message: str
+
+
+class InstanceRow(BaseModel):
+    """An instance as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    customer_id: str
+    ctype: ContainerType
+    status: InstanceStatus
+    vmid: int | None
+    hostname: str | None
+    address: IPv4Address | IPv6Address | None
+    spec: dict[str, Any]
+    proxy_status: str | None
+    created_at: datetime
+    ready_at: datetime | None
+    updated_at: datetime
+    active_operation: UUID | None = None
+
+
+class Lease(Frozen):
+    """The right to write to an operation: its id and the fencing token of the claim."""
+
+    operation_id: UUID
+    fencing_token: int

@@ -1,0 +1,266 @@
+"""Reading Proxmox VE: three-valued answers, and every error classified as passing or lasting.
+
+Only reads live here; what changes Proxmox is done by the roles. Imports are light because the Ansible plugins
+use this module too. The wording of errors was observed on PVE 9.2; it stands in the HTTP reason phrase.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import requests
+from proxmoxer import ProxmoxAPI
+from proxmoxer.backends import https as _https  # noqa: F401 - proxmoxer imports it late, in every forked task anew
+from proxmoxer.core import ResourceException
+
+T = TypeVar("T")
+
+# Seconds. Proxmox waits up to 10 s for a lock and answers 596 after 30 s when its daemon hangs.
+REQUEST_TIMEOUT = 35.0
+
+
+class Kind(StrEnum):
+    """What an error means, whatever the request was."""
+
+    UNREACHABLE = "unreachable"  # no answer, or one that says nothing about the container
+    LOCKED = "locked"  # another task holds the container
+    OUTDATED = "outdated"  # the container is not in the state we assumed: read it again
+    TAKEN = "taken"  # the VMID exists
+    MISSING = "missing"  # the container does not exist
+    DENIED = "denied"
+    FULL = "full"
+    UNTRUSTED = "untrusted"  # the server's certificate does not verify
+    REFUSED = "refused"  # anything else; the text says what
+
+
+PASSING = frozenset({Kind.UNREACHABLE, Kind.LOCKED, Kind.OUTDATED})
+"""Kinds that may be gone at the next try."""
+
+CODES: Mapping[Kind, str] = {
+    Kind.UNREACHABLE: "proxmox-unreachable",
+    Kind.LOCKED: "clone-locked",
+    Kind.OUTDATED: "proxmox-task-failed",
+    Kind.TAKEN: "vmid-taken",
+    Kind.MISSING: "proxmox-task-failed",
+    Kind.DENIED: "proxmox-denied",
+    Kind.FULL: "storage-full",
+    Kind.UNTRUSTED: "proxmox-unreachable",
+    Kind.REFUSED: "proxmox-task-failed",
+}
+"""The code of a failed operation, unless the caller knows better (a missing clone source is a template)."""
+
+_BY_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
+        (Kind.LOCKED, r"is locked \("),
+        (Kind.TAKEN, r"\b(?:CT|VM) \d+ already exists"),
+        (Kind.MISSING, r"configuration file '.*' does not exist"),
+        (
+            Kind.OUTDATED,
+            r"already running|not running|modified configuration|already at specified size",
+        ),
+        (Kind.UNREACHABLE, r"command socket|got timeout|no quorum|got no worker upid|lost connection"),
+        (Kind.DENIED, r"permission check failed|permission denied - invalid"),
+        (
+            Kind.FULL,
+            r"no space left|out of space|(?:not enough|insufficient) (?:free )?(?:space|extents)"
+            r"|free space in thin pool|disk quota exceeded",
+        ),
+    )
+)
+_PRIVILEGE = re.compile(r"permission check failed \(([^)]*)\)", re.IGNORECASE)
+
+
+@dataclass(eq=False)
+class ProxmoxError(Exception):
+    """A request or a task that did not end well. `status` is None when there was no HTTP answer."""
+
+    kind: Kind
+    text: str
+    status: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed a moment later."""
+        return self.kind in PASSING
+
+    @property
+    def code(self) -> str:
+        return CODES[self.kind]
+
+    @property
+    def privilege(self) -> str | None:
+        """The path and privilege that Proxmox named when it denied, such as `/vms/100, VM.PowerMgmt`."""
+        found = _PRIVILEGE.search(self.text)
+        return found.group(1) if found else None
+
+
+def classify(status: int, text: str) -> Kind:
+    """The kind of an HTTP answer, or with status 500 of a failed task's exitstatus."""
+    if status in (401, 403):
+        return Kind.DENIED
+    if status in (502, 503, 504) or 595 <= status <= 599:
+        return Kind.UNREACHABLE
+    return next((kind for kind, pattern in _BY_TEXT if pattern.search(text)), Kind.REFUSED)
+
+
+def attempt(call: Callable[[], T]) -> T:
+    """Runs one request of proxmoxer. Raises ProxmoxError and nothing else of its errors."""
+    try:
+        answer = call()
+    except (ResourceException, requests.RequestException, OSError) as error:
+        failure = _failure(error)
+    else:
+        if not (isinstance(answer, dict) and isinstance(answer.get("errors"), bytes)):
+            return answer
+        # proxmoxer's sign for a body that is not JSON: a gateway's page, never a container's state.
+        failure = ProxmoxError(Kind.UNREACHABLE, "the answer is not JSON", 200)
+    # Outside of `except`, so that the error does not keep the request, and its connection, alive as its context.
+    raise failure
+
+
+def _failure(error: Exception) -> ProxmoxError:
+    if isinstance(error, ResourceException):
+        return _from_answer(error)
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return ProxmoxError(Kind.UNTRUSTED, _reason(error))
+    if isinstance(error, requests.RequestException):
+        return ProxmoxError(Kind.UNREACHABLE, _reason(error))
+    return ProxmoxError(Kind.UNTRUSTED, str(error))  # requests' way to say that ca_file is not there
+
+
+def _from_answer(error: ResourceException) -> ProxmoxError:
+    text = str(error.content or error.status_message or f"HTTP {error.status_code}").strip()
+    if isinstance(error.errors, dict) and error.errors:
+        text += " " + "; ".join(f"{name}: {str(why).strip()}" for name, why in error.errors.items())
+    return ProxmoxError(classify(error.status_code, text), text, error.status_code)
+
+
+def _reason(error: Exception) -> str:
+    """The innermost cause; the outer ones repeat the whole URL and the connection object's address."""
+    cause: Any = error
+    while getattr(cause, "args", None) and isinstance(cause.args[0], Exception):
+        cause = getattr(cause.args[0], "reason", None) or cause.args[0]
+    return re.sub(r"^<[^>]*>: |^HTTPSConnection\([^)]*\): ", "", str(cause)) or type(error).__name__
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a Proxmox node answers, and who asks. The token's value is never part of it."""
+
+    host: str
+    node: str
+    user: str
+    token_name: str
+    port: int = 8006
+    ca_file: str | None = None
+    timeout: float = REQUEST_TIMEOUT
+
+
+def connect(endpoint: Endpoint, token: str) -> ProxmoxAPI:
+    """Makes no request. Certificates are always verified, against `ca_file` or the system's authorities."""
+    api = ProxmoxAPI(
+        endpoint.host,
+        port=endpoint.port,
+        user=endpoint.user,
+        token_name=endpoint.token_name,
+        token_value=token,
+        verify_ssl=endpoint.ca_file or True,
+        timeout=endpoint.timeout,
+    )
+    # Neither a proxy nor a .netrc of the caller's environment may get between us and Proxmox.
+    api._store["session"].trust_env = False
+    return api
+
+
+@dataclass(frozen=True)
+class Present(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Proxmox says that there is no such container on the node."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Proxmox did not say; never to be taken for gone."""
+
+    error: ProxmoxError
+
+
+Reading: TypeAlias = Present[T] | Gone | Unknown
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status/current` says; `uptime` in seconds."""
+
+    vmid: int
+    power: str
+    name: str
+    uptime: int
+    lock: str | None
+    tags: tuple[str, ...]
+
+    @property
+    def running(self) -> bool:
+        return self.power == "running"
+
+
+class Proxmox:
+    """One node, read only."""
+
+    def __init__(self, endpoint: Endpoint, token: str) -> None:
+        self.node = endpoint.node
+        self.api = connect(endpoint, token)
+
+    def close(self) -> None:
+        """Ends the kept connection."""
+        self.api._store["session"].close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer's data for a path below the node. Raises ProxmoxError."""
+        return attempt(lambda: self.api(f"nodes/{self.node}/{path}").get(**query))
+
+    def status(self, vmid: int) -> Reading[Status]:
+        return self._reading(lambda: _status(vmid, self.get(f"lxc/{vmid}/status/current")))
+
+    def config(self, vmid: int) -> Reading[dict[str, Any]]:
+        return self._reading(lambda: dict(self.get(f"lxc/{vmid}/config")))
+
+    def interfaces(self, vmid: int) -> Reading[list[dict[str, Any]]]:
+        """Empty also for a container that is stopped or missing: Proxmox answers alike, so ask `status`."""
+        return self._reading(lambda: self.get(f"lxc/{vmid}/interfaces") or [])
+
+    @staticmethod
+    def _reading(read: Callable[[], T]) -> Reading[T]:
+        try:
+            return Present(read())
+        except ProxmoxError as error:
+            return Gone() if error.kind is Kind.MISSING else Unknown(error)
+
+
+def split_tags(tags: str | None) -> tuple[str, ...]:
+    """Proxmox folds the case of tags and takes `;`, `,` and blanks between them."""
+    return tuple(sorted({tag.lower() for tag in re.split(r"[;,\s]+", tags or "") if tag}))
+
+
+def _status(vmid: int, data: Mapping[str, Any]) -> Status:
+    return Status(
+        vmid=vmid,
+        power=str(data.get("status", "unknown")),
+        name=str(data.get("name") or f"CT{vmid}"),
+        uptime=int(data.get("uptime") or 0),
+        lock=data.get("lock"),
+        tags=split_tags(data.get("tags")),
+    )

@@ -1,0 +1,173 @@
+"""The only module that knows ansible-runner: one `ansible-playbook` process per run.
+
+The run directory lies on tmpfs and is removed afterwards; the environment is a whitelist; secrets are in a 0600 file
+that the action plugins read by name. A stopped run takes its whole process tree with it: ansible-core's workers call
+setsid, so killing the process group would miss them.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import psutil
+from ansible_runner.interface import init_runner
+
+from orchestrator.events import Event
+from orchestrator.settings import PROJECT_DIR
+
+OPERATION_MARK = "HOSTWRIGHT_OPERATION"
+"""The variable by which a run's processes are found after their worker died."""
+_TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
+_POLL_SECONDS = 0.2
+"""How often the run asks whether it shall stop: the latency of a cancel."""
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to play, for which operation, with which variables and secrets."""
+
+    operation_id: UUID
+    playbooks: Sequence[Path]
+    inventory: Path
+    variables: Mapping[str, Any]
+    secrets: Mapping[str, Any]
+    state_dir: Path
+
+
+Outcome = Literal["successful", "failed", "stopped"]
+
+
+def play(run: Run, *, on_event: Callable[[Event], None], should_stop: Callable[[], bool]) -> Outcome:
+    """Run the playbooks to their end, or until `should_stop` says so; then no process of it is left.
+
+    `on_event` is called in this thread for every event and must neither block nor raise.
+    """
+    with _run_directory() as directory:
+        runner = _prepare(run, directory, on_event, should_stop)
+        try:
+            status, _ = runner.run()
+        finally:
+            kill_leftovers(run.operation_id, among=psutil.Process().children(recursive=True))
+    if status == "successful":
+        return "successful"
+    return "stopped" if runner.canceled else "failed"
+
+
+def unsafe(value: Any) -> Any:
+    """A customer's value as Ansible takes it literally: every string is marked, so that none is ever a template."""
+    if isinstance(value, str):
+        return {"__ansible_unsafe": value}
+    if isinstance(value, dict):
+        return {key: unsafe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [unsafe(item) for item in value]
+    return value
+
+
+def kill_leftovers(operation_id: UUID, *, among: Sequence[psutil.Process] | None = None) -> int:
+    """Kill every process that carries the operation's mark; returns how many there were.
+
+    Without `among`, all processes of this machine are looked at: what a dead worker left behind.
+    """
+    mark = str(operation_id)
+    found = [process for process in among or psutil.process_iter() if _carries(process, mark)]
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(found, timeout=2)
+    return len(found)
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(OPERATION_MARK) == mark
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return False
+
+
+@contextlib.contextmanager
+def _run_directory() -> Iterator[Path]:
+    base = _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="hostwright-run-", dir=base))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _prepare(run: Run, directory: Path, on_event: Callable[[Event], None], should_stop: Callable[[], bool]) -> Any:
+    variables = _write_private(
+        directory / "variables.json",
+        dict(run.variables)
+        | {
+            "hostwright_state_dir": str(run.state_dir),
+            "hostwright_secrets_file": str(_write_private(directory / "secrets.json", run.secrets)),
+        },
+    )
+
+    def handle(event: Event) -> bool:
+        on_event(event)
+        return False  # the event's file is not kept
+
+    def stop() -> bool:
+        if not should_stop():
+            return False
+        kill_leftovers(run.operation_id, among=psutil.Process().children(recursive=True))
+        return True
+
+    runner = init_runner(
+        private_data_dir=str(directory),
+        playbook=str(run.playbooks[0]),
+        ident=str(run.operation_id),
+        quiet=True,
+        suppress_env_files=True,
+        event_handler=handle,
+        cancel_callback=stop,
+    )
+    config = runner.config
+    config.command = [
+        "ansible-playbook",
+        "-i",
+        str(run.inventory),
+        "-e",
+        f"@{variables}",
+        *map(str, run.playbooks),
+    ]
+    config.cwd = str(PROJECT_DIR)
+    config.pexpect_timeout = _POLL_SECONDS
+    config.env = _environment(config.env, run, directory)
+    return runner
+
+
+def _environment(proposed: Mapping[str, str], run: Run, directory: Path) -> dict[str, str]:
+    """A whitelist of ours, and what ansible-runner itself added for its callback plugin."""
+    added = {key: value for key, value in proposed.items() if os.environ.get(key) != value}
+    kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
+    return (
+        kept
+        | added
+        | {
+            OPERATION_MARK: str(run.operation_id),
+            "ANSIBLE_CONFIG": str(PROJECT_DIR / "ansible.cfg"),
+            "ANSIBLE_HOME": str(directory / "ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "ansible" / "tmp"),
+            "HOSTWRIGHT_STATE_DIR": str(run.state_dir),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+
+
+def _write_private(path: Path, value: Mapping[str, Any]) -> Path:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    return path

@@ -1,0 +1,141 @@
+"""Settings: environment (`HOSTWRIGHT_…`), then the file named by `HOSTWRIGHT_CONFIG` (TOML), then the defaults here.
+
+docs/configuration.md lists every one of them; a test holds that page and this module together.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.phases import LEDGER, Phase
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+DEFAULT_PHASE_TIMEOUTS: dict[Phase, int] = {
+    Phase.CLONE_CONTAINER: 600,
+    Phase.CONFIGURE_CONTAINER: 60,
+    Phase.START_CONTAINER: 120,
+    Phase.WAIT_FOR_IP: 120,
+    Phase.BUILD_AGENT_PAYLOAD: 30,
+    Phase.SEND_AGENT_CONFIG: 60,
+    Phase.WAIT_FOR_AGENT: 600,
+    Phase.PUBLISH_EDGE: 120,
+    Phase.UNPUBLISH_EDGE: 120,
+    Phase.STOP_CONTAINER: 120,
+    Phase.DELETE_CONTAINER: 120,
+}
+"""Seconds a phase may take before it fails. Generous: a slow disk is not a failure, a hang is."""
+
+
+def default_state_dir() -> Path:
+    """Where state lives when nothing is set: a system directory for root, the user's own otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/hostwright")
+    return platformdirs.user_state_path("hostwright")
+
+
+class Settings(BaseSettings):
+    """Every setting of the API, the worker and the command line."""
+
+    model_config = SettingsConfigDict(env_prefix="HOSTWRIGHT_", extra="forbid", frozen=True)
+
+    state_dir: Path = Field(default_factory=default_state_dir, description="Directory of all local state.")
+    database_url: str | None = Field(
+        default=None,
+        description="PostgreSQL 15 or newer; unset: the embedded server under the state directory.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: int = Field(default=8700, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    inventory: Path = Field(
+        default=PROJECT_DIR / "inventory" / "lab",
+        description="Ansible inventory directory; its group_vars/all/catalogue.yml is the catalogue.",
+    )
+    secrets_file: Path | None = Field(
+        default=None,
+        description="JSON file (mode 0600) with the secrets the roles name; "
+        "unset: lab/secrets.json in the state directory.",
+    )
+    concurrency: int = Field(default=1, ge=1, le=256, description="Operations one worker runs at once.")
+    lease_seconds: float = Field(
+        default=30, ge=3, description="How long a claim holds without a heartbeat, in seconds."
+    )
+    heartbeat_seconds: float = Field(
+        default=1, gt=0, le=5, description="Seconds between two heartbeats of a running operation."
+    )
+    sweep_seconds: float = Field(default=5, gt=0, description="Seconds between two sweeps of a worker.")
+    requeue_seconds: float = Field(
+        default=10, gt=0, description="A queued operation that nobody took for so long is woken up again."
+    )
+    operation_deadline_seconds: float = Field(
+        default=900, gt=0, description="How long an operation may run in all before it fails, in seconds."
+    )
+    phase_timeouts: dict[Phase, int] = Field(
+        default_factory=dict, description="Seconds per phase, by phase name; others keep their default."
+    )
+    pool_size: int = Field(default=20, ge=2, description="Database connections of one process.")
+
+    @field_validator("phase_timeouts")
+    @classmethod
+    def _only_played_phases(cls, value: dict[Phase, int]) -> dict[Phase, int]:
+        for phase, seconds in value.items():
+            if phase in LEDGER:
+                raise ValueError(f"{phase} takes no time of its own and has no timeout")
+            if seconds <= 0:
+                raise ValueError(f"{phase}: the timeout must be positive")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file over default; the file is optional, but a named one must exist."""
+        named = os.environ.get("HOSTWRIGHT_CONFIG")
+        if named is None:
+            return init_settings, env_settings
+        if not Path(named).is_file():
+            raise ConfigurationError(f"HOSTWRIGHT_CONFIG names {named}, which is not a file")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named))
+
+    def timeout(self, phase: Phase) -> int:
+        """Seconds a played phase may take."""
+        return self.phase_timeouts.get(phase, DEFAULT_PHASE_TIMEOUTS[phase])
+
+    @property
+    def secrets_path(self) -> Path:
+        """The file of the secrets that roles name."""
+        return self.secrets_file or self.state_dir / "lab" / "secrets.json"
+
+    @property
+    def catalogue_path(self) -> Path:
+        """The catalogue of what can be ordered."""
+        return self.inventory / "group_vars" / "all" / "catalogue.yml"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises ConfigurationError with one line per wrong setting.
+    """
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"HOSTWRIGHT_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ConfigurationError("; ".join(lines)) from error

@@ -1,0 +1,83 @@
+"""Connections: one pool a process, errors of the driver turned into our own."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from orchestrator.errors import IllegalTransition, StoreUnavailable
+from orchestrator.sql import QUERIES
+
+ILLEGAL_TRANSITION = "HW001"
+"""SQLSTATE of our transition triggers (sql/migrations)."""
+
+Connection = psycopg.Connection[TupleRow]
+
+
+@contextmanager
+def wrap_errors() -> Iterator[None]:
+    """Turn the driver's errors into StoreUnavailable and IllegalTransition; others are defects and pass."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable("no database connection came free in time") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise StoreUnavailable(str(error).strip()) from error
+    except psycopg.DatabaseError as error:
+        if error.sqlstate == ILLEGAL_TRANSITION:
+            raise IllegalTransition(str(error).splitlines()[0]) from error
+        raise
+
+
+class Database:
+    """A pool of connections to one database."""
+
+    def __init__(self, url: str, *, size: int = 20, timeout: float = 5) -> None:
+        """Make the pool without connecting; `timeout` is how long a caller waits for a connection, in seconds."""
+        self.url = url
+        self._pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=timeout,
+            open=False,
+            check=None,
+            kwargs={"application_name": "hostwright"},
+        )
+
+    def open(self) -> None:
+        """Start the pool; it connects in the background."""
+        self._pool.open()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose work is committed at the end, or rolled back when it raises."""
+        with wrap_errors(), self._pool.connection() as connection:
+            yield connection
+
+    def connect(self) -> Connection:
+        """A connection of its own, outside the pool: for LISTEN and for the queue's threads."""
+        with wrap_errors():
+            return psycopg.connect(self.url, autocommit=True, application_name="hostwright")
+
+
+def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:
+    """Run a named query; returns the number of rows it touched."""
+    return connection.execute(_text(query), parameters).rowcount
+
+
+def _text(query: str) -> sql.SQL:
+    return sql.SQL(QUERIES[query])
+
+
+def cursor_execute(cursor: psycopg.Cursor[Any], query: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+    """Run a named query on a cursor that shapes its rows."""
+    return cursor.execute(_text(query), parameters)

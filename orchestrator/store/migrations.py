@@ -1,0 +1,85 @@
+"""Migrations: numbered SQL files, each applied once, in one transaction, under an advisory lock."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+import psycopg
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.store.connection import wrap_errors
+
+_LOCK = 0x686F7374  # "host": any constant will do, it only has to be ours
+_LOCK_TIMEOUT = "30s"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file: its number, its text and the checksum that shows a later edit."""
+
+    version: int
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def known_migrations() -> list[Migration]:
+    """The migrations of this release, in order."""
+    folder = files("orchestrator.sql") / "migrations"
+    named = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [Migration(int(name.split("_")[0]), (folder / name).read_text(encoding="utf-8")) for name in named]
+
+
+def migrate(url: str) -> list[int]:
+    """Bring a database up to this release; returns the versions applied now.
+
+    Raises ConfigurationError when a file was edited after it was applied, or the database is newer than the code.
+    """
+    with wrap_errors(), psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(
+            "create table if not exists schema_migration ("
+            "version integer primary key, checksum text not null, applied_at timestamptz not null default now())"
+        )
+        pending = _pending(_applied(connection))
+        for migration in pending:
+            with connection.transaction():
+                connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
+                connection.execute(migration.text.encode())
+                connection.execute(
+                    "insert into schema_migration (version, checksum) values (%s, %s)",
+                    (migration.version, migration.checksum),
+                )
+        return [migration.version for migration in pending]
+
+
+def is_current(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Whether the database has every migration of this release."""
+    try:
+        return not _pending(_applied(connection))
+    except psycopg.errors.UndefinedTable:
+        connection.rollback()
+        return False
+
+
+def _applied(connection: psycopg.Connection[tuple[object, ...]]) -> dict[int, str]:
+    rows = connection.execute("select version, checksum from schema_migration").fetchall()
+    return {int(str(version)): str(checksum) for version, checksum in rows}
+
+
+def _pending(applied: dict[int, str]) -> list[Migration]:
+    known = known_migrations()
+    newest = known[-1].version
+    if applied and max(applied) > newest:
+        raise ConfigurationError(
+            f"the database has schema {max(applied)}, this release knows {newest}: start a newer release"
+        )
+    for migration in known:
+        if applied.get(migration.version, migration.checksum) != migration.checksum:
+            raise ConfigurationError(
+                f"migration {migration.version} was edited after it was applied: restore the released file"
+            )
+    return [migration for migration in known if migration.version not in applied]

@@ -1,0 +1,71 @@
+"""Give the agent its configuration unless it has it; `until: result.done` waits for one that is busy.
+
+Arguments: address, port, payload, secret (name of the agent's token, optional), window (seconds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.agent import Verdict, holds
+from hostwright_ansible.agent_client import as_result, open_agent, unreachable, watch
+from hostwright_ansible.httpjson import HttpError, Reply
+from hostwright_ansible.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "address": {"type": "str", "required": True},
+        "port": {"type": "int", "required": True},
+        "payload": {"type": "dict", "required": True},
+        "secret": {"type": "str", "no_log": False},
+        "window": {"type": "float", "default": 3.0},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        if check and not args["address"]:
+            # A container that would be made has no address yet.
+            return {"changed": True, "done": True, "progress": "would send the configuration"}
+        agent = open_agent(args, secrets)
+        payload: Mapping[str, Any] = args["payload"]
+
+        def look(wait: int) -> Verdict:
+            try:
+                status = agent.status(wait=wait)
+                if holds(status, payload):
+                    return Verdict(True, None, "", "the agent already has this configuration")
+                if check:
+                    return _accepted("would send the configuration")
+                return _verdict(agent.configure(payload))
+            except HttpError as error:
+                return unreachable(args["address"], error)
+
+        if check:
+            return _accepted_or_unknown(look(0))
+        return as_result(watch(look, args["window"]))
+
+
+def _verdict(reply: Reply) -> Verdict:
+    """What the answer to POST /config means."""
+    words = reply.words()
+    if reply.ok:
+        return _accepted(f"the agent took the configuration and is {reply.member('state') or 'working on it'}")
+    if reply.status == 409:
+        message = f"the agent stayed busy with another configuration: {words}"
+        return Verdict(False, "agent-timeout", message, f"agent busy: {words}")
+    if reply.status >= 500 or reply.status == 429:
+        message = f"the agent could not take the configuration ({reply.status}): {words}"
+        return Verdict(False, "agent-error", message, f"agent answers {reply.status}")
+    detail = {"status": reply.status, "answer": words}
+    return Verdict(True, "agent-rejected", f"the agent refuses the configuration: {words}", words, detail)
+
+
+def _accepted(progress: str) -> Verdict:
+    return Verdict(True, None, "", progress, changed=True)
+
+
+def _accepted_or_unknown(verdict: Verdict) -> dict[str, Any]:
+    """In check mode an agent that does not run yet is no failure: the configuration would be sent later."""
+    return as_result(verdict if verdict.done else _accepted("would send the configuration"))

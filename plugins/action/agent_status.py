@@ -1,0 +1,40 @@
+"""Wait one window for the agent's terminal state; `until: result.done` makes a phase of it.
+
+Arguments: address, port, vmid, secret (name of the agent's token, optional), window (seconds).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.agent import Verdict, judge
+from hostwright_ansible.agent_client import as_result, open_agent, unreachable, watch
+from hostwright_ansible.httpjson import HttpError
+from hostwright_ansible.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "address": {"type": "str", "required": True},
+        "port": {"type": "int", "required": True},
+        "vmid": {"type": "int", "required": True},
+        "secret": {"type": "str", "no_log": False},
+        "window": {"type": "float", "default": 3.0},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        if check and not args["address"]:
+            # A container that would be made has no address yet.
+            return {"changed": False, "done": True, "progress": "would wait for the agent"}
+        agent = open_agent(args, secrets)
+
+        def look(wait: int) -> Verdict:
+            try:
+                return judge(agent.status(wait=wait), args["vmid"])
+            except HttpError as error:
+                return unreachable(args["address"], error)
+
+        if check:
+            return {"changed": False, "done": True, "progress": f"would wait; now {look(0).progress}"}
+        return as_result(watch(look, args["window"]))

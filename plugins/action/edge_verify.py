@@ -1,0 +1,77 @@
+"""Wait one window until a player gets through; `until: result.done` makes the end of a phase of it.
+
+Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname (short), service, protocol,
+port, address (the container's), window (seconds).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.dns_provider import Provider
+from hostwright_ansible.edge import Check, Instance, Outcome, checks, run
+from hostwright_ansible.proxy_driver import Proxy
+from hostwright_ansible.proxy_drivers import open_proxy
+from hostwright_ansible.result import waiting
+from hostwright_ansible.secrets import Secrets
+
+CODE = "verify-failed"
+INTERVAL = 1.0
+PROXY_TIMEOUT = 2.0
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "providers": {"type": "list", "elements": "dict", "required": True},
+        "proxy": {"type": "dict", "required": True},
+        "hostname": {"type": "str", "required": True},
+        "service": {"type": "str", "required": True},
+        "protocol": {"type": "str", "required": True},
+        "port": {"type": "int", "required": True},
+        "address": {"type": "str", "required": True},
+        "window": {"type": "float", "default": 3.0},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        proxy = open_proxy(Proxy.parse(args["proxy"]), secrets, timeout=PROXY_TIMEOUT)
+        todo = list(checks(_instance(args), proxy))
+        deadline = time.monotonic() + (0 if check else args["window"])
+        outcome = _watch(todo, deadline)
+        if outcome.failed is None:
+            progress = f"{args['hostname']} answers its players: {outcome.passed.get('ping container')}"
+            return {"changed": False, "done": True, "progress": progress, "checks": outcome.passed}
+        if check:
+            return {
+                "changed": False,
+                "done": True,
+                "progress": f"would wait; now {outcome.failed}: {outcome.seen}",
+            }
+        return waiting(
+            CODE,
+            f"{outcome.failed}: {outcome.seen}",
+            progress=f"verify waits for {outcome.failed}",
+            check=outcome.failed,
+            seen=outcome.seen,
+            passed=outcome.passed,
+        )
+
+
+def _watch(todo: list[Check], deadline: float) -> Outcome:
+    while True:
+        started = time.monotonic()
+        outcome = run(todo, deadline)
+        rest = INTERVAL - (time.monotonic() - started)
+        if outcome.failed is None or time.monotonic() + max(rest, 0) >= deadline:
+            return outcome
+        time.sleep(max(rest, 0))
+
+
+def _instance(args: dict[str, Any]) -> Instance:
+    providers = [Provider.parse(entry) for entry in args["providers"]]
+    records = []
+    for provider in providers:
+        names = provider.names(args["hostname"], args["service"], args["protocol"])
+        records.append((provider, names, provider.records(names, args["port"])))
+    return Instance(args["hostname"], args["address"], args["port"], records)

@@ -1,0 +1,41 @@
+"""Give a container of ours its resources, network, name, tags and disk.
+
+Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id, hostname, cores, memory_mib,
+bridge, interface, disk_gib (a disk only grows; 0 leaves it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.configure import Wanted, configure
+from hostwright_ansible.proxmox import COMMON, open_session
+from hostwright_ansible.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[Mapping[str, Any]] = {
+        **COMMON,
+        "server_id": {"type": "str", "required": True},
+        "hostname": {"type": "str", "required": True},
+        "cores": {"type": "int", "required": True},
+        "memory_mib": {"type": "int", "required": True},
+        "bridge": {"type": "str", "required": True},
+        "interface": {"type": "str", "required": True},
+        "disk_gib": {"type": "int", "default": 0},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        wanted = Wanted(
+            server_id=args["server_id"],
+            hostname=args["hostname"],
+            cores=args["cores"],
+            memory_mib=args["memory_mib"],
+            bridge=args["bridge"],
+            interface=args["interface"],
+            disk_gib=args["disk_gib"],
+        )
+        with open_session(args, secrets) as session:
+            return configure(session, wanted, check=check)

@@ -1,0 +1,22 @@
+"""Delete a stopped container of ours and everything of its own.
+
+Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.delete import delete
+from hostwright_ansible.proxmox import COMMON, open_session
+from hostwright_ansible.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[Mapping[str, Any]] = {**COMMON, "server_id": {"type": "str", "required": True}}
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        with open_session(args, secrets) as session:
+            return delete(session, args["server_id"], check=check)

@@ -1,0 +1,26 @@
+"""Shut a container of ours down, and stop it when it does not.
+
+Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id, grace (seconds to shut down).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.power import stop
+from hostwright_ansible.proxmox import COMMON, open_session
+from hostwright_ansible.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[Mapping[str, Any]] = {
+        **COMMON,
+        "server_id": {"type": "str", "required": True},
+        "grace": {"type": "int", "required": True},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        with open_session(args, secrets) as session:
+            return stop(session, args["server_id"], args["grace"], check=check)

@@ -1,0 +1,66 @@
+"""The base of our action plugins: checked arguments, secrets by name, failures with a code, no leaks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+from hostwright_ansible.result import PhaseError
+from hostwright_ansible.secrets import Secrets
+
+SECRETS_VARIABLE = "hostwright_secrets_file"
+
+
+class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
+    ARGUMENTS: ClassVar[Mapping[str, Any]]
+
+    @abstractmethod
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        """Do it and return the result, or raise PhaseError. With `check`, only say what would be done."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        secrets = Secrets(self._secrets_file(task_vars or {}))
+        try:
+            args = self._checked_arguments()
+            result = {"changed": False, **self.perform(args, secrets, check=bool(self._task.check_mode))}
+        except PhaseError as error:
+            result = error.as_result()
+        except Exception as error:  # noqa: BLE001 - Ansible would print it unscrubbed
+            message = f"{self._task.action}: {type(error).__name__}: {error}"
+            result = PhaseError("internal", message).as_result()
+        result = secrets.scrub(result)
+        self._tell(result)
+        return result
+
+    def _tell(self, result: dict[str, Any]) -> None:
+        """Says in a person's terminal what was reached; Ansible itself prints only `ok`."""
+        if result.get("progress") and result.get("done", True) and not result.get("failed"):
+            self._display.display(f"  {result['progress']}")
+
+    def _secrets_file(self, task_vars: dict[str, Any]) -> str | None:
+        # task_vars holds the inventory's expression; only task arguments arrive templated.
+        value = self._templar.template(task_vars.get(SECRETS_VARIABLE))
+        return str(value) if value else None
+
+    def _checked_arguments(self) -> dict[str, Any]:
+        given: dict[str, Any] = plain(dict(self._task.args))
+        validation = ArgumentSpecValidator(dict(self.ARGUMENTS)).validate(given)
+        if validation.error_messages:
+            raise PhaseError("internal", f"{self._task.action}: {'; '.join(validation.error_messages)}")
+        return dict(validation.validated_parameters)
+
+
+def plain(value: Any) -> Any:
+    """Ansible's tagged and lazy values as plain ones, which every library takes as they are."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,112 @@
+"""Which of a container's addresses the world reaches it under."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hostwright_ansible.failures import explain
+from hostwright_ansible.proxmox import Session
+from hostwright_ansible.result import PhaseError, waiting
+from orchestrator.proxmox import Gone, Present, ProxmoxError, Unknown
+
+Interfaces = Sequence[Mapping[str, Any]]
+
+
+def wait_for_address(session: Session, interface: str, window: float) -> dict[str, Any]:
+    """The address, or after `window` seconds that there is none yet. An IPv6 one waits that long for IPv4."""
+    until = time.monotonic() + window
+    delay, second_best, seen = 0.1, None, "nothing"
+    while True:
+        reading = session.proxmox.interfaces(session.vmid)
+        match reading:
+            case Present(interfaces):
+                found = choose(interfaces, interface)
+                if found and ":" not in found:
+                    return _found(session, found)
+                second_best, seen = found, describe(interfaces)
+                if not interfaces:
+                    _require_running(session)
+            case Gone():
+                raise _gone(session)
+            case Unknown(error) if not error.passing:
+                raise session.failed(error)
+        if (left := until - time.monotonic()) <= 0:
+            break
+        time.sleep(min(delay, left))
+        delay = min(2 * delay, 1.0)
+    if isinstance(reading, Unknown):
+        return _unanswered(session, reading.error)
+    return _found(session, second_best) if second_best else _none_yet(session, interface, seen)
+
+
+def choose(interfaces: Interfaces, interface: str) -> str | None:
+    """The first global IPv4 address of the named interface, else its first global IPv6 address."""
+    if interface == "lo":
+        return None
+    usable = [address for name, address in _addresses(interfaces) if name == interface and _is_usable(address)]
+    return next((str(address) for address in sorted(usable, key=lambda address: address.version)), None)
+
+
+def describe(interfaces: Interfaces) -> str:
+    """What is there, for the message: `lo 127.0.0.1, eth0 fe80::1`."""
+    names = [str(entry.get("name", "?")) for entry in interfaces]
+    pairs = [f"{name} {address}" for name, address in _addresses(interfaces)]
+    bare = [name for name in names if not any(pair.startswith(f"{name} ") for pair in pairs)]
+    return ", ".join([*pairs, *(f"{name} without address" for name in bare)]) or "no interface"
+
+
+def _is_usable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    # Loopback is told by the interface's name, not by the address: the lab's containers live in 127.0.0.0/8.
+    return not (address.is_link_local or address.is_unspecified or address.is_multicast)
+
+
+def _addresses(interfaces: Interfaces) -> Iterator[tuple[str, ipaddress.IPv4Address | ipaddress.IPv6Address]]:
+    for entry in interfaces:
+        listed = [item.get("ip-address") for item in entry.get("ip-addresses") or []]
+        # Proxmox before 8 has only these two.
+        texts = listed or [entry.get("inet"), entry.get("inet6")]
+        for text in texts:
+            if text:
+                yield str(entry.get("name", "")), ipaddress.ip_interface(str(text).split("%")[0]).ip
+
+
+def _require_running(session: Session) -> None:
+    """An empty list also means stopped or missing, and then there is nothing to wait for."""
+    match session.proxmox.status(session.vmid):
+        case Gone():
+            raise _gone(session)
+        case Present(status) if not status.running:
+            raise PhaseError(
+                "ip-timeout",
+                f"container {session.vmid} is {status.power}, so no address will come: try pct start --debug",
+            )
+
+
+def _gone(session: Session) -> PhaseError:
+    return PhaseError(
+        "proxmox-task-failed",
+        f"container {session.vmid} does not exist on node {session.endpoint.node}: provision it first",
+    )
+
+
+def _found(session: Session, address: str) -> dict[str, Any]:
+    text = f"container {session.vmid} has address {address}"
+    return {"changed": False, "done": True, "vmid": session.vmid, "address": address, "progress": text}
+
+
+def _none_yet(session: Session, interface: str, seen: str) -> dict[str, Any]:
+    return waiting(
+        "ip-timeout",
+        f"container {session.vmid} got no address on {interface} in time (there is {seen}): "
+        f"check that DHCP answers on its bridge",
+        progress=f"container {session.vmid} has no address on {interface} yet",
+        seen=seen,
+    )
+
+
+def _unanswered(session: Session, error: ProxmoxError) -> dict[str, Any]:
+    failure = explain(error, f"container {session.vmid}", session.endpoint, session.timeout)
+    return waiting(failure.code, failure.message, progress="Proxmox does not answer", **failure.detail)

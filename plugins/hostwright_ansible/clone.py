@@ -1,0 +1,96 @@
+"""Clone a template into a VMID. The clone is the reservation of the VMID, and its description is our mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hostwright_ansible.ownership import description, is_ours, mark_of
+from hostwright_ansible.proxmox import Session
+from hostwright_ansible.result import PhaseError
+from orchestrator.proxmox import Kind, ProxmoxError
+
+
+@dataclass(frozen=True)
+class Order:
+    template: int
+    hostname: str
+    server_id: str
+    operation_id: str
+    full: bool = True
+    storage: str | None = None
+    pool: str | None = None
+
+
+def clone(session: Session, order: Order, *, check: bool) -> dict[str, Any]:
+    """Raises PhaseError `vmid-taken`, `template-missing`, `clone-locked`, `storage-full`, …"""
+    while True:
+        if (config := session.config()) is not None:
+            _require_ours(config, session.vmid, order.server_id)
+            if config.get("lock") != "create":
+                return session.result(f"container {session.vmid} is there")
+            # A clone of ours still runs: of an attempt that died, or one whose answer got lost.
+            session.pause(ProxmoxError(Kind.LOCKED, "CT is locked (create)"))
+            continue
+        if check:
+            return _foresee(session, order)
+        try:
+            session.finish(_send(session, order))
+            return session.result(f"container {session.vmid} cloned from {order.template}")
+        except ProxmoxError as error:
+            _consider(session, order, error)
+
+
+def _send(session: Session, order: Order) -> str:
+    upid: str = session.send(
+        "post",
+        f"lxc/{order.template}/clone",
+        newid=session.vmid,
+        hostname=order.hostname,
+        description=description(order.server_id, order.operation_id),
+        full=int(order.full),
+        storage=order.storage,
+        pool=order.pool,
+    )
+    return upid
+
+
+def _consider(session: Session, order: Order, error: ProxmoxError) -> None:
+    """Returns when another look may help."""
+    match error.kind:
+        case Kind.MISSING:
+            raise _no_template(session, order)
+        case Kind.TAKEN:
+            # A container with our mark is our own clone after all; a virtual machine or one elsewhere is not.
+            if session.config() is None:
+                raise _taken(session.vmid, error.text)
+        case _:
+            session.pause(error, f"template {order.template}")
+
+
+def _foresee(session: Session, order: Order) -> dict[str, Any]:
+    if session.config(order.template) is None:
+        raise _no_template(session, order)
+    return {**session.result(f"container {session.vmid} would be cloned"), "changed": True}
+
+
+def _require_ours(config: dict[str, Any], vmid: int, server_id: str) -> None:
+    if not is_ours(config, server_id):
+        raise _taken(vmid, f"it carries {mark_of(config)}")
+
+
+def _taken(vmid: int, why: str) -> PhaseError:
+    return PhaseError(
+        "vmid-taken",
+        f"VMID {vmid} belongs to a machine that is not ours ({why}): choose another VMID",
+        vmid=vmid,
+    )
+
+
+def _no_template(session: Session, order: Order) -> PhaseError:
+    return PhaseError(
+        "template-missing",
+        f"template {order.template} does not exist on node {session.endpoint.node}: "
+        f"create it there, or correct hostwright_templates",
+        template=order.template,
+    )

@@ -1,0 +1,44 @@
+"""Delete a container of ours and prove that it is gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hostwright_ansible.ownership import is_ours
+from hostwright_ansible.proxmox import Session
+from hostwright_ansible.result import PhaseError
+from orchestrator.proxmox import Kind, ProxmoxError
+
+
+def delete(session: Session, server_id: str, *, check: bool) -> dict[str, Any]:
+    """Raises PhaseError `not-ours`, `proxmox-task-failed` (running, protected), `clone-locked`, …"""
+    config = session.owned_config(server_id)
+    through = False
+    # Once ours is gone, the VMID is free, and somebody else's container may have taken it.
+    while config is not None and is_ours(config, server_id):
+        if check:
+            return {**session.result(f"container {session.vmid} would be deleted"), "changed": True}
+        if through:
+            raise _undead(session)
+        try:
+            session.finish(_send(session))
+            through = True
+        except ProxmoxError as error:
+            if error.kind is not Kind.MISSING:
+                session.pause(error)
+        config = session.config()
+    return session.result(f"container {session.vmid} is gone")
+
+
+def _send(session: Session) -> str:
+    upid: str = session.send("delete", f"lxc/{session.vmid}", purge=1, **{"destroy-unreferenced-disks": 1})
+    return upid
+
+
+def _undead(session: Session) -> PhaseError:
+    return PhaseError(
+        "proxmox-task-failed",
+        f"Proxmox says that container {session.vmid} was deleted, and it is still there: see the task's log",
+        changed=True,
+        upid=session.upid,
+    )

@@ -1,0 +1,203 @@
+"""One task's work on Proxmox: requests that change, waiting for tasks, and patience until a deadline.
+
+A verb is a loop: read the state; if it is as wanted, return; else send one request and wait for its task; on
+a passing error `pause` and read again. So nothing is repeated blindly, and a lost answer does no harm.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hostwright_ansible.failures import explain
+from hostwright_ansible.ownership import instance_tag, require_ours
+from hostwright_ansible.result import PhaseError
+from hostwright_ansible.secrets import Secrets
+from orchestrator.proxmox import (
+    REQUEST_TIMEOUT,
+    Endpoint,
+    Gone,
+    Kind,
+    Present,
+    Proxmox,
+    ProxmoxError,
+    Reading,
+    Status,
+    T,
+    Unknown,
+    attempt,
+    classify,
+)
+
+CONNECTION: Mapping[str, Any] = {
+    "type": "dict",
+    "required": True,
+    "options": {
+        "host": {"type": "str", "required": True},
+        "port": {"type": "int", "default": 8006},
+        "node": {"type": "str", "required": True},
+        "user": {"type": "str", "required": True},
+        "token_name": {"type": "str", "required": True},
+        "ca_file": {"type": "str"},
+        "secret": {"type": "str", "default": "proxmox_token"},
+    },
+}
+"""The argument `proxmox` of every task: where to ask, and the name of the secret with the token's value."""
+
+COMMON: Mapping[str, Any] = {
+    "proxmox": CONNECTION,
+    "vmid": {"type": "int", "required": True},
+    "timeout": {"type": "int", "required": True},
+}
+
+LOG_LINES, LOG_LINES_READ = 5, 1000
+
+
+class Session:
+    """One container, one deadline. `sent` says whether a change was, or may have been, accepted."""
+
+    def __init__(self, endpoint: Endpoint, token: str, vmid: int, timeout: float) -> None:
+        self.endpoint = endpoint
+        self.proxmox = Proxmox(endpoint, token)
+        self.vmid = vmid
+        self.sent = False
+        self.upid: str | None = None
+        self.timeout = timeout
+        self._started = time.monotonic()
+        self._pauses = 0
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def config(self, vmid: int | None = None) -> dict[str, Any] | None:
+        """None when it is certain that the container does not exist."""
+        wanted = self.vmid if vmid is None else vmid
+        return self._certain(lambda: self.proxmox.config(wanted))
+
+    def owned_config(self, server_id: str) -> dict[str, Any] | None:
+        config = self.config()
+        if config is not None:
+            require_ours(config, self.vmid, server_id)
+        return config
+
+    def status(self) -> Status | None:
+        return self._certain(lambda: self.proxmox.status(self.vmid))
+
+    def owned_status(self, server_id: str) -> Status | None:
+        status = self.status()
+        if status is None or instance_tag(server_id) in status.tags:
+            return status
+        # Not tagged yet, or not ours: the description tells.
+        return None if self.owned_config(server_id) is None else status
+
+    def _certain(self, read: Callable[[], Reading[T]]) -> T | None:
+        while True:
+            match read():
+                case Present(value):
+                    return value
+                case Gone():
+                    return None
+                case Unknown(error):
+                    self.pause(error)
+
+    # -- changing --------------------------------------------------------------------------------------------
+
+    def send(self, method: str, path: str, **parameters: Any) -> Any:
+        """One changing request, never repeated here. Raises ProxmoxError."""
+        resource = self.proxmox.api(f"nodes/{self.proxmox.node}/{path}")
+        try:
+            # proxmoxer puts the parameters of DELETE into the query, where Proxmox wants them.
+            answer = attempt(lambda: getattr(resource, method)(**parameters))
+        except ProxmoxError as error:
+            self.sent = self.sent or error.kind is Kind.UNREACHABLE
+            raise
+        self.sent = True
+        return answer
+
+    def finish(self, upid: str) -> None:
+        """Waits for a task. Raises ProxmoxError with the task's own exitstatus and its last words."""
+        self.upid = upid
+        since = time.monotonic()
+        while (state := self._task(upid)).get("status") != "stopped":
+            now = time.monotonic()
+            if now >= self._started + self.timeout:
+                raise self._overdue(upid)
+            # Short tasks are noticed at once, long ones cost few requests.
+            time.sleep(min(max(0.05, 0.15 * (now - since)), 1.0))
+        outcome = str(state.get("exitstatus", ""))
+        if outcome != "OK" and not outcome.startswith("WARNINGS"):
+            detail = {"upid": upid, "exitstatus": outcome, "log": self._last_words(upid)}
+            raise ProxmoxError(classify(500, outcome), outcome, detail=detail)
+
+    def _task(self, upid: str) -> dict[str, Any]:
+        while True:
+            try:
+                return dict(self.proxmox.get(f"tasks/{upid}/status"))
+            except ProxmoxError as error:
+                self.pause(error)
+
+    def _last_words(self, upid: str) -> list[str]:
+        try:
+            lines = self.proxmox.get(f"tasks/{upid}/log", limit=LOG_LINES_READ) or []
+        except ProxmoxError:
+            return []  # the exitstatus says enough
+        return [str(line.get("t", "")) for line in lines][-LOG_LINES:]
+
+    # -- patience --------------------------------------------------------------------------------------------
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self._started + self.timeout - time.monotonic()
+
+    def pause(self, error: ProxmoxError, subject: str | None = None) -> None:
+        """Waits a little after a passing error; a lasting one, or the deadline, ends the phase."""
+        delay = min(0.1 * 1.5**self._pauses, 1.0) * random.uniform(0.5, 1.5)  # noqa: S311 - only spreads requests
+        if not error.passing or delay > self.left:
+            raise self.failed(error, subject)
+        self._pauses += 1
+        time.sleep(delay)
+
+    def failed(self, error: ProxmoxError, subject: str | None = None) -> PhaseError:
+        waited = time.monotonic() - self._started
+        failure = explain(error, subject or f"container {self.vmid}", self.endpoint, waited)
+        failure.changed = self.sent
+        return failure
+
+    def _overdue(self, upid: str) -> PhaseError:
+        return PhaseError(
+            "deadline-exceeded",
+            f"the Proxmox task for container {self.vmid} was not through after {self.timeout} s: "
+            f"see pvenode task log {upid}, or give the phase more time",
+            changed=True,
+            upid=upid,
+        )
+
+    def result(self, progress: str, **more: Any) -> dict[str, Any]:
+        """The result of a verb that ended well."""
+        upid = {"upid": self.upid} if self.upid else {}
+        return {"changed": self.sent, "vmid": self.vmid, "progress": progress, **upid, **more}
+
+
+@contextmanager
+def open_session(
+    args: Mapping[str, Any], secrets: Secrets, request_timeout: float = REQUEST_TIMEOUT
+) -> Iterator[Session]:
+    """The session that a task's checked arguments ask for; `request_timeout` in seconds."""
+    where = args["proxmox"]
+    endpoint = Endpoint(
+        host=where["host"],
+        port=where["port"],
+        node=where["node"],
+        user=where["user"],
+        token_name=where["token_name"],
+        ca_file=where.get("ca_file"),
+        timeout=request_timeout,
+    )
+    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"])
+    try:
+        yield session
+    finally:
+        session.proxmox.close()

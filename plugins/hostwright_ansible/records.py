@@ -1,0 +1,102 @@
+"""The DNS records of one instance at one provider: which names, which values. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address
+
+TTL = 60
+PRIORITY = 0
+WEIGHT = 5
+# One label: no wildcard, no zone apex, nothing but a host of its own can ever be named by it.
+LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+ZONE = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class RecordError(ValueError):
+    """A name or address no record can be made of; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """The only names of an instance whose records are ever touched, full and without the last dot."""
+
+    host: str
+    service: str
+
+    @property
+    def owner(self) -> str:
+        """Where providers without comments keep our mark."""
+        return f"_hostwright.{self.host}"
+
+
+@dataclass(frozen=True, order=True)
+class Record:
+    """A record. `value` of an SRV is "priority weight port target", `mark` our note at the provider if it
+    keeps notes, `ref` the provider's handle of it.
+    """
+
+    name: str
+    type: str
+    value: str
+    ttl: int = TTL
+    mark: str = ""
+    ref: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.type
+
+
+def names(hostname: str, zone: str, service: str, protocol: str) -> Names:
+    """Raises RecordError when one of them is no label or no zone."""
+    for what, value in (("host name", hostname), ("service", service), ("protocol", protocol)):
+        if not LABEL.fullmatch(value):
+            raise RecordError(f"{what} {value!r} is not one lower-case DNS label")
+    plain = canonical(zone)
+    if not ZONE.fullmatch(plain):
+        raise RecordError(f"{zone!r} is not a DNS zone")
+    host = f"{hostname}.{plain}"
+    return Names(host=host, service=f"_{service}._{protocol}.{host}")
+
+
+def wanted(where: Names, address: str, port: int) -> list[Record]:
+    """A to the provider's edge address and SRV to the host itself.
+
+    After an SRV lookup clients disagree whether they send the queried name or the target: both are one name.
+    """
+    try:
+        IPv4Address(address)
+    except AddressValueError:
+        raise RecordError(f"edge address {address!r} is not an IPv4 address") from None
+    return [
+        Record(where.host, "A", address),
+        Record(where.service, "SRV", srv_value(PRIORITY, WEIGHT, port, where.host)),
+    ]
+
+
+def srv_value(priority: int | str, weight: int | str, port: int | str, target: str) -> str:
+    return f"{int(priority)} {int(weight)} {int(port)} {canonical(target)}"
+
+
+def srv_parts(value: str) -> tuple[int, int, int, str]:
+    """Priority, weight, port, target."""
+    priority, weight, port, target = value.split(" ")
+    return int(priority), int(weight), int(port), target
+
+
+def canonical(name: str) -> str:
+    return name.removesuffix(".").lower()
+
+
+def differing(found: Iterable[Record], desired: Sequence[Record]) -> list[Record]:
+    """The desired records whose record set is not exactly that one record."""
+    there = list(found)
+    return [one for one in desired if [other for other in there if other.key == one.key] != [one]]
+
+
+def describe(records: Iterable[Record]) -> str:
+    """For a message: `A 10.0.0.1, SRV 0 5 25565 host`, or `nothing`."""
+    return ", ".join(f"{record.type} {record.value}" for record in sorted(records)) or "nothing"

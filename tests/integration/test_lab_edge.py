@@ -1,0 +1,114 @@
+"""The proxy behind the lab's edge addresses, joined as a player's client would."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from orchestrator.lab.edge import Edge
+from orchestrator.lab.minecraft import frame, handshake_frame
+from orchestrator.lab.registrations import Registrations
+from tests.fix_lab import Lab
+from tests.lab_proxy import bridge_client, dead_port, minecraft_backend, ping, registration
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[int]:
+    with minecraft_backend() as port:
+        yield port
+
+
+@pytest.fixture
+def bridge(lab: Lab) -> Iterator[httpx.Client]:
+    """A client of the bridge; the proxy forgets every registration afterwards."""
+    with closing(bridge_client(lab)) as client:
+        yield client
+    lab.restart_proxy()
+
+
+def internal_edge(lab: Lab) -> str:
+    return f"{lab.site['dns'][0]['address']}:25565"
+
+
+def closed(address: str, data: bytes) -> bool:
+    """Whether the edge closes the connection without an answer."""
+    ip, _, port = address.partition(":")
+    with socket.create_connection((ip, int(port)), timeout=5) as connection:
+        connection.sendall(data)
+        try:
+            return connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def test_edge_routes_by_the_first_label_of_the_host(lab: Lab, bridge: httpx.Client, backend: int) -> None:
+    bridge.post("/zpack/register", json=registration("mc-vanilla-5010", backend))
+    hosts = (
+        "mc-vanilla-5010.lab.example",
+        "MC-Vanilla-5010.LAB.example.",
+        "mc-vanilla-5010",
+        "mc-vanilla-5010.",
+    )
+    for host in hosts:
+        assert ping(lab.urls["edgeAddress"], host) == f"asked for {host!r}"
+    modded = "mc-vanilla-5010.lab.example\0FML3\0"
+    assert ping(internal_edge(lab), modded) == f"asked for {modded!r}"
+
+
+def test_edge_closes_for_an_unknown_host_and_for_a_dead_backend(lab: Lab, bridge: httpx.Client) -> None:
+    with dead_port() as dead:
+        bridge.post("/zpack/register", json=registration("mc-vanilla-5011", dead))
+        for host in ("mc-vanilla-5011.lab.example", "mc-vanilla-5012.lab.example", ""):
+            assert closed(lab.urls["edgeAddress"], handshake_frame(host, 25565) + frame(0, b""))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: mc.example\r\n".ljust(100, b"x"),
+        b"\xff\xff\xff\xff\x07",
+        b"\x00",
+        frame(0, b"\x80\x80\x80\x80\x80\x80"),
+        frame(0, b"\x00\x7fshort"),
+        frame(0, b"\x00\x02\xff\xff\x00\x00\x01"),
+        frame(1, b"\x00"),
+    ],
+)
+def test_edge_closes_for_what_is_no_handshake(lab: Lab, data: bytes) -> None:
+    assert closed(lab.urls["edgeAddress"], data)
+
+
+def test_edge_closes_for_a_client_that_says_nothing() -> None:
+    async def silent_client() -> bytes:
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            port = free.getsockname()[1]
+        edge = Edge(Registrations(), ["127.0.0.1"], port, handshake_seconds=0.1)
+        await edge.start()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(5):
+                answer = await reader.read()
+            writer.close()
+            return answer
+        finally:
+            await edge.close()
+
+    assert asyncio.run(silent_client()) == b""
+
+
+def test_restarted_proxy_ends_connections_and_forgets(lab: Lab, bridge: httpx.Client, backend: int) -> None:
+    bridge.post("/zpack/register", json=registration("mc-vanilla-5013", backend))
+    ip, _, port = lab.urls["edgeAddress"].partition(":")
+    with socket.create_connection((ip, int(port)), timeout=5) as player:
+        player.sendall(handshake_frame("mc-vanilla-5013", 25565) + frame(0, b""))
+        assert player.recv(1) != b""
+        lab.restart_proxy()
+        while player.recv(4096):
+            pass
+    assert lab.inventory()["registrations"] == []
+    assert closed(lab.urls["edgeAddress"], handshake_frame("mc-vanilla-5013", 25565))
+    bridge.post("/zpack/register", json=registration("mc-vanilla-5013", backend))
+    assert ping(lab.urls["edgeAddress"], "mc-vanilla-5013").startswith("asked for")

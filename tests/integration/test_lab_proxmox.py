@@ -1,0 +1,508 @@
+"""The lab's Proxmox as clients meet it: proxmoxer over verified TLS, real guests behind every running container."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import pytest
+import requests
+from proxmoxer import ProxmoxAPI
+from proxmoxer.core import ResourceException
+
+from orchestrator.lab import tls
+from orchestrator.lab.addresses import Addresses, claim
+from orchestrator.lab.errors import InputError
+from orchestrator.lab.proxmox import LabProxmox
+
+T = TypeVar("T")
+PATIENCE = 15.0  # seconds any condition may take on a busy machine
+TOKEN = "b7c2-token-of-the-lab"
+MARK = "Managed by Hostwright. instance=1 operation=2"
+NET = "name=eth0,bridge=vmbr0,ip=dhcp"
+GAME = {
+    "vmid": 5000,
+    "container_type": "game",
+    "game": "minecraft",
+    "variant": "paper",
+    "version": "1.21.7",
+    "ports": [25565],
+    "artifact_path": "minecraft/paper/1.21.7/server.jar",
+    "memory_mb": 2048,
+}
+
+
+def wait_until(condition: Callable[[], T | None]) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+    return value
+
+
+class Lab:
+    """LabProxmox in a loop of its own thread, and a client."""
+
+    def __init__(self, root: Path, addresses: Addresses, speed: float, agent_token: str | None = None) -> None:
+        self.root, self.addresses, self.speed, self.agent_token = root, addresses, speed, agent_token
+        self.files = tls.issue(root, [addresses.proxmox])
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.up()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def up(self) -> None:
+        self.run(self._up())
+
+    async def _up(self) -> None:
+        self.pve = LabProxmox(
+            host=self.addresses.proxmox,
+            port=8006,
+            root=self.root,
+            address_block=self.addresses.block,
+            speed=self.speed,
+            token=TOKEN,
+            agent_token=self.agent_token,
+        )
+        await self.pve.restore()
+        await self.pve.start(str(self.files.certificate), str(self.files.key))
+
+    def down(self) -> None:
+        self.run(self.pve.close())
+
+    def end(self) -> None:
+        self.down()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    def client(self, token: str = TOKEN, verify: Path | bool | None = None) -> Any:
+        return ProxmoxAPI(
+            self.addresses.proxmox,
+            port=8006,
+            user="hostwright@pve",
+            token_name="lab",
+            token_value=token,
+            verify_ssl=str(self.files.ca) if verify is None else verify,
+            timeout=30,
+        )
+
+    @property
+    def node(self) -> Any:
+        return self.client().nodes("pve1")
+
+    def finish(self, upid: str) -> str:
+        """The exit status of a task."""
+        status = self.node.tasks(upid).status
+        return str(wait_until(lambda: status.get().get("exitstatus")))
+
+    def clone(self, vmid: int, source: int = 9000) -> None:
+        upid = self.node.lxc(source).clone.post(newid=vmid, hostname=f"mc-{vmid}", full=1, description=MARK)
+        assert self.finish(upid) == "OK"
+
+    def start(self, vmid: int) -> str:
+        """Start a container; its address."""
+        assert self.finish(self.node.lxc(vmid).status.start.post()) == "OK"
+        interface = wait_until(lambda: with_addresses(self.node.lxc(vmid).interfaces.get()))
+        address = str(interface["ip-addresses"][-1]["ip-address"])
+        wait_until(lambda: answers(address))
+        return address
+
+    def locks(self) -> dict[int, str | None]:
+        return {container["vmid"]: container["lock"] for container in self.pve.containers()}
+
+
+def with_addresses(interfaces: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return interfaces[1] if interfaces[1]["ip-addresses"] else None
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}:18888/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def refusal(call: Callable[[], object]) -> tuple[int, str]:
+    """The status and the words of a refused request."""
+    with pytest.raises(ResourceException) as caught:
+        call()
+    return caught.value.status_code, caught.value.content.split(" - {")[0]
+
+
+MakeLab = Callable[..., Lab]
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path) -> Iterator[MakeLab]:
+    labs: list[Lab] = []
+    addresses, claimed = claim(tmp_path, block=None, last_used=None)
+
+    def make(speed: float = 0.0, agent_token: str | None = None) -> Lab:
+        labs.append(Lab(tmp_path, addresses, speed, agent_token))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.end()
+    claimed.close()
+    for process in psutil.process_iter(["cmdline"]):
+        assert str(tmp_path) not in " ".join(process.info["cmdline"] or []), "a guest outlived its lab"
+
+
+def test_container_lives_from_clone_to_delete(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=0.1)
+    node, container = lab.node, lab.node.lxc(5000)
+
+    upid = node.lxc(9000).clone.post(newid=5000, hostname="mc-5000", full=1, description=MARK)
+    config = container.config.get()
+    assert (config["lock"], config["description"], "rootfs" in config) == ("create", MARK + "\n", False)
+    assert refusal(lambda: container.config.put(tags="hostwright")) == (500, "CT is locked (create)")
+    assert lab.finish(upid) == "OK"
+
+    container.config.put(cores=2, memory=2048, net0=NET, tags="hw-1;hostwright")
+    config = container.config.get()
+    assert (config["cores"], config["memory"], config["tags"]) == (2, 2048, "hostwright;hw-1")
+    assert config["rootfs"]
+    assert container.interfaces.get() is None
+    address = lab.start(5000)
+    (process,) = lab.pve.processes()
+    assert (process["vmid"], process["kind"]) == (5000, "agent")
+
+    assert lab.finish(container.status.stop.post()) == "OK"
+    assert not answers(address)
+    assert not psutil.pid_exists(process["pid"])
+    assert lab.finish(container.delete()) == "OK"
+    assert [item["vmid"] for item in lab.pve.containers()] == [9000]
+    assert not (lab.root / "guests" / "5000").exists()
+
+
+def test_interfaces_lists_loopback_and_link_local_first(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=0.2)
+    lab.clone(5000)
+    assert lab.finish(lab.node.lxc(5000).status.start.post()) == "OK"
+
+    lo, early = lab.node.lxc(5000).interfaces.get()
+    assert lo["name"] == "lo"
+    assert (early["name"], early["ip-addresses"]) == ("eth0", [])
+
+    later = wait_until(lambda: with_addresses(lab.node.lxc(5000).interfaces.get()))
+    local, address = (item["ip-address"] for item in later["ip-addresses"])
+    assert local.startswith("fe80::")
+    assert local.split(":")[-1][-2:] == later["hwaddr"][-2:].lower()
+    assert address == f"127.{lab.addresses.block}.16.1"
+    assert lab.node.lxc(4711).interfaces.get() is None
+
+
+def test_certificate_is_worth_verifying(make_lab: MakeLab) -> None:
+    lab = make_lab()
+
+    assert lab.client().version.get()["version"]
+    with pytest.raises(requests.exceptions.SSLError):
+        lab.client(verify=True).version.get()
+
+
+def test_bad_token_is_refused_without_a_body(make_lab: MakeLab) -> None:
+    lab = make_lab()
+
+    assert refusal(lab.client(token="wrong").version.get) == (401, "Authentication failed!")
+    url = f"https://{lab.addresses.proxmox}:8006/api2/json/version"
+    headers = {"Authorization": "PVEAPIToken=hostwright@pve!lab=wrong"}
+    assert requests.get(url, headers=headers, verify=str(lab.files.ca), timeout=10).content == b""
+
+
+def test_second_clone_of_a_source_waits_its_turn(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=0.2)
+    template = lab.node.lxc(9000)
+
+    first = template.clone.post(newid=5000, full=1)
+    assert refusal(lambda: template.clone.post(newid=5001, full=1)) == (500, "CT is locked (disk)")
+    assert lab.finish(first) == "OK"
+    second = template.clone.post(newid=5001, full=1)
+    assert lab.finish(second) == "OK"
+    assert refusal(lambda: template.clone.post(newid=5001, full=1)) == (500, "CT 5001 already exists on node 'pve1'")
+
+
+def test_aborted_clone_cleans_up_after_itself(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=0.5)
+    upid = lab.node.lxc(9000).clone.post(newid=5000, full=1)
+    assert lab.locks() == {9000: "disk", 5000: "create"}
+
+    assert lab.node.tasks(upid).delete() is None
+
+    assert lab.finish(upid) == "interrupted by signal"
+    assert lab.locks() == {9000: None}
+    assert not (lab.root / "guests" / "5000").exists()
+    assert lab.node.tasks(upid).delete() is None, "a finished task is left alone"
+
+
+def test_failed_clone_task_cleans_up_after_itself(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    message = "clone failed: copy failed: No space left on device"
+    lab.pve.inject({"target": "proxmox", "error": "task", "task": "vzclone", "message": message, "times": 1})
+
+    upid = lab.node.lxc(9000).clone.post(newid=5000, full=1)
+
+    assert lab.finish(upid) == message
+    assert lab.node.tasks(upid).log.get()[-1]["t"] == f"TASK ERROR: {message}"
+    assert lab.locks() == {9000: None}
+    lab.clone(5000)
+
+
+def test_start_of_a_template_or_nothing_is_a_failing_task(make_lab: MakeLab) -> None:
+    lab = make_lab()
+
+    assert lab.finish(lab.node.lxc(9000).status.start.post()) == "you can't start a CT if it's a template"
+    missing = "Configuration file 'nodes/pve1/lxc/4711.conf' does not exist"
+    assert lab.finish(lab.node.lxc(4711).status.start.post()) == missing
+
+
+def test_unknown_task_is_a_bad_parameter(make_lab: MakeLab) -> None:
+    task = make_lab().node.tasks("UPID:pve1:0000ABCD:0000ABCD:66000000:vzclone:9000:root@pam:")
+
+    for call in (task.status.get, task.log.get, task.delete):
+        with pytest.raises(ResourceException) as caught:
+            call()
+        assert (caught.value.status_code, caught.value.errors) == (400, {"upid": "no such task"})
+
+
+def test_task_log_has_its_total(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    upid = lab.node.lxc(9000).clone.post(newid=5000, full=1)
+    url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/tasks/{upid}/log"
+    headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
+
+    log = requests.get(url, params={"limit": 0}, headers=headers, verify=str(lab.files.ca), timeout=10).json()
+
+    assert log["total"] == len(log["data"])
+    assert log["data"][-1] == {"n": log["total"], "t": "TASK OK"}
+
+
+def test_resources_lag_behind(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=0.1)
+
+    def resource() -> dict[str, Any]:
+        found = [item for item in lab.client().cluster.resources.get(type="vm") if item["vmid"] == 5000]
+        return dict(found[0])
+
+    lab.node.lxc(9000).clone.post(newid=5000, hostname="late", full=1)
+    assert resource() == {
+        "id": "lxc/5000",
+        "vmid": 5000,
+        "node": "pve1",
+        "type": "lxc",
+        "status": "unknown",
+    }
+    wait_until(lambda: resource().get("name") == "late")
+
+
+def test_missing_bridge_is_refused_but_saved(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    container = lab.node.lxc(5000)
+    complaint = (500, "bridge 'vmbr9' does not exist")
+
+    assert refusal(lambda: container.config.put(net0="name=eth0,bridge=vmbr9,ip=dhcp")) == complaint
+    assert "vmbr9" in container.config.get()["net0"]
+    assert refusal(lambda: container.config.put(cores=4)) == complaint
+
+
+def test_clone_copies_everything_and_changes_nothing(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    address = lab.start(5000)
+    assert httpx.post(f"http://{address}:18888/config", json=GAME).status_code == 202
+    wait_until(lambda: httpx.get(f"http://{address}:18888/status?wait=2").json()["ready"])
+    assert lab.finish(lab.node.lxc(5000).status.stop.post()) == "OK"
+
+    lab.clone(5001, source=5000)
+    other = lab.start(5001)
+
+    assert other != address
+    status = httpx.get(f"http://{other}:18888/status").json()
+    assert (status["state"], status["config"]) == ("idle", GAME)
+    back = lab.start(5000)
+    assert back == address
+    wait_until(lambda: httpx.get(f"http://{address}:18888/status?wait=2").json()["ready"])
+
+
+def test_agent_token_is_wanted_by_the_guests(make_lab: MakeLab) -> None:
+    lab = make_lab(agent_token="agents-own")
+    lab.clone(5000)
+    assert lab.finish(lab.node.lxc(5000).status.start.post()) == "OK"
+    address = lab.pve.containers()[1]["address"]
+    headers = {"Authorization": "Bearer agents-own"}
+
+    def allowed() -> bool:
+        try:
+            return httpx.get(f"http://{address}:18888/status", headers=headers).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    wait_until(allowed)
+    assert httpx.get(f"http://{address}:18888/status").status_code == 401
+
+
+def test_agent_faults_reach_running_guests(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    url = f"http://{lab.start(5000)}:18888/config"
+
+    lab.pve.inject({"target": "agent", "behaviour": "reject", "vmid": 5001})
+    lab.pve.inject({"target": "agent", "behaviour": "reject", "vmid": 5000, "message": "no", "times": 1})
+    assert httpx.post(url, json=GAME).status_code == 422
+    assert httpx.post(url, json=GAME).status_code == 202
+
+    lab.pve.inject({"target": "agent", "behaviour": "reject"})
+    lab.pve.clear_faults()
+    wait_until(lambda: httpx.post(url, json=GAME).status_code == 202)
+
+
+def test_http_faults_refuse_hang_and_drop(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    start = {"target": "proxmox", "method": "post", "path": "/9000/clone", "times": 1}
+    clone = lab.node.lxc(9000).clone
+
+    lab.pve.inject({**start, "status": 595, "message": "Connection refused"})
+    assert refusal(lambda: clone.post(newid=5000, full=1)) == (595, "Connection refused")
+    lab.pve.inject({**start, "error": "hang", "seconds": 0.1})
+    assert refusal(lambda: clone.post(newid=5000, full=1)) == (596, "Connection timed out")
+    assert list(lab.locks()) == [9000]
+
+    lab.pve.inject({**start, "error": "drop"})
+    with pytest.raises(requests.exceptions.ConnectionError):
+        clone.post(newid=5000, full=1)
+    assert lab.locks() == {9000: None, 5000: None}, "accepted, though nobody was told"
+    lab.clone(5001)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"path": "/x", "status": 500}, {"error": "task", "task": "vzstart"}, {"method": "GET", "path": "/x"}]
+)
+def test_inject_refuses_a_fault_without_effect(make_lab: MakeLab, fault: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        make_lab().pve.inject({"target": "proxmox", **fault})
+
+
+def test_delete_with_a_body_is_not_implemented(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/9000"
+    headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
+
+    answer = requests.delete(url, data={"purge": 1}, headers=headers, verify=str(lab.files.ca), timeout=10)
+
+    assert answer.status_code == 501
+    assert 9000 in lab.locks()
+
+
+def test_restart_brings_the_containers_back(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    address = lab.start(5000)
+    lab.pve.place_foreign(5005, "stranger")
+    lab.down()
+    assert not answers(address)
+
+    lab.up()
+
+    wait_until(lambda: answers(address))
+    assert lab.start(5005) != address
+    assert [(item["vmid"], item["hostname"], item["status"]) for item in lab.pve.containers()] == [
+        (9000, "hostwright-template", "stopped"),
+        (5000, "mc-5000", "running"),
+        (5005, "stranger", "running"),
+    ]
+
+
+def test_interrupted_clone_is_gone_after_a_restart(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=1)
+    lab.node.lxc(9000).clone.post(newid=5000, full=1)
+    wait_until(lambda: "create" in (lab.root / "containers.json").read_text())
+    saved = (lab.root / "containers.json").read_text()
+    lab.down()
+    (lab.root / "containers.json").write_text(saved)
+
+    lab.up()
+
+    assert lab.locks() == {9000: None}
+
+
+def test_reboot_gives_a_new_process(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    address = lab.start(5000)
+    (before,) = lab.pve.processes()
+
+    assert lab.finish(lab.node.lxc(5000).status.reboot.post()) == "OK"
+
+    (after,) = lab.pve.processes()
+    assert before["pid"] != after["pid"]
+    wait_until(lambda: answers(address))
+
+
+def test_many_guests_start_and_end_together(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    vmids = range(5000, 5012)
+    for vmid in vmids:
+        lab.clone(vmid)
+
+    with ThreadPoolExecutor(len(vmids)) as pool:
+        addresses = list(pool.map(lab.start, vmids))
+
+    assert len(set(addresses)) == len(vmids)
+    pids = [process["pid"] for process in lab.pve.processes()]
+    assert len(pids) == len(vmids)
+    lab.down()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    lab.up()
+
+
+LAB_PROGRAM = """
+import asyncio, json, sys
+from pathlib import Path
+from orchestrator.lab.proxmox import LabProxmox
+
+async def main(root, host, block):
+    pve = LabProxmox(host=host, port=0, root=Path(root), address_block=int(block), speed=0, token="t")
+    await pve.restore()
+    pve.place_foreign(5000, "guest")
+    await pve._lxc_start("root@pam", {"node": "pve1", "vmid": 5000})
+    print(json.dumps(pve.processes()), flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_guests_die_with_a_killed_lab(tmp_path: Path) -> None:
+    addresses, claimed = claim(tmp_path, block=None, last_used=None)
+    command = [sys.executable, "-c", LAB_PROGRAM, str(tmp_path), addresses.proxmox, str(addresses.block)]
+    with claimed, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
+        assert lab.stdout is not None
+        (guest,) = json.loads(lab.stdout.readline())
+        address = f"127.{addresses.block}.16.1"
+        wait_until(lambda: answers(address))
+        lab.kill()
+
+        wait_until(lambda: not answers(address))
+        wait_until(lambda: not running(guest["pid"]))
+
+
+def running(pid: int) -> bool:
+    """A zombie that nobody reaps does not run."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and os.getpgid(pid) == pid
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return False

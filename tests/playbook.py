@@ -1,0 +1,100 @@
+"""Runs the real playbooks with ansible-playbook, as a person would, and reads what every task said."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Task:
+    """The last result of one task on localhost."""
+
+    name: str
+    result: dict[str, Any]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.result.get("failed"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: exit code, tasks in order, everything it printed."""
+
+    code: int
+    tasks: list[Task]
+    output: str
+
+    @property
+    def changed(self) -> list[str]:
+        return [task.name for task in self.tasks if task.changed]
+
+    @property
+    def failure(self) -> dict[str, Any]:
+        """The result of the last task that failed."""
+        failed = [task.result for task in self.tasks if task.failed]
+        assert failed, f"nothing failed:\n{self.output}"
+        return failed[-1]
+
+    def result(self, name: str) -> dict[str, Any]:
+        return next(task.result for task in self.tasks if task.name == name)
+
+    def ok(self) -> "Run":
+        assert self.code == 0, self.output
+        return self
+
+
+def unsafe(text: str) -> dict[str, str]:
+    """A customer's string, as the orchestrator hands it to Ansible."""
+    return {"__ansible_unsafe": text}
+
+
+def play(
+    playbook: str | Path, state_dir: Path, variables: Mapping[str, Any], *, arguments: Sequence[str] = ()
+) -> Run:
+    """Runs `playbooks/<playbook>.yml`, or the file itself when it is a path."""
+    path = playbook if isinstance(playbook, Path) else ROOT / "playbooks" / f"{playbook}.yml"
+    environment = os.environ | {
+        "HOSTWRIGHT_STATE_DIR": str(state_dir),
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as extra:
+        json.dump(variables, extra)
+        extra.flush()
+        done = subprocess.run(
+            ["ansible-playbook", str(path), "-e", f"@{extra.name}", *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    output = done.stdout + done.stderr
+    return Run(done.returncode, _tasks(done.stdout), output)
+
+
+def _tasks(stdout: str) -> list[Task]:
+    start = stdout.find("{")
+    if start < 0:
+        return []
+    report, _ = json.JSONDecoder().raw_decode(stdout[start:])
+    return [
+        Task(str(task["task"]["name"]), task["hosts"].get("localhost", {}))
+        for played in report["plays"]
+        for task in played["tasks"]
+    ]

@@ -1,0 +1,485 @@
+"""The reference agent as a real process, driven over HTTP, with the lab's stand-ins as artifacts."""
+
+import itertools
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from mcstatus import JavaServer
+
+from orchestrator.lab import template
+
+AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
+PATIENCE = 10.0  # seconds any condition may take on a busy machine
+GAME: dict[str, Any] = {
+    "vmid": 5000,
+    "container_type": "game",
+    "game": "minecraft",
+    "variant": "vanilla",
+    "version": "1.21.7",
+    "world": "world",
+    "ports": [25565],
+    "artifact_path": "minecraft/vanilla/1.21.7/server.jar",
+    "java_path": "java/21/OpenJDK21.tar.gz",
+    "memory_mb": 2048,
+    "callback_url": "http://127.0.0.1/callback",
+}
+DEV: dict[str, Any] = {
+    "vmid": 6000,
+    "container_type": "dev",
+    "runtime": "python",
+    "version": "3.13",
+    "memory_mb": 1024,
+    "enable_code_server": True,
+    "code_server_port": 6000,
+    "callback_url": "http://127.0.0.1/callback",
+}
+
+
+def claim_address() -> tuple[str, socket.socket]:
+    """A loopback address that no other test uses while the returned socket is open."""
+    while True:
+        address = f"127.251.{random.randint(1, 254)}.{random.randint(1, 254)}"  # noqa: S311
+        claim = socket.socket()
+        try:
+            claim.bind((address, 18887))
+        except OSError:
+            claim.close()
+            continue
+        return address, claim
+
+
+CHECK_CONFIG = """
+import sys, json, hostwright_agent as agent
+try:
+    agent.check_config(json.loads(sys.argv[1]))
+except agent.RejectedError as error:
+    print(error)
+"""
+
+
+class Agent:
+    """A running agent and a client for it."""
+
+    def __init__(self, root: Path, address: str, *options: str, headers: dict[str, str] | None = None) -> None:
+        self.root, self.address = root, address
+        command = [sys.executable, "-I", "-S", str(AGENT), "--root", str(root)]
+        self.process = subprocess.Popen([*command, "--listen", f"{address}:18888", *options], stdout=subprocess.DEVNULL)
+        self.http = httpx.Client(base_url=f"http://{address}:18888", headers=headers, timeout=PATIENCE)
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            return self.http.get("/health").status_code > 0
+        except httpx.ConnectError:
+            return False
+
+    def status(self, **query: float) -> dict[str, Any]:
+        return dict(self.http.get("/status", params=query).json())
+
+    def configure(self, payload: object) -> httpx.Response:
+        return self.http.post("/config", json=payload)
+
+    def wait_for(self, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first status that fulfils the condition, waited for by long poll."""
+        deadline = time.monotonic() + PATIENCE
+        status = self.status()
+        while not done(status):
+            assert time.monotonic() < deadline, status
+            status = self.status(wait=1, since=status["revision"])
+        return status
+
+    def wait_ready(self) -> dict[str, Any]:
+        return self.wait_for(lambda status: status["state"] == "running" and status["ready"])
+
+    def end(self) -> None:
+        self.http.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(PATIENCE)
+
+
+StartAgent = Callable[..., Agent]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.01)
+
+
+def refused(address: str, port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((address, port)) != 0
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    template.build(root, str(Path(sys.executable).resolve()))
+    return root / "artifacts"
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path, artifacts: Path) -> Iterator[StartAgent]:
+    """Starts agents, each in a root of its own unless given one; ends them all."""
+    agents: list[Agent] = []
+    claims: list[socket.socket] = []
+    names = (f"agent{n}" for n in itertools.count())
+
+    def start(*options: str, root: Path | None = None, headers: dict[str, str] | None = None) -> Agent:
+        address, claim = claim_address()
+        claims.append(claim)
+        root = root or tmp_path / next(names)
+        agents.append(Agent(root, address, "--artifacts", str(artifacts), *options, headers=headers))
+        return agents[-1]
+
+    yield start
+    for agent in agents:
+        agent.end()
+    for claim in claims:
+        claim.close()
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Callable[..., str]:
+    """Writes a faults file; gives its path."""
+
+    def write(**fault: Any) -> str:
+        path = tmp_path / "faults.json"
+        path.write_text(json.dumps([{"id": 1, "vmid": None, "times": None, **fault}]))
+        return str(path)
+
+    return write
+
+
+def test_configure_brings_a_game_up_that_players_can_ping(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    assert agent.status()["state"] == "idle"
+    assert agent.http.get("/ready").status_code == 503
+
+    answer = agent.configure(GAME)
+    assert (answer.status_code, answer.json()) == (202, {"ok": True, "state": "installing"})
+    status = agent.wait_ready()
+
+    assert status["config"] == GAME
+    assert status["readySource"] == "minecraft_ping"
+    assert status["processRunning"] is True
+    assert agent.http.get("/ready").status_code == 200
+    assert agent.http.get("/game/players").json() == {"online": 0, "max": 20, "players": []}
+    ping = JavaServer(agent.address, 25565).status(tries=1)
+    assert ping.version.name == "1.21.7"
+    assert ping.motd.to_plain() == "vanilla-5000"
+
+
+def test_stop_start_and_restart_control_the_game(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure(GAME)
+    agent.wait_ready()
+
+    stopped = agent.http.post("/stop")
+    assert (stopped.status_code, stopped.content) == (204, b"")
+    assert agent.status()["state"] == "idle"
+    assert refused(agent.address, 25565)
+    assert agent.http.get("/game/players").status_code == 503
+
+    assert agent.http.post("/start").json() == {"ok": True, "state": "starting"}
+    first = agent.wait_ready()
+    assert agent.http.post("/restart").status_code == 200
+    agent.wait_for(lambda status: status["ready"] and status["revision"] > first["revision"])
+
+
+def test_configure_is_refused_while_busy(start_agent: StartAgent) -> None:
+    agent = start_agent("--install-seconds", "60")
+    assert agent.configure(GAME).status_code == 202
+
+    answer = agent.configure(GAME)
+
+    assert answer.status_code == 409
+    assert answer.json()["error"] == "the agent is busy: installing"
+
+
+def test_configure_replaces_what_runs(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure(GAME)
+    agent.wait_ready()
+
+    assert agent.configure({**GAME, "version": "1.20.4", "artifact_path": "minecraft/vanilla/1.20.4/server.jar"})
+    agent.wait_for(lambda status: status["ready"] and status["config"]["version"] == "1.20.4")
+
+    assert JavaServer(agent.address, 25565).status(tries=1).version.name == "1.20.4"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"container_type": "vm"}, "container_type is neither game nor dev"),
+        ({"vmid": "5000"}, "vmid is missing or not of type int"),
+        ({"memory_mb": True}, "memory_mb is missing or not of type int"),
+        ({"ports": []}, "ports is missing or not of type list"),
+        ({"ports": [0]}, "a port is not a number from 1 to 65535"),
+        ({"world": "a\nserver-port=1"}, "world contains control characters"),
+        ({"artifact_path": "../../etc/shadow"}, "artifact_path is not a path below the artifact directory"),
+        ({"java_path": "/bin/sh"}, "java_path is not a path below the artifact directory"),
+        ({"env": ["EULA"]}, "env is not an object"),
+    ],
+)
+def test_check_config_names_what_is_wrong(change: dict[str, Any], reason: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_CONFIG, json.dumps({**GAME, **change})],
+        cwd=AGENT.parent, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout.strip() == reason
+
+
+def test_configure_answers_422_with_the_reason_and_changes_nothing(start_agent: StartAgent) -> None:
+    agent = start_agent()
+
+    answer = agent.configure({**GAME, "ports": "25565"})
+
+    assert answer.status_code == 422
+    assert answer.json() == {"ok": False, "error": "ports is missing or not of type list"}
+    assert agent.status()["config"] is None
+
+
+def test_http_errors_have_their_codes(start_agent: StartAgent) -> None:
+    agent = start_agent()
+
+    assert agent.http.post("/config", content=b"{").status_code == 400
+    assert agent.http.post("/config", content=b" " * 70_000).status_code == 413
+    assert agent.http.get("/nothing").status_code == 404
+    assert agent.http.get("/config").status_code == 404
+    assert agent.http.get("/status?wait=soon").status_code == 400
+    assert agent.http.post("/start").status_code == 409
+    assert agent.http.get("/game/players").status_code == 409
+
+
+def test_missing_artifact_ends_in_error(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure({**GAME, "artifact_path": "minecraft/vanilla/0.0/server.jar"})
+
+    status = agent.wait_for(lambda status: status["state"] == "error")
+
+    assert status["error"] == "artifact minecraft/vanilla/0.0/server.jar is not in this template"
+
+
+def test_fault_error_reports_its_words_and_log_tail(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    agent = start_agent("--faults", faults(behaviour="error", times=1, message="no such mod pack", log=["one", "two"]))
+    agent.configure(GAME)
+
+    status = agent.wait_for(lambda status: status["state"] == "error")
+    assert status["error"] == "no such mod pack"
+    assert status["lastCrashLogTail"] == ["one", "two"]
+
+    assert agent.configure(GAME).status_code == 202
+    assert agent.wait_ready()["error"] is None
+
+
+def test_fault_reject_is_counted_over_agents(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    file = faults(behaviour="reject", message="not today", times=1)
+    first, second = start_agent("--faults", file), start_agent("--faults", file)
+
+    refusal = first.configure(GAME)
+
+    assert (refusal.status_code, refusal.json()["error"]) == (422, "not today")
+    assert second.configure(GAME).status_code == 202
+    assert first.configure(GAME).status_code == 202
+
+
+def test_crash_recovers_within_its_backoff(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    agent = start_agent("--backoff", "0,0,0", "--faults", faults(behaviour="crash", count=2))
+    agent.configure(GAME)
+
+    status = agent.wait_ready()
+
+    assert status["crashCount"] == 2
+    assert status["lastCrashExitCode"] == 1
+    assert status["lastCrashAt"] is not None
+    assert "java.lang.OutOfMemoryError: Java heap space" in status["lastCrashLogTail"]
+
+
+def test_crash_is_visible_while_it_backs_off(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    agent = start_agent("--backoff", "60", "--faults", faults(behaviour="crash", times=1))
+    agent.configure(GAME)
+
+    status = agent.wait_for(lambda status: status["state"] == "crashed")
+    assert (status["crashCount"], status["processRunning"]) == (1, False)
+
+    assert agent.configure(GAME).status_code == 202
+    assert agent.wait_ready()["crashCount"] == 0
+
+
+def test_one_crash_too_many_is_an_error(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    agent = start_agent("--backoff", "0,0", "--faults", faults(behaviour="crash", count=3))
+    agent.configure(GAME)
+
+    status = agent.wait_for(lambda status: status["state"] == "error")
+
+    assert status["error"] == "crashed 3 times, the last time it exited with code 1"
+    assert status["lastCrashLogTail"]
+
+
+def test_killed_game_is_started_again(start_agent: StartAgent) -> None:
+    agent = start_agent("--backoff", "0")
+    agent.configure(GAME)
+    agent.wait_ready()
+
+    (game,) = psutil.Process(agent.process.pid).children()
+    game.kill()
+
+    status = agent.wait_for(lambda status: status["ready"] and status["crashCount"] == 1)
+    assert status["lastCrashExitCode"] == -signal.SIGKILL
+
+
+def test_hang_never_leaves_installing(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    agent = start_agent("--faults", faults(behaviour="hang"))
+    agent.configure(GAME)
+    seen = agent.wait_for(lambda status: status["state"] == "installing")
+
+    began = time.monotonic()
+    status = agent.status(wait=0.3)
+
+    assert time.monotonic() - began >= 0.3
+    assert status["revision"] == seen["revision"]
+    assert agent.http.post("/stop").status_code == 204
+
+
+def test_late_delays_every_answer(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    agent = start_agent("--faults", faults(behaviour="late", seconds=0.3))
+
+    began = time.monotonic()
+    assert agent.configure(GAME).status_code == 202
+    assert time.monotonic() - began >= 0.3
+    agent.http.get("/health")
+    assert time.monotonic() - began >= 0.6
+
+
+def test_die_ends_the_process_and_a_new_one_goes_on(start_agent: StartAgent, faults: Callable[..., str]) -> None:
+    options = ("--faults", faults(behaviour="die", times=1), "--identity", "ct-5000")
+    agent = start_agent(*options)
+    agent.configure(GAME)
+    assert agent.process.wait(PATIENCE) == 70
+
+    again = start_agent(*options, root=agent.root)
+
+    assert again.wait_ready()["config"] == GAME
+
+
+def test_long_poll_ends_at_the_next_change(start_agent: StartAgent) -> None:
+    agent = start_agent("--install-seconds", "0.3")
+    idle = agent.status()
+    began = time.monotonic()
+    assert agent.status(wait=20)["state"] == "idle", "a settled agent answers at once"
+
+    agent.configure(GAME)
+    missed = agent.status(wait=20, since=idle["revision"])
+    change = agent.status(wait=20, since=missed["revision"])
+
+    assert missed["revision"] > idle["revision"]
+    assert change["revision"] > missed["revision"]
+    assert time.monotonic() - began < 10
+
+
+def test_token_is_wanted_on_every_call(start_agent: StartAgent, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("s3cret\n")
+    agent = start_agent("--token-file", str(secret), headers={"Authorization": "Bearer s3cret"})
+
+    for path in ("/health", "/ready", "/version", "/status", "/game/players", "/nothing"):
+        assert httpx.get(f"http://{agent.address}:18888{path}").status_code == 401
+    for token in ("", "Bearer", "Bearer s3cre", "Basic s3cret", "Bearer \u00fc"):
+        headers = {b"Authorization": token.encode()}
+        answer = httpx.post(f"http://{agent.address}:18888/config", json=GAME, headers=headers)
+        assert answer.status_code == 401
+    assert agent.status()["state"] == "idle"
+    assert agent.configure(GAME).status_code == 202
+
+
+def test_reboot_starts_the_own_game_and_a_clone_does_not(start_agent: StartAgent, tmp_path: Path) -> None:
+    agent = start_agent("--identity", "ct-5000")
+    agent.configure(GAME)
+    agent.wait_ready()
+    clone = tmp_path / "clone"
+    shutil.copytree(agent.root, clone)
+    agent.end()
+
+    rebooted = start_agent("--identity", "ct-5000", root=agent.root)
+    assert rebooted.wait_ready()["config"] == GAME
+
+    other = start_agent("--identity", "ct-5001", root=clone)
+    status = other.status()
+    assert (status["state"], status["ready"], status["config"]) == ("idle", False, GAME)
+    assert refused(other.address, 25565)
+    assert other.configure({**GAME, "vmid": 5001}).status_code == 202
+    assert other.wait_ready()["config"]["vmid"] == 5001
+
+
+def test_stopped_game_stays_stopped_after_a_reboot(start_agent: StartAgent) -> None:
+    agent = start_agent("--identity", "ct-5000")
+    agent.configure(GAME)
+    agent.wait_ready()
+    agent.http.post("/stop")
+    agent.end()
+
+    rebooted = start_agent("--identity", "ct-5000", root=agent.root)
+
+    assert (rebooted.status()["state"], rebooted.status()["config"]) == ("idle", GAME)
+
+
+def test_dev_container_serves_its_code_server(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure(DEV)
+
+    assert agent.wait_ready()["readySource"] == "http"
+    assert "code-server" in httpx.get(f"http://{agent.address}:6000/").text
+    assert agent.http.post("/stop").status_code == 409
+
+
+def test_dev_container_without_code_server_is_ready_when_installed(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure({**DEV, "enable_code_server": False})
+
+    status = agent.wait_ready()
+
+    assert (status["readySource"], status["processRunning"]) == ("runtime", False)
+
+
+def test_properties_keep_what_the_customer_set(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    (agent.root / "server").mkdir(parents=True)
+    properties = agent.root / "server" / "server.properties"
+    properties.write_text("# mine\nmotd=Hello\nserver-port=1\n")
+
+    agent.configure({**GAME, "world": "skylands", "env": {"EULA": "true"}})
+    agent.wait_ready()
+
+    lines = properties.read_text().splitlines()
+    assert "motd=Hello" in lines
+    assert "server-port=25565" in lines
+    assert "level-name=skylands" in lines
+    assert (agent.root / "server" / "eula.txt").read_text() == "eula=true\n"
+
+
+def test_termination_leaves_no_process(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure(GAME)
+    agent.wait_ready()
+    (game,) = psutil.Process(agent.process.pid).children()
+
+    agent.process.terminate()
+
+    assert agent.process.wait(PATIENCE) == 0
+    assert not game.is_running()

@@ -1,0 +1,127 @@
+"""The HTTP client against a real server."""
+
+import json
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+
+from hostwright_ansible.httpjson import LARGEST_ANSWER, WORDS, HttpError, HttpJson, Reply
+from tests.http_server import Answer, Request, http_server
+
+
+def test_call_sends_json_and_the_bearer_and_reads_json() -> None:
+    with http_server(lambda request: Answer(201, {"got": request.json})) as server:
+        reply = HttpJson(bearer="token").call("POST", f"{server.url}/x", body={"a": 1})
+    assert (reply.status, reply.body, reply.ok) == (201, {"got": {"a": 1}}, True)
+    assert server.requests[0].headers["Authorization"] == "Bearer token"
+    assert server.requests[0].headers["Content-Type"] == "application/json"
+
+
+def test_call_sends_a_form() -> None:
+    with http_server(lambda _: Answer(200, {})) as server:
+        HttpJson().call("POST", server.url, form={"a": 1, "b": "c d"})
+    assert server.requests[0].body == b"a=1&b=c+d"
+
+
+def test_call_ignores_netrc_and_proxies_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with http_server(lambda _: Answer(200, {})) as server:
+        HttpJson(bearer="token").call("GET", server.url)
+    assert server.requests[0].headers["Authorization"] == "Bearer token"
+
+
+def test_call_returns_text_that_is_no_json() -> None:
+    with http_server(lambda _: Answer(500, b"<h1>\n  Oops</h1>")) as server:
+        reply = HttpJson().call("GET", server.url)
+    assert reply.words() == "<h1> Oops</h1>"
+
+
+def test_call_retries_a_refused_connection_within_the_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(HttpError, match="refused"):
+        HttpJson(timeout=0.8).call("GET", f"http://127.0.0.1:{port}")
+    assert 0.4 < time.monotonic() - started < 2
+
+
+def test_call_retries_a_connection_closed_without_a_word() -> None:
+    answers = [None, Answer(200, {"ok": True})]
+    with http_server(lambda _: answers.pop(0)) as server:
+        assert HttpJson().call("PUT", server.url).ok
+    assert len(server.requests) == 2
+
+
+def test_call_that_is_not_patient_is_made_once() -> None:
+    with http_server(lambda _: None) as server, pytest.raises(HttpError):
+        HttpJson().call("POST", server.url, patient=False)
+    assert len(server.requests) == 1
+
+
+def test_call_waits_out_429_for_as_long_as_it_says() -> None:
+    answers = [Answer(429, {}, {"Retry-After": "1"}), Answer(200, {})]
+    started = time.monotonic()
+    with http_server(lambda _: answers.pop(0)) as server:
+        assert HttpJson(timeout=5).call("GET", server.url).ok
+    assert time.monotonic() - started >= 1
+
+
+def test_call_returns_429_that_lasts_longer_than_the_timeout() -> None:
+    with http_server(lambda _: Answer(429, {}, {"Retry-After": "300"})) as server:
+        assert HttpJson(timeout=2).call("GET", server.url).status == 429
+    assert len(server.requests) == 1
+
+
+def test_call_gives_a_gateway_error_a_few_tries_and_then_returns_it() -> None:
+    with http_server(lambda _: Answer(503, {"message": "maintenance"})) as server:
+        reply = HttpJson(timeout=10).call("GET", server.url)
+    assert (reply.status, reply.words(), len(server.requests)) == (503, "maintenance", 3)
+
+
+def test_call_bounds_the_size_of_an_answer() -> None:
+    with (
+        http_server(lambda _: Answer(200, b" " * (LARGEST_ANSWER + 1))) as server,
+        pytest.raises(HttpError, match="larger than"),
+    ):
+        HttpJson().call("GET", server.url)
+
+
+def test_call_does_not_follow_redirects_with_the_token() -> None:
+    with http_server(lambda _: Answer(302, {}, {"Location": "http://127.0.0.1:1/"})) as server:
+        assert HttpJson(bearer="token").call("GET", server.url).status == 302
+
+
+def test_call_ends_when_the_answer_does_not() -> None:
+    def slow(_: Request) -> Answer:
+        time.sleep(1.5)
+        return Answer(200, {})
+
+    with http_server(slow) as server, pytest.raises(HttpError, match="no answer in time"):
+        HttpJson(timeout=0.3).call("GET", server.url)
+
+
+def test_call_verifies_tls_against_the_given_ca(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    with http_server(lambda _: Answer(200, {"ok": True}), tls=context) as server:
+        assert HttpJson(ca_file=str(ca_file)).call("GET", server.url).ok
+        started = time.monotonic()
+        with pytest.raises(HttpError, match="TLS"):
+            HttpJson(timeout=10).call("GET", server.url)
+        assert time.monotonic() - started < 2, "a certificate does not become valid by waiting"
+
+
+def test_words_are_one_bounded_line() -> None:
+    assert Reply(422, {"error": "a\nb"}).words() == "a b"
+    assert len(Reply(500, "x" * 9999).words()) == WORDS
+    assert Reply(500, "").words() == "HTTP 500 without a word"
+    assert json.loads(Reply(400, {"other": 1}).words()) == {"other": 1}
