@@ -85,7 +85,7 @@ def running_lab(
         process = subprocess.Popen([*command, *arguments], stdout=log, stderr=log, cwd=Path(__file__).parents[1])
     try:
         _wait_ready(process, lab_file, log_path)
-        yield _describe(state_dir, process.pid)
+        yield describe_lab(state_dir, process.pid)
         _stop(process, ending, log_path)
     finally:
         if process.poll() is None:
@@ -113,7 +113,7 @@ def _wait_ready(process: subprocess.Popen[bytes], lab_file: Path, log_path: Path
         time.sleep(0.02)
 
 
-def _describe(state_dir: Path, pid: int) -> Lab:
+def describe_lab(state_dir: Path, pid: int) -> Lab:
     files = {name: json.loads((state_dir / "lab" / name).read_text()) for name in ("lab.json", "site.json")}
     secrets = json.loads((state_dir / "lab" / "secrets.json").read_text())
     return Lab(state_dir, pid, files["lab.json"], files["site.json"], secrets)

@@ -1,6 +1,7 @@
 """Fixtures: a Proxmox API in a thread of the test, whose state a test can look at and disturb at will."""
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Coroutine, Iterator
@@ -39,7 +40,7 @@ class Pve(FakePve):  # type: ignore[misc]  # fakepve has no types
         answer = await super()._answer(request, handler, generic, node)
         if self.lose_answer_of and request.method != "GET" and request.path.endswith(self.lose_answer_of):
             self.lose_answer_of = None
-            request.transport.abort()
+            request.transport.close()
         return answer
 
 
@@ -107,6 +108,7 @@ class FakeProxmox:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+        gc.collect()  # urllib3 closes the connections of a pool when the pool is collected
         self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)

@@ -61,9 +61,7 @@ def unsafe(text: str) -> dict[str, str]:
     return {"__ansible_unsafe": text}
 
 
-def play(
-    playbook: str | Path, state_dir: Path, variables: Mapping[str, Any], *, arguments: Sequence[str] = ()
-) -> Run:
+def play(playbook: str | Path, state_dir: Path, variables: Mapping[str, Any], *, arguments: Sequence[str] = ()) -> Run:
     """Runs `playbooks/<playbook>.yml`, or the file itself when it is a path."""
     path = playbook if isinstance(playbook, Path) else ROOT / "playbooks" / f"{playbook}.yml"
     environment = os.environ | {
@@ -94,7 +92,7 @@ def _tasks(stdout: str) -> list[Task]:
         return []
     report, _ = json.JSONDecoder().raw_decode(stdout[start:])
     return [
-        Task(str(task["task"]["name"]), task["hosts"].get("localhost", {}))
+        Task(str(task["task"]["name"]).rpartition(" : ")[2], task["hosts"].get("localhost", {}))
         for played in report["plays"]
         for task in played["tasks"]
     ]

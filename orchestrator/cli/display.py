@@ -129,6 +129,8 @@ def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
 def instances_table(instances: list[dict[str, Any]]) -> Table:
     """Instances as a table."""
     table = Table("VMID", "name", "type", "what", "status", "server id", header_style="bold", box=None)
+    table.columns[-1].no_wrap = True
+    table.columns[-1].min_width = 36
     for item in instances:
         what = " ".join(filter(None, (item["variant"] or item["runtime"], item["version"])))
         table.add_row(

@@ -17,6 +17,7 @@ from fakepve import FakeCt, FakePve, TaskError
 from fakepve.routing import param_error
 from fakepve.server import params
 
+from orchestrator.lab.errors import LabError
 from orchestrator.lab.guests import ProcessGuests
 
 UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
@@ -145,7 +146,7 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
     async def _boot(self, container: Any) -> None:
         try:
             guest = await self.guests.start(container.vmid, container.started_at)
-        except OSError as error:
+        except (OSError, LabError) as error:
             container.status, container.pid = "stopped", None
             raise TaskError(f"startup for container '{container.vmid}' failed: {error}") from error
         container.pid = guest.process.pid

@@ -94,9 +94,10 @@ def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple
 
 
 def set_hostname(database: Database, lease: Lease, hostname: str) -> None:
-    """Name the instance. Raises LostLease."""
+    """Name the instance, which ends the allocation. Raises LostLease."""
     with database.transaction() as connection:
         _guarded(connection, "set_hostname", lease, hostname=hostname)
+        _close_phases(connection, lease, PhaseStatus.OK)
 
 
 def give_up_vmid(database: Database, lease: Lease, vmid: int) -> None:

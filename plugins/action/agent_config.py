@@ -12,6 +12,7 @@ from hostwright_ansible.action import PhaseAction
 from hostwright_ansible.agent import Verdict, holds
 from hostwright_ansible.agent_client import as_result, open_agent, unreachable, watch
 from hostwright_ansible.httpjson import HttpError, Reply
+from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
 
 
@@ -30,6 +31,8 @@ class ActionModule(PhaseAction):
             return {"changed": True, "done": True, "progress": "would send the configuration"}
         agent = open_agent(args, secrets)
         payload: Mapping[str, Any] = args["payload"]
+        if not payload.get("vmid"):
+            raise PhaseError("internal", "there is no payload to send: run build_agent_payload before")
 
         def look(wait: int) -> Verdict:
             try:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -493,11 +494,16 @@ def test_guests_die_with_a_killed_lab(tmp_path: Path) -> None:
         assert lab.stdout is not None
         (guest,) = json.loads(lab.stdout.readline())
         address = f"127.{addresses.block}.16.1"
-        wait_until(lambda: answers(address))
-        lab.kill()
+        try:
+            wait_until(lambda: answers(address))
+            lab.kill()
 
-        wait_until(lambda: not answers(address))
-        wait_until(lambda: not running(guest["pid"]))
+            wait_until(lambda: not answers(address))
+            wait_until(lambda: not running(guest["pid"]))
+        finally:
+            lab.kill()
+            if running(guest["pid"]):
+                os.kill(guest["pid"], signal.SIGKILL)
 
 
 def running(pid: int) -> bool:

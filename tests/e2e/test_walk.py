@@ -1,0 +1,47 @@
+"""An order becomes a server that a player can join, and deleting it leaves nothing."""
+
+import time
+
+from tests.fix_stack import DEV, FINAL, GAME, Running
+
+
+def test_order_becomes_reachable_and_teardown_leaves_nothing(stack: Running) -> None:
+    client = stack.customer()
+    before = stack.lab.inventory()
+    operation = stack.provision(client, GAME)
+    assert operation["status"] == "succeeded", operation["error"]
+    instance = client.request("GET", f"/api/instances/{operation['serverId']}")
+    assert instance["status"] == "ready"
+    assert operation["hostname"] in {found["name"] for found in stack.lab.inventory()["registrations"]}
+    assert stack.tear_down(client, operation["serverId"])["status"] == "succeeded"
+    assert stack.lab.inventory() == before
+
+
+def test_dev_container_publishes_nothing(stack: Running) -> None:
+    client = stack.customer()
+    before = stack.lab.inventory()
+    operation = stack.provision(client, DEV)
+    assert operation["status"] == "succeeded", operation["error"]
+    after = stack.lab.inventory()
+    assert after["records"] == before["records"]
+    assert after["registrations"] == before["registrations"]
+    stack.tear_down(client, operation["serverId"])
+    assert stack.lab.inventory() == before
+
+
+def test_status_changes_phase_by_phase(stack: Running) -> None:
+    client = stack.customer()
+    accepted = client.request("POST", "/api/instances", body=GAME)
+    seen: list[str] = []
+    operation = client.operation(accepted["operationId"])
+    while operation["status"] not in FINAL:
+        if operation["status"] == "running" and operation["heartbeatAt"]:
+            beat = time.mktime(time.strptime(operation["heartbeatAt"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+            assert time.time() - beat < 5
+        if operation["phase"] and operation["phase"] not in seen:
+            seen.append(operation["phase"])
+        operation = client.operation(accepted["operationId"], wait=1)
+    names = [phase["name"] for phase in operation["phases"]]
+    assert [name for name in names if name in seen] == seen
+    assert len(seen) >= 6
+    stack.tear_down(client, operation["serverId"])

@@ -1,0 +1,217 @@
+"""The phases that talk to the agent, as real playbooks against real agents in the lab's containers."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.fix_lab import Lab
+from tests.playbook import ROOT, Run, play, unsafe
+
+INJECTION = "{{ lookup('pipe', 'touch pwned') }}"
+SEND, WAIT = "Send the configuration", "Wait until the instance is ready"
+CREATE = ("--tags", "clone-container,configure-container,start-container,wait-for-ip")
+Start = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def start(lab: Lab) -> Iterator[Start]:
+    """Starts a fresh container and gives its variables; all are gone afterwards."""
+    started: list[dict[str, Any]] = []
+
+    def make(vmid: int, **more: Any) -> dict[str, Any]:
+        order = {"vmid": vmid, **more}
+        started.append(order)
+        run = play("provision", lab.state_dir, order, arguments=CREATE).ok()
+        return order | {"address": run.result("Wait for the address")["address"]}
+
+    yield make
+    for order in started:
+        play("teardown", lab.state_dir, order, arguments=("--skip-tags", "unpublish-edge")).ok()
+    lab.clear_faults()
+
+
+def configure(lab: Lab, order: dict[str, Any], *arguments: str, **more: Any) -> Run:
+    """From the payload to the terminal state."""
+    tags = "build-agent-payload,send-agent-config,wait-for-agent-terminal-state"
+    return play("provision", lab.state_dir, order | more, arguments=("--tags", tags, *arguments))
+
+
+def agent_status(lab: Lab, order: dict[str, Any]) -> dict[str, Any]:
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {lab.secrets['agent_token']}"
+        answer = session.get(f"http://{order['address']}:18888/status", timeout=10)
+    status: dict[str, Any] = answer.json()
+    return status
+
+
+def payload(lab: Lab, **order: Any) -> dict[str, Any]:
+    run = play("phases/build_agent_payload", lab.state_dir, {"vmid": 5900} | order).ok()
+    built: dict[str, Any] = run.result("Build the payload")["ansible_facts"]["build_agent_payload_result"]
+    return built
+
+
+def test_payload_of_a_game_has_exactly_the_contracts_keys(lab: Lab) -> None:
+    assert payload(lab, world="w", memory_mib=1024) == {
+        "vmid": 5900,
+        "container_type": "game",
+        "game": "minecraft",
+        "variant": "vanilla",
+        "version": "1.21.7",
+        "world": "w",
+        "ports": [25565],
+        "artifact_path": "minecraft/vanilla/1.21.7/server.jar",
+        "java_path": "java/21/OpenJDK21.tar.gz",
+        "memory_mb": 1024,
+    }
+
+
+def test_payload_of_a_dev_container_has_exactly_the_contracts_keys(lab: Lab) -> None:
+    built = payload(lab, vmid=6900, ctype="dev", runtime="go", version="1.25", env={"A": "b"}, callback_url="http://c/")
+    assert built == {
+        "vmid": 6900,
+        "container_type": "dev",
+        "runtime": "go",
+        "version": "1.25",
+        "memory_mb": 2048,
+        "enable_code_server": True,
+        "code_server_port": 6000,
+        "env": {"A": "b"},
+        "callback_url": "http://c/",
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "java"), [("1.8.9", 8), ("1.16.4", 8), ("1.20.4", 17), ("1.20.5", 21), ("26.1", 25)]
+)
+def test_pain_7_java_is_chosen_by_the_catalogues_data(lab: Lab, version: str, java: int) -> None:
+    assert payload(lab, version=version)["java_path"] == f"java/{java}/OpenJDK{java}.tar.gz"
+
+
+def test_payload_of_an_unknown_version_fails_with_its_name(lab: Lab) -> None:
+    run = play("phases/build_agent_payload", lab.state_dir, {"vmid": 5900, "version": "9.9"})
+    assert run.code != 0
+    assert "version 9.9 is not in the catalogue" in run.output
+
+
+def test_agent_gets_its_configuration_and_becomes_ready_and_twice_changes_nothing(lab: Lab, start: Start) -> None:
+    order = start(5901)
+    assert configure(lab, order).ok().changed == [SEND]
+    assert agent_status(lab, order)["ready"] is True
+    revision = agent_status(lab, order)["revision"]
+    again = configure(lab, order).ok()
+    assert again.changed == []
+    assert agent_status(lab, order)["revision"] == revision, "the agent was disturbed"
+    assert not any(secret in again.output for secret in lab.secrets.values())
+
+
+def test_another_configuration_is_sent(lab: Lab, start: Start) -> None:
+    order = start(5902)
+    configure(lab, order).ok()
+    assert configure(lab, order, world="other").ok().changed == [SEND]
+    assert agent_status(lab, order)["config"]["world"] == "other"
+
+
+def test_dev_container_becomes_ready(lab: Lab, start: Start) -> None:
+    order = start(6901, ctype="dev", runtime="python", version="3.12")
+    configure(lab, order).ok()
+    assert agent_status(lab, order)["config"]["runtime"] == "python"
+    assert requests.get(f"http://{order['address']}:6000/", timeout=10).ok
+
+
+def test_strings_of_a_customer_reach_the_agent_literally(lab: Lab, start: Start) -> None:
+    order = start(5903)
+    texts = [INJECTION, "{{ 7 * 7 }}", "{% raw %}x", "a'b\"c\\d", "wörld 世界"]
+    for text in texts:
+        customer = {"world": unsafe(text), "env": {"MOTD": unsafe(text)}}
+        configure(lab, order, **customer).ok()
+        config = agent_status(lab, order)["config"]
+        assert (config["world"], config["env"]) == (text, {"MOTD": text})
+    assert not (ROOT / "pwned").exists()
+
+
+def test_agent_that_refuses_fails_at_once_with_its_reason(lab: Lab, start: Start) -> None:
+    order = start(5904)
+    lab.fault(target="agent", behaviour="reject", vmid=5904, message="memory_mb is more than this host has")
+    run = configure(lab, order)
+    assert run.failure["code"] == "agent-rejected"
+    assert run.failure["msg"] == "the agent refuses the configuration: memory_mb is more than this host has"
+
+
+def test_pain_1_agents_error_ends_the_wait_at_once_with_its_words_and_log_tail(lab: Lab, start: Start) -> None:
+    order = start(5905)
+    log = ["Downloading server.jar", "curl: (28) time-out"]
+    lab.fault(target="agent", behaviour="error", vmid=5905, message="cannot download server.jar", log=log)
+    started = time.monotonic()
+    run = configure(lab, order, wait_for_agent_terminal_state_timeout=600)
+    assert time.monotonic() - started < 10
+    assert (run.failure["code"], run.failure["msg"]) == ("agent-error", "cannot download server.jar")
+    assert run.failure["detail"]["logTail"] == log
+    lab.clear_faults()
+    assert configure(lab, order).ok().changed == [SEND], "an agent in error is told again"
+
+
+def test_crash_that_recovers_is_waited_out(lab: Lab, start: Start) -> None:
+    order = start(5906)
+    lab.fault(target="agent", behaviour="crash", vmid=5906, backoff=[1, 1, 1])
+    configure(lab, order).ok()
+    status = agent_status(lab, order)
+    assert (status["ready"], status["crashCount"]) == (True, 1)
+
+
+def test_agent_that_never_gets_ready_is_a_time_out_that_says_where(lab: Lab, start: Start) -> None:
+    order = start(5907)
+    lab.fault(target="agent", behaviour="hang", vmid=5907)
+    run = configure(lab, order, wait_for_agent_terminal_state_timeout=3)
+    assert run.failure["code"] == "agent-timeout"
+    assert "installing" in run.failure["msg"]
+    assert configure(lab, order, send_agent_config_timeout=3, wait_for_agent_terminal_state_timeout=3).changed == []
+
+
+def test_busy_agent_with_another_configuration_is_waited_for(lab: Lab, start: Start) -> None:
+    order = start(5908)
+    lab.fault(target="agent", behaviour="hang", vmid=5908, times=1)
+    configure(lab, order, wait_for_agent_terminal_state_timeout=1)
+    run = configure(lab, order, world="other", send_agent_config_timeout=3)
+    assert run.failure["code"] == "agent-timeout"
+    assert "busy" in run.failure["msg"]
+
+
+def test_agent_that_dies_is_unreachable(lab: Lab, start: Start) -> None:
+    order = start(5909)
+    lab.fault(target="agent", behaviour="die", vmid=5909)
+    run = configure(lab, order, wait_for_agent_terminal_state_timeout=3)
+    assert run.failure["code"] == "agent-unreachable"
+    assert order["address"] in run.failure["msg"]
+
+
+def test_agent_that_answers_late_is_waited_for(lab: Lab, start: Start) -> None:
+    order = start(5910)
+    lab.fault(target="agent", behaviour="late", vmid=5910, seconds=2)
+    assert configure(lab, order).ok().changed == [SEND]
+
+
+def test_wrong_agent_token_says_so(lab: Lab, start: Start, tmp_path: Path) -> None:
+    order = start(5911)
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text('{"agent_token": "planted-wrong-token"}')
+    run = configure(lab, order, hostwright_secrets_file=str(secrets))
+    assert run.failure["code"] == "agent-rejected"
+    assert "token" in run.failure["msg"]
+    assert "planted-wrong-token" not in run.output
+
+
+def test_check_mode_sends_nothing(lab: Lab, start: Start) -> None:
+    order = start(5912)
+    assert configure(lab, order, "--check").ok().changed == [SEND]
+    assert agent_status(lab, order)["config"] is None
+
+
+def test_check_mode_of_a_whole_new_order_passes(lab: Lab) -> None:
+    run = play("provision", lab.state_dir, {"vmid": 5913}, arguments=("--check",)).ok()
+    assert SEND in run.changed
+    assert not [c for c in lab.inventory()["containers"] if c["vmid"] == 5913]
