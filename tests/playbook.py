@@ -12,6 +12,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
+# The phases of an order in the groups that tests run them in.
+CREATE = tuple(
+    f"phases/{role}" for role in ("clone_container", "configure_container", "start_container", "wait_for_ip")
+)
+CONFIGURE = tuple(
+    f"phases/{role}" for role in ("build_agent_payload", "send_agent_config", "wait_for_agent_terminal_state")
+)
+DELETE = tuple(f"phases/{role}" for role in ("stop_container", "delete_container"))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -61,9 +70,16 @@ def unsafe(text: str) -> dict[str, str]:
     return {"__ansible_unsafe": text}
 
 
-def play(playbook: str | Path, state_dir: Path, variables: Mapping[str, Any], *, arguments: Sequence[str] = ()) -> Run:
-    """Runs `playbooks/<playbook>.yml`, or the file itself when it is a path."""
-    path = playbook if isinstance(playbook, Path) else ROOT / "playbooks" / f"{playbook}.yml"
+def play(
+    playbooks: str | Path | Sequence[str],
+    state_dir: Path,
+    variables: Mapping[str, Any],
+    *,
+    arguments: Sequence[str] = (),
+) -> Run:
+    """Runs `playbooks/<name>.yml`, several in one go, or the file itself when it is a path."""
+    named = [playbooks] if isinstance(playbooks, str | Path) else playbooks
+    files = [str(one if isinstance(one, Path) else ROOT / "playbooks" / f"{one}.yml") for one in named]
     environment = os.environ | {
         "HOSTWRIGHT_STATE_DIR": str(state_dir),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -74,7 +90,7 @@ def play(playbook: str | Path, state_dir: Path, variables: Mapping[str, Any], *,
         json.dump(variables, extra)
         extra.flush()
         done = subprocess.run(
-            ["ansible-playbook", str(path), "-e", f"@{extra.name}", *arguments],
+            ["ansible-playbook", *files, "-e", f"@{extra.name}", *arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -87,10 +103,12 @@ def play(playbook: str | Path, state_dir: Path, variables: Mapping[str, Any], *,
 
 
 def _tasks(stdout: str) -> list[Task]:
-    start = stdout.find("{")
-    if start < 0:
-        return []
-    report, _ = json.JSONDecoder().raw_decode(stdout[start:])
+    """Each playbook ends with a report of all plays so far, so the last one counts."""
+    report: dict[str, Any] = {"plays": []}
+    start = stdout.find("{\n")
+    while start >= 0:
+        report, end = json.JSONDecoder().raw_decode(stdout, start)
+        start = stdout.find("{\n", end)
     return [
         Task(str(task["task"]["name"]).rpartition(" : ")[2], task["hosts"].get("localhost", {}))
         for played in report["plays"]

@@ -64,8 +64,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
-
-
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
-Templar(DataLoader()).template(trust_as_template("{{ lookup('env', 'HOME') | default('a') | int if a is defined else 0 }}"))

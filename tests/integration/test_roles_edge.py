@@ -1,0 +1,340 @@
+"""publish_edge and unpublish_edge as real playbooks against the lab's DNS providers and proxy."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from orchestrator.minecraft import ping
+from tests import lab_proxy
+from tests.fix_lab import Lab, tls_context
+from tests.lab_dns import technitium
+from tests.playbook import CONFIGURE, CREATE, DELETE, Run, play
+
+VMID = 5950
+HOST = f"mc-vanilla-{VMID}"
+RECORDS, PROXY, VERIFY = (
+    "Ensure the records",
+    "Ensure the registration at the proxy",
+    "Verify that a player gets through",
+)
+GONE_RECORDS, GONE_PROXY = "Remove the records", "Remove the registration at the proxy"
+ZONES = {"internal": "lab.internal", "public": "lab.example"}
+
+
+@pytest.fixture(scope="module")
+def game(lab: Lab) -> Iterator[dict[str, Any]]:
+    """A game server that runs and is not published."""
+    order = {"vmid": VMID, "server_id": "f1e2d3c4-0000-4000-8000-000000005950"}
+    run = play((*CREATE, *CONFIGURE), lab.state_dir, order).ok()
+    yield order | {"address": run.result("Wait for the address")["address"]}
+    play(DELETE, lab.state_dir, order).ok()
+
+
+@pytest.fixture
+def order(lab: Lab, game: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same, for a test that publishes it."""
+    yield game
+    lab.clear_faults()
+    unpublish(lab, game).ok()
+
+
+def publish(lab: Lab, order: dict[str, Any], *arguments: str, **more: Any) -> Run:
+    return play("phases/publish_edge", lab.state_dir, order | more, arguments=arguments)
+
+
+def unpublish(lab: Lab, order: dict[str, Any], *arguments: str, **more: Any) -> Run:
+    return play("phases/unpublish_edge", lab.state_dir, order | more, arguments=arguments)
+
+
+def records(lab: Lab, view: str) -> list[tuple[str, str, str, int]]:
+    """Name, type, value and TTL of everything under our host's name."""
+    return sorted(
+        (record["name"], record["type"], record["value"], record["ttl"])
+        for record in lab.inventory()["records"]
+        if record["view"] == view and HOST in record["name"]
+    )
+
+
+def expected(lab: Lab, view: str) -> list[tuple[str, str, str, int]]:
+    provider = next(entry for entry in lab.site["dns"] if entry["zone"] == ZONES[view])
+    host = f"{HOST}.{ZONES[view]}"
+    return sorted([(host, "A", provider["address"], 60), (f"_minecraft._tcp.{host}", "SRV", f"0 5 25565 {host}", 60)])
+
+
+def assert_published(lab: Lab, order: dict[str, Any]) -> None:
+    for view in ZONES:
+        assert records(lab, view) == expected(lab, view)
+    ours = [one for one in lab.inventory()["registrations"] if one["name"].startswith(HOST)]
+    assert ours == [{"name": HOST, "address": order["address"], "port": 25565}]
+
+
+def assert_unpublished(lab: Lab) -> None:
+    assert [records(lab, view) for view in ZONES] == [[], []]
+    assert not [one for one in lab.inventory()["registrations"] if one["name"].startswith(HOST)]
+
+
+def seed_cloudflare(lab: Lab, **record: Any) -> None:
+    provider = lab.site["dns"][1]
+    answer = httpx.post(
+        f"{provider['url']}/zones/{provider['zone_id']}/dns_records",
+        json={"ttl": 300} | record,
+        headers={"Authorization": f"Bearer {lab.secrets['cloudflare_token']}"},
+        verify=tls_context(lab),
+        trust_env=False,
+    )
+    assert answer.is_success, answer.text
+
+
+def other_secrets(lab: Lab, directory: Path, **values: str) -> str:
+    path = directory / "secrets.json"
+    path.write_text(json.dumps(lab.secrets | values))
+    return str(path)
+
+
+def test_publish_makes_a_player_get_through_and_twice_changes_nothing(lab: Lab, order: dict[str, Any]) -> None:
+    first = publish(lab, order).ok()
+    assert first.changed == [RECORDS, PROXY]
+    assert_published(lab, order)
+    assert len(first.result(VERIFY)["checks"]) == 8
+    edge, _, port = lab.urls["edgeAddress"].partition(":")
+    assert ping(edge, int(port), hostname=f"{HOST}.lab.example").version == "1.21.7"
+    again = publish(lab, order).ok()
+    assert again.changed == []
+    assert not any(secret in first.output + again.output for secret in lab.secrets.values())
+
+
+def test_pain_4_stale_values_are_replaced_and_not_added_to(lab: Lab, order: dict[str, Any]) -> None:
+    public, internal = f"{HOST}.lab.example", f"{HOST}.lab.internal"
+    for address in ("192.0.2.1", "192.0.2.2", lab.site["dns"][1]["address"]):
+        seed_cloudflare(lab, type="A", name=public, content=address)
+    stale = {"priority": 1, "weight": 1, "port": 1, "target": "elsewhere.lab.example"}
+    seed_cloudflare(lab, type="SRV", name=f"_minecraft._tcp.{public}", data=stale)
+    for address in ("192.0.2.1", "192.0.2.2"):
+        technitium(lab, "add", domain=internal, type="A", ipAddress=address, ttl="300")
+    lab_proxy.bridge_client(lab).post("/zpack/register", json=lab_proxy.registration(HOST, 1)).raise_for_status()
+    assert publish(lab, order).ok().changed == [RECORDS, PROXY]
+    assert_published(lab, order)
+
+
+def test_other_names_are_left_alone(lab: Lab, order: dict[str, Any]) -> None:
+    seed_cloudflare(lab, type="A", name=f"x-{HOST}.lab.example", content="192.0.2.9")
+    seed_cloudflare(lab, type="A", name="lab.example", content="192.0.2.9")
+    before = [one for one in lab.inventory()["records"] if one["value"] == "192.0.2.9"]
+    publish(lab, order).ok()
+    unpublish(lab, order).ok()
+    after = lab.inventory()["records"]
+    assert len(before) == 2
+    assert [one for one in after if one["value"] == "192.0.2.9"] == before
+    for one in before:
+        remove_public(lab, one["name"])
+
+
+def remove_public(lab: Lab, name: str) -> None:
+    provider = lab.site["dns"][1]
+    base = f"{provider['url']}/zones/{provider['zone_id']}"
+    headers = {"Authorization": f"Bearer {lab.secrets['cloudflare_token']}"}
+    with httpx.Client(verify=tls_context(lab), trust_env=False, headers=headers) as client:
+        for record in client.get(f"{base}/dns_records", params={"name.exact": name}).json()["result"]:
+            client.delete(f"{base}/dns_records/{record['id']}").raise_for_status()
+
+
+def test_pains_2_and_6_unpublish_removes_what_is_there_and_twice_is_success(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    seed_cloudflare(lab, type="A", name=f"{HOST}.lab.example", content="203.0.113.77")
+    assert unpublish(lab, order).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert_unpublished(lab)
+    assert unpublish(lab, order).ok().changed == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"target": "technitium", "status": "error", "errorMessage": "disk is full"}, "technitium: disk is full"),
+        (
+            {"target": "cloudflare", "httpStatus": 400, "code": 9005, "message": "Content is odd", "method": "POST"},
+            "cloudflare: Content is odd (9005)",
+        ),
+        ({"target": "cloudflare", "httpStatus": 500, "code": 1, "message": "Internal"}, "cloudflare: Internal (1)"),
+    ],
+    ids=["technitium", "cloudflare create", "cloudflare 500"],
+)
+def test_pain_4_a_provider_that_says_no_fails_the_phase_in_its_own_words(
+    lab: Lab, order: dict[str, Any], fault: dict[str, Any], words: str
+) -> None:
+    lab.fault(**fault)
+    failure = publish(lab, order).failure
+    assert failure["code"] == "dns-failed"
+    assert failure["msg"].startswith(words)
+    assert failure["detail"]["providers"][fault["target"]].startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("provider", "words"),
+    [
+        ("technitium", "Invalid token or session expired"),
+        ("cloudflare", "Authentication error (10000); the token (secret cloudflare_token) must be valid and have"),
+    ],
+)
+def test_wrong_token_says_so(lab: Lab, order: dict[str, Any], tmp_path: Path, provider: str, words: str) -> None:
+    secrets = other_secrets(lab, tmp_path, **{f"{provider}_token": "planted-wrong-token"})
+    run = publish(lab, order, hostwright_secrets_file=secrets)
+    assert run.failure["code"] == "dns-failed"
+    assert f"{provider}: {words}" in run.failure["msg"]
+    assert f"{provider}_token" in run.failure["msg"]
+    assert "planted-wrong-token" not in run.output
+
+
+@pytest.mark.parametrize(
+    ("provider", "right"),
+    [
+        ("technitium", "Access was denied; the token's user needs the permissions View, Modify and Delete"),
+        ("cloudflare", "the permission Zone / DNS / Edit on zone lab.example"),
+    ],
+)
+def test_read_only_token_says_which_right_is_missing(
+    lab: Lab, order: dict[str, Any], tmp_path: Path, provider: str, right: str
+) -> None:
+    readonly = {f"{provider}_token": lab.secrets[f"{provider}_readonly_token"]}
+    run = publish(lab, order, hostwright_secrets_file=other_secrets(lab, tmp_path, **readonly))
+    assert run.failure["code"] == "dns-failed"
+    assert right in run.failure["msg"]
+
+
+def test_too_many_requests_are_waited_out(lab: Lab, order: dict[str, Any]) -> None:
+    lab.fault(target="cloudflare", httpStatus=429, code=971, message="Slow down", retryAfter=1, times=2)
+    publish(lab, order).ok()
+    assert_published(lab, order)
+
+
+def test_unpublish_tries_every_provider_and_names_each_failure(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    lab.fault(target="technitium", status="error", errorMessage="no")
+    run = unpublish(lab, order)
+    assert run.failure["code"] == "dns-failed"
+    assert run.failure["changed"] is True
+    assert records(lab, "public") == []
+    assert records(lab, "internal") == expected(lab, "internal")
+    lab.fault(target="cloudflare", httpStatus=400, code=1, message="never")
+    both = unpublish(lab, order).failure["msg"]
+    assert "technitium: no" in both
+    assert "cloudflare: never (1)" in both
+    lab.clear_faults()
+    unpublish(lab, order).ok()
+    assert_unpublished(lab)
+
+
+def test_unpublish_removes_records_although_the_proxy_fails(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    lab.fault(target="velocity", httpStatus=500, message="the plugin is confused")
+    run = unpublish(lab, order)
+    assert run.code != 0
+    assert run.failure["code"] == "velocity-failed"
+    assert "the plugin is confused" in run.failure["msg"]
+    assert [records(lab, view) for view in ZONES] == [[], []]
+
+
+def test_wrong_proxy_secret_is_velocity_failed(lab: Lab, order: dict[str, Any], tmp_path: Path) -> None:
+    secrets = other_secrets(lab, tmp_path, velocity_secret="planted-wrong-token")
+    run = publish(lab, order, hostwright_secrets_file=secrets)
+    assert run.failure["code"] == "velocity-failed"
+    assert "check secret velocity_secret" in run.failure["msg"]
+    assert "planted-wrong-token" not in run.output
+
+
+def test_pain_12_publish_registers_again_after_a_proxy_restart(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    lab.restart_proxy()
+    assert publish(lab, order).ok().changed == [PROXY]
+    assert_published(lab, order)
+
+
+def test_bridge_that_reads_forms_is_a_setting(lab: Lab, order: dict[str, Any]) -> None:
+    proxy = lab.site["proxy"] | {"encoding": "form"}
+    assert publish(lab, order, hostwright_proxy=proxy).ok().changed == [RECORDS, PROXY]
+    assert publish(lab, order, hostwright_proxy=proxy).ok().changed == []
+    assert_published(lab, order)
+
+
+def test_verify_names_a_container_that_does_not_answer(lab: Lab, order: dict[str, Any]) -> None:
+    nobody = order["address"].rpartition(".")[0] + ".254"
+    run = publish(lab, order, address=nobody, publish_edge_timeout=3)
+    assert (run.failure["code"], run.failure["detail"]["check"]) == ("verify-failed", "ping container")
+    assert f"{nobody}:25565 does not take the connection" in run.failure["msg"]
+    assert "proxy" in run.failure["detail"]["passed"]
+
+
+def test_verify_names_a_name_server_that_does_not_answer(lab: Lab, order: dict[str, Any]) -> None:
+    lab.fault(target="dns", view="public", rcode="SERVFAIL")
+    failure = publish(lab, order, publish_edge_timeout=3).failure
+    assert (failure["code"], failure["detail"]["check"]) == ("verify-failed", "dns cloudflare A")
+    assert "SERVFAIL" in failure["msg"]
+
+
+def test_verify_names_an_edge_that_does_not_answer(lab: Lab, order: dict[str, Any]) -> None:
+    dns = [lab.site["dns"][0], lab.site["dns"][1] | {"address": order["address"].rpartition(".")[0] + ".253"}]
+    failure = publish(lab, order, hostwright_dns=dns, publish_edge_timeout=3).failure
+    assert (failure["code"], failure["detail"]["check"]) == ("verify-failed", "ping cloudflare")
+    assert f"{HOST}.lab.example" in failure["msg"]
+
+
+def test_dev_container_publishes_and_unpublishes_nothing(lab: Lab, game: dict[str, Any]) -> None:
+    before = lab.inventory()
+    dev = {"vmid": 6950, "ctype": "dev", "hostname": "dev-6950"}
+    for run in (publish(lab, dev), unpublish(lab, dev)):
+        assert run.ok().changed == []
+    after = lab.inventory()
+    assert (after["records"], after["registrations"]) == (before["records"], before["registrations"])
+
+
+def test_check_mode_changes_nothing_and_says_what_it_would(lab: Lab, order: dict[str, Any]) -> None:
+    assert publish(lab, order, "--check").ok().changed == [RECORDS, PROXY]
+    assert_unpublished(lab)
+    publish(lab, order).ok()
+    assert publish(lab, order, "--check").ok().changed == []
+    assert unpublish(lab, order, "--check").ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert_published(lab, order)
+
+
+def rfc2136(lab: Lab, **more: str) -> list[dict[str, Any]]:
+    provider = lab.site["dns"][0]
+    kept = {name: provider[name] for name in ("zone", "address", "nameserver")}
+    return [{"name": "primary", "driver": "rfc2136", "secret": "rfc2136_key", "key_name": "hostwright", **kept, **more}]
+
+
+def test_rfc2136_publishes_marks_replaces_and_removes(lab: Lab, game: dict[str, Any]) -> None:
+    dns = rfc2136(lab)
+    host = f"{HOST}.lab.internal"
+    technitium(lab, "add", domain=host, type="A", ipAddress="192.0.2.1", ttl="300")
+    assert publish(lab, game, hostwright_dns=dns).ok().changed == [RECORDS, PROXY]
+    mark = (f"_hostwright.{host}", "TXT", f'"Managed by Hostwright. instance={game["server_id"]}"', 60)
+    assert records(lab, "internal") == sorted([*expected(lab, "internal"), mark])
+    assert publish(lab, game, hostwright_dns=dns).ok().changed == []
+    moved = publish(lab, game, hostwright_dns=dns, server_id="another").ok()
+    assert moved.changed == [RECORDS]
+    assert unpublish(lab, game, hostwright_dns=dns).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert_unpublished(lab)
+    assert unpublish(lab, game, hostwright_dns=dns).ok().changed == []
+
+
+@pytest.mark.parametrize(
+    ("more", "secret", "words"),
+    [
+        ({}, "d3JvbmcgcGxhbnRlZCBzZWNyZXQ=", "rejects the TSIG signature: PeerBadSignature"),
+        ({"key_name": "nobody"}, None, "rejects the TSIG signature: PeerBadKey"),
+        ({"zone": "other.zone"}, None, "NOTAUTH"),
+        ({}, "no base64!", "the TSIG secret is not base64"),
+    ],
+    ids=["wrong secret", "wrong key", "wrong zone", "no base64"],
+)
+def test_rfc2136_refusals_name_what_is_wrong(
+    lab: Lab, game: dict[str, Any], tmp_path: Path, more: dict[str, str], secret: str | None, words: str
+) -> None:
+    secrets = other_secrets(lab, tmp_path, **({"rfc2136_key": secret} if secret else {}))
+    run = publish(lab, game, hostwright_dns=rfc2136(lab, **more), hostwright_secrets_file=secrets)
+    assert run.failure["code"] == "dns-failed"
+    assert f"primary: {words}" in run.failure["msg"] or words in run.failure["msg"]
+    assert records(lab, "internal") == []
