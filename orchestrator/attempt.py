@@ -1,11 +1,13 @@
 """One attempt at an operation: its lease, its heartbeat, its one writer thread and its deadlines.
 
-The run's event handler only puts into a queue; the writer thread writes, beats, and watches the clock. Whoever wants
-the run to end sets a reason; the runner asks for it and kills the process tree. If no heartbeat gets through before the
-lease ends, the attempt ends itself first (self-fencing), so nobody can meet a live run when recovering the operation.
+The run's event handler only puts into a queue; the writer thread writes and beats; the run watches the clock. Whoever
+wants the run to end sets a reason; the runner asks for it and kills the process tree. If no heartbeat gets through
+before the lease ends, the attempt ends itself first (self-fencing), so nobody can meet a live run when recovering the
+operation.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -130,11 +132,17 @@ class Attempt:
                 log.warning("operation %s: the database is away: %s", self.operation.id, error)
                 self._lost.wait(0.5)
 
+    def lift_deadline(self) -> None:
+        """From here on only the phases have a time limit: the operation's is not for cleaning up after it."""
+        self._ends_at = math.inf
+
     def _should_stop(self) -> bool:
+        self._watch_clock()
         return self._lost.is_set() or self._worker_leaves.is_set() or self._stopped is not None
 
     def _check(self) -> None:
-        if self._lost.is_set() or not self._writer.is_alive():
+        self._watch_fence()
+        if self._lost.is_set():
             raise LostLease(f"operation {self.operation.id}: the lease is lost")
 
     def _on_event(self, event: Event) -> None:
@@ -149,13 +157,20 @@ class Attempt:
             self._updates.put(meaning)
 
     def _write(self) -> None:
-        """The writer thread: write what happened, beat in between, watch the clock."""
+        """The writer thread. Whatever ends it, nothing can be written any more, so the run ends too."""
+        try:
+            self._write_and_beat()
+        finally:
+            self._lost.set()
+
+    def _write_and_beat(self) -> None:
+        """Write what happened, and beat in between."""
         pending: list[Update] = []
         waiting: list[threading.Event] = []
         beat_at = time.monotonic()
         while not self._lost.is_set():
             self._collect(pending, waiting, until=beat_at)
-            self._watch_clock()
+            self._watch_fence()
             try:
                 asked_at = time.monotonic()
                 if pending:
@@ -188,14 +203,18 @@ class Attempt:
         except queue.Empty:
             return
 
-    def _watch_clock(self) -> None:
-        now = time.monotonic()
-        if now > self._fence_at:
+    def _watch_fence(self) -> None:
+        if time.monotonic() > self._fence_at and not self._lost.is_set():
             log.error("operation %s: no heartbeat got through before the lease ends: stopping", self.operation.id)
             self._lost.set()
+
+    def _watch_clock(self) -> None:
+        """Asked by the run itself, not by the writer: that one hangs when the database does."""
+        self._watch_fence()
+        now = time.monotonic()
         if self._stopped is None and self._phase is not None:
             phase, since = self._phase
-            if now > self._ends_at and self.operation.error is None:
+            if now > self._ends_at:
                 self._stopped = _too_long(phase, "the operation", self.settings.operation_deadline_seconds)
             elif now > since + self.settings.timeout(phase) + _PHASE_GRACE_SECONDS:
                 self._stopped = _too_long(phase, f"the phase {phase}", self.settings.timeout(phase))

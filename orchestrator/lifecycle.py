@@ -118,6 +118,7 @@ def _tear_down(attempt: Attempt) -> None:
 
 def _clean_up(attempt: Attempt, server: Server | None) -> None:
     """Undo a failed provision phase by phase; one that fails does not keep the next from being tried."""
+    attempt.lift_deadline()
     steps: list[CleanupStep] = []
     remaining = CLEANUP if server is not None else ()
     while remaining and server is not None:

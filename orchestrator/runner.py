@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
+import ansible_runner.runner
+import pexpect
 import psutil
 from ansible_runner.interface import init_runner
 
@@ -28,7 +31,11 @@ OPERATION_MARK = "HOSTWRIGHT_OPERATION"
 _TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _POLL_SECONDS = 0.2
 """How often the run asks whether it shall stop: the latency of a cancel."""
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
+_KILL_ROUNDS = 5
+"""A process may fork while its tree is being killed; what is still there after so many rounds cannot be killed."""
+_BINARIES = Path(sys.executable).parent
+"""ansible-playbook of our own environment, whatever PATH says; it looks for its helpers on PATH."""
+_KEPT = ("HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
 
 
 @dataclass(frozen=True)
@@ -43,20 +50,38 @@ class Run:
     state_dir: Path
 
 
+class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
+    """pexpect's child without the 0.1 s that it sleeps after every close, when the playbook has long ended.
+
+    A customer waits for that tenth: it is 7 % of an order on an idle lab (docs/benchmarks.md).
+    """
+
+    def _spawnpty(self, args: Sequence[str], **options: Any) -> Any:
+        process = super()._spawnpty(args, **options)
+        process.delayafterclose = 0
+        return process
+
+
+ansible_runner.runner.pexpect.spawn = _PromptSpawn
+
 Outcome = Literal["successful", "failed", "stopped"]
 
 
 def play(run: Run, *, on_event: Callable[[Event], None], should_stop: Callable[[], bool]) -> Outcome:
     """Run the playbooks to their end, or until `should_stop` says so; then no process of it is left.
 
-    `on_event` is called in this thread for every event and must neither block nor raise.
+    `on_event` is called in this thread for every event and must not block. When it raises, the run is stopped and the
+    error comes out of here.
     """
+    broken: list[Exception] = []
     with _run_directory() as directory:
-        runner = _prepare(run, directory, on_event, should_stop)
+        runner = _prepare(run, directory, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
         try:
             status, _ = runner.run()
         finally:
-            kill_leftovers(run.operation_id, among=psutil.Process().children(recursive=True))
+            kill_leftovers(run.operation_id)
+    if broken:
+        raise broken[0]
     if status == "successful":
         return "successful"
     return "stopped" if runner.canceled else "failed"
@@ -73,18 +98,23 @@ def unsafe(value: Any) -> Any:
     return value
 
 
-def kill_leftovers(operation_id: UUID, *, among: Sequence[psutil.Process] | None = None) -> int:
-    """Kill every process that carries the operation's mark; returns how many there were.
+def kill_leftovers(operation_id: UUID) -> int:
+    """Kill every process of this machine that carries the operation's mark; returns how many there were.
 
-    Without `among`, all processes of this machine are looked at: what a dead worker left behind.
+    All processes are looked at: one whose parent died is in nobody's tree.
     """
     mark = str(operation_id)
-    found = [process for process in among or psutil.process_iter() if _carries(process, mark)]
-    for process in found:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(found, timeout=2)
-    return len(found)
+    killed = 0
+    for _ in range(_KILL_ROUNDS):
+        found = [process for process in psutil.process_iter() if _carries(process, mark)]
+        for process in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(found, timeout=2)
+        killed += len(found)
+        if not found:
+            break
+    return killed
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:
@@ -92,6 +122,18 @@ def _carries(process: psutil.Process, mark: str) -> bool:
         return process.environ().get(OPERATION_MARK) == mark
     except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
         return False
+
+
+def _guarded(on_event: Callable[[Event], None], broken: list[Exception]) -> Callable[[Event], None]:
+    """ansible-runner takes a handler's OSError for the end of a successful run; another leaves the playbook running."""
+
+    def handle(event: Event) -> None:
+        try:
+            on_event(event)
+        except Exception as error:  # noqa: BLE001  # whatever it is: kept, and raised when the run has stopped
+            broken.append(error)
+
+    return handle
 
 
 @contextlib.contextmanager
@@ -121,7 +163,7 @@ def _prepare(run: Run, directory: Path, on_event: Callable[[Event], None], shoul
     def stop() -> bool:
         if not should_stop():
             return False
-        kill_leftovers(run.operation_id, among=psutil.Process().children(recursive=True))
+        kill_leftovers(run.operation_id)
         return True
 
     runner = init_runner(
@@ -135,7 +177,7 @@ def _prepare(run: Run, directory: Path, on_event: Callable[[Event], None], shoul
     )
     config = runner.config
     config.command = [
-        "ansible-playbook",
+        str(_BINARIES / "ansible-playbook"),
         "-i",
         str(run.inventory),
         "-e",
@@ -156,12 +198,12 @@ def _environment(proposed: Mapping[str, str], run: Run, directory: Path) -> dict
         kept
         | added
         | {
+            "PATH": f"{_BINARIES}:{os.environ.get('PATH', os.defpath)}",
             OPERATION_MARK: str(run.operation_id),
             "ANSIBLE_CONFIG": str(PROJECT_DIR / "ansible.cfg"),
             "ANSIBLE_HOME": str(directory / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(directory / "ansible" / "tmp"),
             "HOSTWRIGHT_STATE_DIR": str(run.state_dir),
-            "PYTHONUNBUFFERED": "1",
         }
     )
 

@@ -8,16 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-import psycopg
-
 from orchestrator.errors import StoreUnavailable
-from orchestrator.store.connection import Database
+from orchestrator.store.connection import OPERATION_CHANNEL, Database
 from orchestrator.store.orders import wake_workers
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "hostwright_operation"
-"""What the store notifies with an operation's id whenever one changes (sql/queries.sql)."""
 _POLL_SECONDS = 0.5
 
 
@@ -64,13 +60,12 @@ class Changes:
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         while not self._leaving.is_set():
             try:
-                with self._database.connect() as connection:
-                    connection.execute(f"listen {CHANNEL}")
+                with self._database.listen(OPERATION_CHANNEL) as changes:
                     loop.call_soon_threadsafe(self._tell, None)
                     while not self._leaving.is_set():
-                        for notice in connection.notifies(timeout=_POLL_SECONDS, stop_after=1):
-                            loop.call_soon_threadsafe(self._tell, notice.payload)
-            except (psycopg.OperationalError, StoreUnavailable) as error:
+                        for operation_id in changes(_POLL_SECONDS):
+                            loop.call_soon_threadsafe(self._tell, operation_id)
+            except StoreUnavailable as error:
                 log.warning("changes: the database is away: %s", error)
                 self._leaving.wait(_POLL_SECONDS)
 

@@ -42,6 +42,7 @@ class Endpoint:
 
 _ORDER_PROBLEMS = (
     ProblemCode.INVALID_REQUEST,
+    ProblemCode.FORBIDDEN,
     ProblemCode.PAYMENT_REQUIRED,
     ProblemCode.CUSTOMER_SUSPENDED,
     ProblemCode.QUOTA_EXCEEDED,

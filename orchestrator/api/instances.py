@@ -39,7 +39,8 @@ async def create(call: Call) -> Response:
 
 
 def _place(call: Call) -> orders.Placed:
-    order = parse_order(call.body, parse_key(call.headers.get("idempotency-key")), call.principal, call.parts.catalogue)
+    principal = call.principal
+    order = parse_order(call.body, parse_key(call.headers.get("idempotency-key")), principal, call.parts.catalogue)
     placed = orders.place_order(call.parts.database, order)
     if placed.kind == "accept":
         call.parts.waker.wake()
@@ -80,13 +81,13 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
 
 
 def list_all(call: Call) -> Response:
-    """The caller's instances, or everybody's for an operator."""
-    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
-    rows = reads.list_instances(
-        call.parts.database, customer_id=call.principal.customer_id, after=call.cursor(), limit=limit
-    )
+    """The caller's instances, or everybody's for an operator; the predecessor's list has no pages."""
+    owner = call.principal.customer_id
     if call.legacy:
+        rows = reads.list_instances(call.parts.database, customer_id=owner, limit=None)
         return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
+    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
+    rows = reads.list_instances(call.parts.database, customer_id=owner, after=call.cursor(), limit=limit)
     following = rows[-1].id if len(rows) == limit else None
     return answer(InstancePage(instances=[instance_answer(row) for row in rows], next=following))
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from orchestrator.api.context import Call, answer
 from orchestrator.api.problems import not_found
-from orchestrator.api.requests import parse_wait
+from orchestrator.api.requests import parse_customer, parse_wait
 from orchestrator.api.responses import (
     EventPage,
     OperationPage,
@@ -62,7 +62,7 @@ def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
 def list_all(call: Call) -> Response:
     """Operations, newest first."""
     owner = call.principal.customer_id
-    asked = call.query.get("customerId")
+    asked = parse_customer(call.query.get("customerId"))
     limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
     rows = reads.list_operations(
         call.parts.database,

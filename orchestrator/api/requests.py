@@ -19,20 +19,22 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from orchestrator.catalogue import Catalogue, Range
+from orchestrator.catalogue import Catalogue, ContainerType, Range
 from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import Principal
 from orchestrator.orders import Demand, request_hash
 from orchestrator.store.orders import Order
 
 MAX_WAIT_SECONDS = 30
+CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
 _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])")
 _POINTER_CHARACTERS = 100
 
-CustomerId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+_CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+CustomerId = Annotated[str, Field(pattern=f"^{_CUSTOMER_ID.pattern}$")]
 
 
 def _one_line(text: str) -> str:
@@ -81,14 +83,17 @@ class GameOrder(_Order):
     @field_validator("game", "variant", "version")
     @classmethod
     def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
+        # A wrong game or variant does not hide a wrong version: then what there is of any of them counts.
         games = _context(info).catalogue.games
         if info.field_name == "game":
             return _choose(value, games)
-        game = games.get(info.data.get("game", ""))
+        named = games.get(info.data.get("game", ""))
+        variants = [each for game in ([named] if named else games.values()) for each in game.variants.items()]
         if info.field_name == "variant":
-            return value if game is None else _choose(value, game.variants)
-        variant = game.variants.get(info.data.get("variant", "")) if game else None
-        return value if variant is None else _choose(value, variant.versions)
+            return _choose(value, [name for name, _ in variants])
+        chosen = [variant for name, variant in variants if name == info.data.get("variant")]
+        offered = chosen or [variant for _, variant in variants]
+        return _choose(value, [version for variant in offered for version in variant.versions])
 
 
 class DevOrder(_Order):
@@ -105,14 +110,15 @@ class DevOrder(_Order):
         runtimes = _context(info).catalogue.dev.runtimes
         if info.field_name == "runtime":
             return _choose(value, runtimes)
-        runtime = runtimes.get(info.data.get("runtime", ""))
-        return value if runtime is None else _choose(value, runtime.versions)
+        named = runtimes.get(info.data.get("runtime", ""))
+        offered = [named] if named else runtimes.values()
+        return _choose(value, [version for runtime in offered for version in runtime.versions])
 
 
 @dataclass(frozen=True)
 class _Context:
     catalogue: Catalogue
-    ctype: Literal["game", "dev"]
+    ctype: ContainerType
 
 
 def _context(info: ValidationInfo) -> _Context:
@@ -123,25 +129,24 @@ def _context(info: ValidationInfo) -> _Context:
 
 def _choose(value: str, choices: Any) -> str:
     if value not in choices:
-        listed = ", ".join(list(choices)[:20])
+        listed = ", ".join(list(dict.fromkeys(choices))[:20])
         raise PydanticCustomError("choice", "is not in the catalogue; there is: {listed}", {"listed": listed})
     return value
 
 
 def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
-    """An order from a request. Raises Problem (invalid-request) naming every wrong field."""
+    """An order from a request. Raises Problem: forbidden, or invalid-request naming every wrong field."""
     data = _parse_object(body)
-    ctype = _ctype(data)
-    model: type[GameOrder | DevOrder] = GameOrder if ctype == "game" else DevOrder
-    errors: list[dict[str, str]] = []
-    order: GameOrder | DevOrder | None = None
-    try:
-        order = model.model_validate(data, context=_Context(catalogue, ctype))
-    except ValidationError as error:
-        errors = [_field_error(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+    ctype, errors = _ctype(data)
     customer_id = _customer(data, principal, errors)
-    if errors or order is None or customer_id is None:
-        invalid(errors)
+    if ctype is None:
+        # What is wrong whichever of the two was meant is wrong.
+        game, dev = (_validate(data | {"ctype": each}, catalogue, each)[1] for each in CONTAINER_TYPES)
+        either = {error["pointer"] for error in dev}
+        invalid(errors + [error for error in game if error["pointer"] in either])
+    order, wrong = _validate(data, catalogue, ctype)
+    if errors or wrong or order is None or customer_id is None:
+        invalid(wrong + errors)
     spec = order.model_dump(exclude={"customer_id"})
     return Order(
         customer_id=customer_id,
@@ -150,9 +155,20 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
     )
 
 
+def _validate(
+    data: dict[str, Any], catalogue: Catalogue, ctype: ContainerType
+) -> tuple[GameOrder | DevOrder | None, list[dict[str, str]]]:
+    """The order, or what is wrong with it."""
+    model: type[GameOrder | DevOrder] = GameOrder if ctype == "game" else DevOrder
+    try:
+        return model.model_validate(data, context=_Context(catalogue, ctype)), []
+    except ValidationError as error:
+        return None, [_field_error(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+
+
 def _parse_object(body: bytes) -> dict[str, Any]:
     try:
-        data = json.loads(body, parse_constant=_refuse_constant)
+        data = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_refuse_double)
     except (ValueError, RecursionError):
         invalid([{"pointer": "", "detail": "the body is not valid JSON"}])
     if not isinstance(data, dict):
@@ -164,16 +180,24 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _ctype(data: dict[str, Any]) -> Literal["game", "dev"]:
-    """Take the container type out of whichever name it came under, and put it under its own."""
+def _refuse_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        invalid([{"pointer": "", "detail": "a name stands twice in one JSON object"}])
+    return data
+
+
+def _ctype(data: dict[str, Any]) -> tuple[ContainerType | None, list[dict[str, str]]]:
+    """Take the container type out of whichever name it came under and put it under its own, or say what is wrong."""
     given = {name: data.pop(name) for name in _CTYPE_NAMES if name in data}
-    values = list(given.values())
-    if not values:
-        invalid([{"pointer": "/ctype", "detail": 'is required: "game" or "dev"'}])
-    if any(value != values[0] for value in values) or values[0] not in ("game", "dev"):
-        invalid([{"pointer": f"/{name}", "detail": 'must be "game" or "dev"'} for name in given])
-    data["ctype"] = values[0]
-    return "game" if values[0] == "game" else "dev"
+    if not given:
+        return None, [{"pointer": "/ctype", "detail": 'is required: "game" or "dev"'}]
+    for known in CONTAINER_TYPES:
+        if all(value == known for value in given.values()):
+            data["ctype"] = known
+            return known, []
+    detail = 'must be "game" or "dev"' if len(given) == 1 else 'must all be the same, "game" or "dev"'
+    return None, [{"pointer": f"/{name}", "detail": detail} for name in given]
 
 
 def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str, str]]) -> str | None:
@@ -183,18 +207,25 @@ def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str,
             errors.append({"pointer": "/customerId", "detail": "is required: operators order for a customer"})
         return named if isinstance(named, str) else None
     if named is not None:
-        errors.append({"pointer": "/customerId", "detail": "is for operators only: your token says who you are"})
+        raise Problem(ProblemCode.FORBIDDEN, "customerId is for operators only: your token says who you are")
     return principal.customer_id
 
 
 def _field_error(location: tuple[int | str, ...], kind: str, text: str) -> dict[str, str]:
-    parts = [str(part) for part in location if part != "[key]"]
+    parts = [str(part) for part in location[:2]]  # nothing nests deeper; a third part only says that a name is wrong
     pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
     detail = "is not a field of this order" if kind == "extra_forbidden" else text
     return {
         "pointer": pointer.encode("utf-8", "replace").decode()[:_POINTER_CHARACTERS],
         "detail": "is required" if kind == "missing" else detail,
     }
+
+
+def parse_customer(text: str | None) -> str | None:
+    """The `customerId` of a query. Raises Problem when it cannot be one."""
+    if text is not None and not _CUSTOMER_ID.fullmatch(text):
+        invalid([{"parameter": "customerId", "detail": "is not a customer's id"}])
+    return text
 
 
 def invalid(errors: list[dict[str, str]]) -> NoReturn:

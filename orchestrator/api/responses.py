@@ -262,7 +262,7 @@ def event_answer(row: EventRow) -> EventAnswer:
 def entity_tag(row: OperationRow) -> str:
     """A weak tag of everything that counts as a change; a mere heartbeat does not."""
     retries = sum(phase.retries for phase in row.phases or ())
-    state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{retries}/{row.queue_position}"
+    state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{row.hostname}/{retries}/{row.queue_position}"
     return f'W/"{hashlib.blake2b(state.encode(), digest_size=9).hexdigest()}"'
 
 

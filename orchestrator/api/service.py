@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 
 from starlette.responses import JSONResponse, Response
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _WORKER_SECONDS = 30.0
 """A worker that was not seen for so long is not counted as live; it shows itself at every sweep."""
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping_failed"})
 
 
@@ -65,9 +67,9 @@ def _read_callback(body: bytes) -> tuple[str, str]:
     name = data.get("server_name", data.get("serverName"))
     event = data.get("event", data.get("status"))
     errors = []
-    if not isinstance(name, str) or not 0 < len(name) <= 253 or "\0" in name:
-        errors.append({"pointer": "/server_name", "detail": "is required"})
-    if event not in _PROXY_EVENTS:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        errors.append({"pointer": "/server_name", "detail": "must be a host name"})
+    if not isinstance(event, str) or event not in _PROXY_EVENTS:
         errors.append({"pointer": "/event", "detail": f"must be one of {', '.join(sorted(_PROXY_EVENTS))}"})
     if errors:
         invalid(errors)

@@ -55,6 +55,11 @@ class Stack:
     ) -> None:
         self._stop()
 
+    @property
+    def postgres_pid(self) -> int | None:
+        """The embedded database server's process, if there is one."""
+        return self._postgres.pid if self._postgres else None
+
     def wait(self) -> str:
         """Wait until a part ends by itself; returns its name."""
         while True:

@@ -117,7 +117,9 @@ where (%(customer_id)s::text is null or o.customer_id = %(customer_id)s)
   and (%(status)s::operation_status is null or o.status = %(status)s)
   and (%(kind)s::operation_kind is null or o.kind = %(kind)s)
   and (%(after)s::uuid is null
-       or (o.created_at, o.id) < (select a.created_at, a.id from operation a where a.id = %(after)s))
+       or (o.created_at, o.id) < (select a.created_at, a.id from operation a
+                                  where a.id = %(after)s
+                                    and (%(customer_id)s::text is null or a.customer_id = %(customer_id)s)))
 order by o.created_at desc, o.id desc
 limit %(limit)s;
 
@@ -127,14 +129,19 @@ select seq, at, phase, level, message from operation_event
 where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(limit)s;
 
 -- name: list_instances
--- Instances in the order they were ordered, with the active operation.
+-- Instances in the order they were ordered, with the active operation. The page before may end with one that is
+-- deleted by now.
 select i.*, o.id as active_operation from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
   and (%(after)s::uuid is null
-       or (i.created_at, i.id) > (select a.created_at, a.id from instance a where a.id = %(after)s))
+       or (i.created_at, i.id) > (
+           select a.created_at, a.id
+           from (select id, customer_id, created_at from instance
+                 union all select id, customer_id, created_at from archived_instance) a
+           where a.id = %(after)s and (%(customer_id)s::text is null or a.customer_id = %(customer_id)s)))
 order by i.created_at, i.id
-limit %(limit)s;
+limit %(limit)s::int;
 
 -- name: get_instance
 -- One instance by its id or its VMID; a customer sees only its own.
@@ -218,13 +225,17 @@ with o as (
 )
 select pg_notify('hostwright_operation', id::text) from o;
 
+-- name: hold_lease
+-- Nobody takes a running operation away before this transaction ends.
+select from operation where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running' for update;
+
 -- name: lock_vmid_cursor
 -- One allocation at a time in a range.
 insert into vmid_cursor (ctype, last) values (%(ctype)s, %(first)s - 1)
 on conflict (ctype) do update set last = vmid_cursor.last;
 
 -- name: allocate_vmid
--- The next free VMID of the range, round robin; no row: the range is used up or the lease is lost.
+-- The next free VMID of the range, round robin; no row: the range is used up. Runs after hold_lease.
 with next as (
     select v from vmid_cursor c, generate_series(%(first)s::int, %(final)s::int) v
     where c.ctype = %(ctype)s

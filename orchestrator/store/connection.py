@@ -1,6 +1,6 @@
 """Connections: one pool a process, errors of the driver turned into our own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from orchestrator.sql import QUERIES
 
 ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
+OPERATION_CHANNEL = "hostwright_operation"
+"""Notified with an operation's id whenever one changes (sql/queries.sql)."""
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -46,6 +48,7 @@ class Database:
             timeout=timeout,
             open=False,
             check=None,
+            configure=_use_utc,
             kwargs={"application_name": "hostwright"},
         )
 
@@ -64,9 +67,25 @@ class Database:
             yield connection
 
     def connect(self) -> Connection:
-        """A connection of its own, outside the pool: for LISTEN and for the queue's threads."""
+        """A connection of its own, outside the pool: for the queue's threads."""
         with wrap_errors():
             return psycopg.connect(self.url, autocommit=True, application_name="hostwright")
+
+    @contextmanager
+    def listen(self, channel: str) -> Iterator[Callable[[float], list[str]]]:
+        """Gives a function that waits so many seconds for the next notifications; returns their payloads.
+
+        Both raise StoreUnavailable when the connection breaks.
+        """
+        with wrap_errors(), self.connect() as connection:
+            connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            yield lambda seconds: [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
+
+
+def _use_utc(connection: Connection) -> None:
+    """Times come back in UTC, whatever the server's zone is; JSON made in a query carries them as text."""
+    connection.execute("set time zone 'UTC'")
+    connection.commit()
 
 
 def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:

@@ -85,9 +85,13 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
 
 
 def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int]) -> int | None:
-    """Give the operation's instance the next free VMID of its range; None when the range is used up."""
+    """Give the operation's instance the next free VMID of its range; None when the range is used up.
+
+    Raises LostLease.
+    """
     parameters: dict[str, Any] = {"ctype": ctype, "first": bounds[0], "final": bounds[1]}
     with database.transaction() as connection:
+        _guarded(connection, "hold_lease", lease)
         execute(connection, "lock_vmid_cursor", parameters)
         row = cursor_execute(connection.cursor(), "allocate_vmid", parameters | lease.model_dump()).fetchone()
         return int(row[0]) if row else None

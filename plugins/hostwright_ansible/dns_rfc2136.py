@@ -6,6 +6,7 @@ task, knows one record set at a time, and no prerequisites.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 
 import dns.exception
@@ -33,6 +34,8 @@ class Rfc2136(DnsDriver):
         if not provider.key_name:
             raise provider.failure("has no key_name", "add the TSIG key's name to its entry in hostwright_dns")
         try:
+            # dnspython drops what is not base64 and goes on with another key.
+            base64.b64decode(key, validate=True)
             self._keyring = dns.tsigkeyring.from_text({provider.key_name: key})
         except (ValueError, dns.exception.DNSException):
             raise provider.failure("the TSIG secret is not base64", f"correct the secret {provider.secret}") from None
@@ -49,7 +52,7 @@ class Rfc2136(DnsDriver):
                 for value, ttl in lookup(self._server, name, kind, self._timeout)
             ]
         except NameserverError as error:
-            raise self.provider.failure(str(error)) from None
+            raise self.provider.failure(str(error), f"does it serve zone {self.provider.zone}?") from None
 
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
         update = self._update(found, changes)

@@ -1,0 +1,88 @@
+"""From an event inside ansible-playbook to its being visible in a GET of the operation."""
+
+import threading
+import time
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from bench.orders import ORDER
+from orchestrator.attempt import Attempt
+from orchestrator.catalogue import load_catalogue
+from orchestrator.cli.stack import Stack
+from orchestrator.events import Event, phase_of
+from orchestrator.lifecycle import carry_out
+from orchestrator.settings import load_settings
+from orchestrator.store import leases
+from orchestrator.store.connection import Database
+
+_POLL_SECONDS = 0.004
+"""The resolution of the figure: how often the operation is fetched."""
+
+
+class _TimedAttempt(Attempt):
+    """An attempt that remembers when ansible-playbook began each play, by the event's own time."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.begun: dict[str, float] = {}
+
+    def _on_event(self, event: Event) -> None:
+        phase = phase_of(event)
+        if event.get("event") == "playbook_on_play_start" and phase is not None:
+            self.begun[phase] = datetime.fromisoformat(event["created"]).timestamp()
+        super()._on_event(event)
+
+
+def measure(stack: Stack, orders: int) -> float:
+    """The 99th percentile of the delay, in milliseconds.
+
+    The stack's worker must not run: the orders are carried out here, where the events' times can be read.
+    """
+    settings = load_settings(state_dir=stack.settings.state_dir, database_url=stack.run["databaseUrl"])
+    database = Database(stack.run["databaseUrl"], size=8)
+    database.open()
+    try:
+        delays = [delay for _ in range(orders) for delay in _one_order(stack, database, settings)]
+    finally:
+        database.close()
+    delays.sort()
+    p99 = delays[min(len(delays) - 1, int(len(delays) * 0.99))]
+    print(f"  event to GET: p50 {delays[len(delays) // 2]:.1f} ms, p99 {p99:.1f} ms, {len(delays)} phases")
+    return p99
+
+
+def _one_order(stack: Stack, database: Database, settings: Any) -> list[float]:
+    headers = {"Authorization": f"Bearer {stack.run['operatorToken']}"}
+    with httpx.Client(base_url=stack.run["url"], headers=headers, trust_env=False, timeout=30) as client:
+        order = client.post("/api/instances", json=ORDER | {"customerId": "demo"}).raise_for_status().json()
+        seen: dict[str, float] = {}
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(client, order["statusUrl"], seen, done))
+        watcher.start()
+        attempt = _carry_out(database, settings, UUID(order["operationId"]))
+        done.set()
+        watcher.join()
+        teardown = client.delete(f"/api/instances/{order['serverId']}").raise_for_status().json()
+        _carry_out(database, settings, UUID(teardown["operationId"]))
+    return [(seen[phase] - begun) * 1000 for phase, begun in attempt.begun.items() if phase in seen]
+
+
+def _carry_out(database: Database, settings: Any, operation_id: UUID) -> _TimedAttempt:
+    claimed_at = time.monotonic()
+    operation = leases.claim(database, operation_id, worker="bench", lease_seconds=30, deadline_seconds=900)
+    assert operation is not None
+    with _TimedAttempt(database, settings, operation, claimed_at, threading.Event()) as attempt:
+        carry_out(attempt, load_catalogue(settings.catalogue_path))
+    return attempt
+
+
+def _watch(client: httpx.Client, path: str, seen: dict[str, float], done: threading.Event) -> None:
+    while not done.wait(_POLL_SECONDS):
+        operation = client.get(path).json()
+        now = time.time()
+        for phase in operation["phases"]:
+            if phase["startedAt"]:
+                seen.setdefault(phase["name"], now)

@@ -1,0 +1,126 @@
+"""POST and GET-status against the bare app: same database, same load generator, in turn."""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import count, cycle
+from uuid import uuid4
+
+import httpx
+
+from bench import load
+from orchestrator.processes import stop
+from orchestrator.store import accounts
+from orchestrator.store.connection import Database
+
+ROUNDS = 5
+SECONDS = 3.0
+CUSTOMERS = 32
+"""Orders of one customer are placed one after the other by design (the quota is counted under a lock)."""
+
+
+def measure(database_url: str) -> dict[str, float]:
+    """Ratios of requests a second, ours over the bare app's, the median of the rounds."""
+    database = Database(database_url, size=4)
+    database.open()
+    tokens = [_customer(database, f"bench-{number}") for number in range(CUSTOMERS)]
+    database.close()
+    ours = _serve([sys.executable, "-m", "orchestrator.cli", "serve"], database_url, "/healthz")
+    bare = _serve([sys.executable, "-m", "bench.bare_app"], database_url, "/none")
+    try:
+        body = json.dumps({"ctype": "game", "variant": "vanilla", "version": "1.21.7"}).encode()
+        return {
+            "post_vs_bare": _ratio(
+                "POST", (ours[1], _orders(tokens, body), b"202"), (bare[1], _bare_posts(body), b"202")
+            ),
+            "get_vs_bare": _ratio(
+                "GET",
+                (ours[1], _status(ours[1], tokens[0], body), b"200"),
+                (bare[1], _bare_gets(bare[1], body), b"200"),
+            ),
+        }
+    finally:
+        for process, _ in (ours, bare):
+            stop(process, 10)
+
+
+Side = tuple[int, Callable[[], bytes], bytes]
+
+
+def _ratio(name: str, ours: Side, bare: Side) -> float:
+    ratios = []
+    for number in range(ROUNDS + 1):
+        rates = []
+        for port, make, expect in (ours, bare):
+            done = load.run(port, make, expect=expect, seconds=SECONDS if number else 1.0)
+            assert done.wrong == 0, f"{name}: {done.wrong} answers were not {expect.decode()}"
+            rates.append(done.per_second)
+        if number:  # the first round warms up
+            ratios.append(rates[0] / rates[1])
+            print(f"  {name}: {rates[0]:.0f}/s against {rates[1]:.0f}/s bare, ratio {ratios[-1]:.2f}")
+    return statistics.median(ratios)
+
+
+def _customer(database: Database, customer_id: str) -> str:
+    accounts.ensure_customer(database, customer_id)
+    accounts.update_customer(database, customer_id, max_instances=10**6, max_memory_mib=2 * 10**9, max_cpu_cores=10**7)
+    return accounts.create_token(database, name="bench", customer_id=customer_id)
+
+
+def _orders(tokens: list[str], body: bytes) -> Callable[[], bytes]:
+    turn, key = cycle(tokens), count()
+    run = uuid4().hex
+
+    def make() -> bytes:
+        headers = {"Authorization": f"Bearer {next(turn)}", "Idempotency-Key": f"{run}-{next(key)}"}
+        return load.request("POST", "/api/instances", headers, body)
+
+    return make
+
+
+def _bare_posts(body: bytes) -> Callable[[], bytes]:
+    made = load.request("POST", "/bare", {}, body)
+    return lambda: made
+
+
+def _status(port: int, token: str, body: bytes) -> Callable[[], bytes]:
+    headers = {"Authorization": f"Bearer {token}"}
+    order = httpx.post(
+        f"http://127.0.0.1:{port}/api/instances",
+        content=body,
+        headers=headers | {"Content-Type": "application/json", "Idempotency-Key": uuid4().hex},
+        trust_env=False,
+    ).raise_for_status()
+    made = load.request("GET", order.json()["statusUrl"], headers)
+    return lambda: made
+
+
+def _bare_gets(port: int, body: bytes) -> Callable[[], bytes]:
+    order = httpx.post(f"http://127.0.0.1:{port}/bare", content=body, trust_env=False).raise_for_status()
+    made = load.request("GET", f"/bare/{order.json()['id']}", {})
+    return lambda: made
+
+
+def _serve(command: list[str], database_url: str, path: str) -> tuple[subprocess.Popen[bytes], int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {
+        "HOSTWRIGHT_DATABASE_URL": database_url,
+        "HOSTWRIGHT_PORT": str(port),
+        "BENCH_DATABASE_URL": database_url,
+        "BENCH_PORT": str(port),
+    }
+    process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
+    while True:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False)
+            return process, port
+        except httpx.ConnectError:
+            assert process.poll() is None, f"{command} ended"
+            time.sleep(0.05)

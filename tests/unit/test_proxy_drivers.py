@@ -1,0 +1,176 @@
+"""The proxy drivers against real HTTP servers that behave as facts say the odd ones do."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import pytest
+from hostwright_ansible.edge import CheckError, Instance, checks
+from hostwright_ansible.proxy_driver import Backend, Proxy, ProxyDriver
+from hostwright_ansible.proxy_drivers import open_proxy
+from hostwright_ansible.result import PhaseError
+from hostwright_ansible.secrets import Secrets
+
+from tests.http_server import Answer, Request, http_server
+
+NAME, HOSTS = "mc-vanilla-5000", ["mc-vanilla-5000.lab.internal", "mc-vanilla-5000.lab.example"]
+SECRET = "planted-proxy-secret"
+
+
+class Router:
+    """mc-router's API: routes by host, upserts, 404 for what is absent. Older ones answer plain strings."""
+
+    def __init__(self, *, old: bool = False) -> None:
+        self.routes = {"other.lab.example": "10.0.0.9:25565"}
+        self.old = old
+
+    def __call__(self, request: Request) -> Answer:
+        if request.method == "GET":
+            plain = self.routes
+            return Answer(200, plain if self.old else {host: {"backend": to} for host, to in plain.items()})
+        if request.method == "POST":
+            self.routes[request.json["serverAddress"]] = request.json["backend"]
+            return Answer(201, b"")
+        host = unquote(request.path.removeprefix("/routes/"))
+        return Answer(200 if self.routes.pop(host, None) else 404, b"")
+
+
+class SilentBridge:
+    """A bridge that keeps registrations, refuses another address under a known name, and lists nothing."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[str, int]] = {}
+        self.bodies: list[dict[str, Any]] = []
+
+    def __call__(self, request: Request) -> Answer:
+        if request.method == "GET":
+            return Answer(200, {"ok": True})
+        body = read(request)
+        self.bodies.append(body)
+        name = body["server_name"].lower()
+        if request.path == "/zpack/unregister":
+            return Answer(200 if self.known.pop(name, None) else 404, {})
+        address = body["address"], int(body["port"])
+        if self.known.setdefault(name, address) != address:
+            return Answer(409, {"error": f"{name} is taken"})
+        return Answer(200, {"ok": True})
+
+
+def read(request: Request) -> dict[str, Any]:
+    if request.headers["Content-Type"] == "application/json":
+        return dict(request.json)
+    return {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+
+
+def driver(tmp_path: Path, url: str, kind: str, **more: Any) -> ProxyDriver:
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps({"velocity_secret": SECRET}))
+    secret = "velocity_secret" if kind == "zpack-bridge" else ""
+    proxy = Proxy.parse({"driver": kind, "url": url, "secret": secret, **more})
+    return open_proxy(proxy, Secrets(secrets), timeout=2)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["current", "older"])
+def test_mcrouter_ensures_moves_and_removes_all_host_names(tmp_path: Path, old: bool) -> None:
+    router = Router(old=old)
+    with http_server(router) as server:
+        proxy = driver(tmp_path, server.url, "mc-router")
+        assert proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565, check=True)
+        assert set(router.routes) == {"other.lab.example"}
+        assert proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert {router.routes[host] for host in HOSTS} == {"10.0.0.1:25565"}
+        assert not proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert proxy.ensure(NAME, HOSTS[:1], "10.0.0.2", 25565)
+        assert proxy.routes(NAME, "10.0.0.2", 25565, proxy.backends())
+        assert not proxy.routes(NAME, "10.0.0.1", 25565, proxy.backends())
+        assert proxy.remove(NAME)
+        assert not proxy.remove(NAME)
+    assert router.routes == {"other.lab.example": "10.0.0.9:25565"}
+
+
+@pytest.mark.parametrize("encoding", ["json", "form"])
+def test_bridge_that_lists_nothing_still_gets_the_new_address(tmp_path: Path, encoding: str) -> None:
+    bridge = SilentBridge()
+    with http_server(bridge) as server:
+        proxy = driver(tmp_path, server.url, "zpack-bridge", encoding=encoding)
+        proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert proxy.ensure(NAME, HOSTS, "10.0.0.2", 25565)
+        assert bridge.known == {NAME: ("10.0.0.2", 25565)}
+        assert proxy.remove(NAME)
+        assert not proxy.remove(NAME)
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    assert {request.headers["X-Zpack-Secret"] for request in server.requests} == {digest}
+
+
+def test_pain_2_bridge_registers_and_unregisters_under_the_same_short_name(tmp_path: Path) -> None:
+    bridge = SilentBridge()
+    with http_server(bridge) as server:
+        proxy = driver(tmp_path, server.url, "zpack-bridge")
+        proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        proxy.remove(NAME)
+    assert [body["server_name"] for body in bridge.bodies] == [NAME, NAME]
+    assert bridge.known == {}
+
+
+def test_verify_takes_a_bridge_that_lists_nothing_as_acknowledged(tmp_path: Path) -> None:
+    instance = Instance(NAME, "10.0.0.1", 25565, [])
+    with http_server(SilentBridge()) as server:
+        check = next(
+            one for one in checks(instance, driver(tmp_path, server.url, "zpack-bridge")) if one.name == "proxy"
+        )
+        assert check.run(1).startswith("acknowledged, not verified")
+
+
+@pytest.mark.parametrize(
+    ("servers", "words"),
+    [
+        ([{"name": "other", "address": "10.0.0.9", "port": 1}], f"does not list {NAME}; expected 10.0.0.1:25565"),
+        ([{"name": NAME, "address": "10.0.0.7", "port": 25565}], f"lists {NAME} with 10.0.0.7:25565; expected"),
+    ],
+    ids=["absent", "other address"],
+)
+def test_verify_says_what_the_proxy_lists_instead(tmp_path: Path, servers: list[dict[str, Any]], words: str) -> None:
+    instance = Instance(NAME, "10.0.0.1", 25565, [])
+    with http_server(lambda _: Answer(200, {"servers": servers})) as server:
+        check = next(
+            one for one in checks(instance, driver(tmp_path, server.url, "zpack-bridge")) if one.name == "proxy"
+        )
+        with pytest.raises(CheckError, match=words):
+            check.run(1)
+
+
+@pytest.mark.parametrize("kind", ["zpack-bridge", "mc-router"])
+def test_refusal_is_velocity_failed_in_the_proxys_words(tmp_path: Path, kind: str) -> None:
+    with http_server(lambda _: Answer(500, {"error": "out of order"})) as server:
+        proxy = driver(tmp_path, server.url, kind)
+        with pytest.raises(PhaseError, match="out of order") as caught:
+            proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert not proxy.healthy()
+    assert caught.value.code == "velocity-failed"
+
+
+def test_backend_is_compared_in_lower_case(tmp_path: Path) -> None:
+    listed = {"servers": [{"name": "MC-Vanilla-5000", "address": "10.0.0.1", "port": "25565"}]}
+    with http_server(lambda _: Answer(200, listed)) as server:
+        proxy = driver(tmp_path, server.url, "zpack-bridge")
+        assert proxy.backends() == [Backend(NAME, "10.0.0.1", 25565)]
+        assert not proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert proxy.healthy()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"driver": "gate", "url": "http://x"},
+        {"driver": "zpack-bridge"},
+        {"driver": "zpack-bridge", "url": "http://x", "encoding": "xml"},
+        {"driver": "zpack-bridge", "url": "http://x", "port": 1},
+    ],
+    ids=["driver", "url", "encoding", "typo"],
+)
+def test_typo_in_the_inventory_is_named(tmp_path: Path, entry: dict[str, Any]) -> None:
+    with pytest.raises(PhaseError, match="hostwright_proxy") as caught:
+        open_proxy(Proxy.parse(entry), Secrets(tmp_path / "none"), timeout=1)
+    assert caught.value.code == "internal"
