@@ -1,17 +1,17 @@
 """Records the event streams below tests/fixtures/events: real provisions against a lab, without what is of one machine.
 
-    python -m tests.record_events
+python -m tests.record_events
 """
 
 import json
 import socket
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from orchestrator import runner
 from orchestrator.events import Event
@@ -20,7 +20,7 @@ from orchestrator.settings import PROJECT_DIR, Settings
 from tests.fix_lab import Lab, running_lab
 
 FOLDER = Path(__file__).parent / "fixtures" / "events"
-OPERATION, INSTANCE = UUID(int=1), UUID(int=2)
+OPERATION, INSTANCE = uuid.UUID(int=1), uuid.UUID(int=2)
 LIMITS = {"memory_mib": 2048, "cpu_cores": 2, "disk_gib": 8, "env": {}}
 GAME = {"ctype": "game", "game": "minecraft", "variant": "vanilla", "version": "1.21.7", "world": "world", **LIMITS}
 DEV = {"ctype": "dev", "runtime": "python", "version": "3.12", "enable_code_server": True, **LIMITS}
@@ -36,6 +36,7 @@ class Scenario:
     order: dict[str, Any] = field(default_factory=lambda: GAME)
     fault: dict[str, Any] | None = None
     timeouts: dict[str, int] = field(default_factory=dict)
+    playbook: str = "provision.yml"
 
 
 SCENARIOS = {
@@ -57,6 +58,7 @@ SCENARIOS = {
         timeouts={"clone_container_timeout": 2},
     ),
     "dns_failure": Scenario("failed", fault={"target": "technitium", **NO}),
+    "no_playbook": Scenario("failed", playbook="missing.yml"),
 }  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     }
     run = runner.Run(
         operation_id=OPERATION,
-        playbooks=[PROJECT_DIR / "playbooks" / "provision.yml"],
+        playbooks=[PROJECT_DIR / "playbooks" / scenario.playbook],
         inventory=settings.inventory,
         variables=timeouts | scenario.timeouts | runner.unsafe(scenario.order) | identity,
         secrets=lab.secrets,
@@ -89,7 +91,9 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
 
 def scrub(state_dir: Path) -> Callable[[Event], str]:
     """A function that makes an event a line of text without process ids and names of this machine."""
+    mac = f"{uuid.getnode():012x}"  # Ansible's ids begin with it
     places = {
+        f"{mac[:8]}-{mac[8:]}": "00000000-0000",
         str(state_dir): "/state",
         str(PROJECT_DIR): "/hostwright",
         sys.prefix: "/venv",

@@ -50,7 +50,8 @@ class Call:
         return self._seen["it"]
 
     def uuid(self, name: str) -> UUID:
-        """A path parameter that must be a UUID; anything else is an unknown thing."""
+        """A path parameter that must be a UUID; anything else is an unknown thing. Raises Problem."""
+        _ = self.principal  # who may not ask is told that before anything else
         try:
             return UUID(self.path[name])
         except ValueError:

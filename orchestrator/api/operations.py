@@ -31,7 +31,7 @@ async def show(call: Call) -> Response:
     wait = parse_wait(call.headers.get("prefer"))
     if wait is None:
         return _show(await run_in_threadpool(_get, call), call, {})
-    async with call.parts.changes.of(call.uuid("operation_id")) as changed:
+    async with call.parts.changes.of(await run_in_threadpool(call.uuid, "operation_id")) as changed:
         row = await run_in_threadpool(_get, call)
         known = call.headers.get("if-none-match")
         if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):

@@ -30,7 +30,7 @@ CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
 _NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
 _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])")
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
 _POINTER_CHARACTERS = 100
 
 _CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

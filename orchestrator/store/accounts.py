@@ -21,7 +21,7 @@ def hash_token(token: str) -> bytes:
 
 def find_principal(database: Database, token: str) -> Principal | None:
     """Who a token belongs to, or None when it is unknown, revoked or expired."""
-    with database.transaction() as connection:
+    with database.connection() as connection:
         cursor = connection.cursor(row_factory=dict_row)
         row = cursor_execute(cursor, "find_token", {"hash": hash_token(token)}).fetchone()
         return Principal.model_validate(row) if row else None

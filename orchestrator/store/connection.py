@@ -27,11 +27,12 @@ def wrap_errors() -> Iterator[None]:
         yield
     except PoolTimeout as error:
         raise StoreUnavailable("no database connection came free in time") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise StoreUnavailable(str(error).strip()) from error
-    except psycopg.DatabaseError as error:
+    except psycopg.Error as error:
+        # First: psycopg takes an SQLSTATE it does not know for an OperationalError.
         if error.sqlstate == ILLEGAL_TRANSITION:
             raise IllegalTransition(str(error).splitlines()[0]) from error
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            raise StoreUnavailable(str(error).strip()) from error
         raise
 
 
@@ -49,7 +50,7 @@ class Database:
             open=False,
             check=None,
             configure=_use_utc,
-            kwargs={"application_name": "hostwright"},
+            kwargs={"application_name": "hostwright", "autocommit": True},
         )
 
     def open(self) -> None:
@@ -61,9 +62,15 @@ class Database:
         self._pool.close()
 
     @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection whose every statement stands for itself: one round trip where a transaction takes three."""
+        with wrap_errors(), self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection whose work is committed at the end, or rolled back when it raises."""
-        with wrap_errors(), self._pool.connection() as connection:
+        with wrap_errors(), self._pool.connection() as connection, connection.transaction():
             yield connection
 
     def connect(self) -> Connection:

@@ -38,10 +38,12 @@ def place_order(database: Database, order: Order) -> Placed:
 
     Raises Problem when it is refused, StoreUnavailable when nothing could be written.
     """
-    with database.transaction() as connection:
+    with database.connection() as connection:
         decision = orders.decide(order.demand, _read_facts(connection, order))
         if decision.operation_id is not None:
-            return _known(connection, decision.kind, decision.operation_id)
+            known = _known(connection, decision.kind, decision.operation_id)
+            connection.rollback()
+            return known
         placed = Placed("accept", uuid4(), uuid4(), uuid4())
         parameters = {
             "operation_id": placed.operation_id,
@@ -59,7 +61,7 @@ def place_order(database: Database, order: Order) -> Placed:
         }
         with connection.pipeline():
             execute(connection, "insert_order", parameters)
-            connection.commit()
+            connection.execute("commit")
         return placed
 
 
@@ -79,7 +81,9 @@ def _read_facts(connection: Connection, order: Order) -> orders.Facts:
         "request_hash": order.demand.request_hash,
     }
     with connection.pipeline():
-        # One round trip, yet two statements: the facts need a snapshot taken after the lock was granted.
+        # One round trip, yet two statements: the facts need a snapshot taken after the lock was granted. What is
+        # refused after this leaves by an exception, and the pool rolls back.
+        connection.execute("begin")
         locked = connection.cursor(row_factory=dict_row)
         facts = connection.cursor(row_factory=dict_row)
         cursor_execute(locked, "lock_customer", parameters)

@@ -67,5 +67,5 @@ def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> 
 
 
 def _rows(database: Database, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    with database.transaction() as connection:
+    with database.connection() as connection:
         return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchall()

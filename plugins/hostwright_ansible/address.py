@@ -36,7 +36,7 @@ def wait_for_address(session: Session, interface: str, window: float) -> dict[st
         if (left := until - time.monotonic()) <= 0:
             break
         time.sleep(min(delay, left))
-        delay = min(2 * delay, 1.0)
+        delay = min(1.3 * delay, 1.0)
     if isinstance(reading, Unknown):
         return _unanswered(session, reading.error)
     return _found(session, second_best) if second_best else _none_yet(session, interface, seen)

@@ -79,9 +79,7 @@ def test_clone_waits_for_another_clone_of_the_template(proxmox: FakeProxmox) -> 
 
 def test_clone_of_a_template_that_stays_locked_is_clone_locked(proxmox: FakeProxmox) -> None:
     proxmox.pve.snapshot_lock(TEMPLATE, "backup")
-    with pytest.raises(
-        PhaseError, match=r"template 9000 was still locked .*\(CT is locked \(backup\)\)"
-    ) as caught:
+    with pytest.raises(PhaseError, match=r"template 9000 was still locked .*\(CT is locked \(backup\)\)") as caught:
         clone(proxmox.session(VMID, timeout=0.6), ORDER, check=False)
     assert caught.value.code == "clone-locked"
     assert not caught.value.changed

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from hostwright_ansible.agent import CRASHES_TOLERATED, LOG_LINE_LENGTH, LOG_LINES, holds, judge, log_tail
 
 VMID = 5000

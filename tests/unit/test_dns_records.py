@@ -1,9 +1,6 @@
 """Which records an instance has, and when they differ."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from hostwright_ansible.dns_drivers import mark_of
 from hostwright_ansible.dns_provider import Provider
 from hostwright_ansible.records import (
@@ -18,6 +15,8 @@ from hostwright_ansible.records import (
     wanted,
 )
 from hostwright_ansible.result import PhaseError
+from hypothesis import given
+from hypothesis import strategies as st
 
 WHERE = names("mc-vanilla-5000", "lab.example", "minecraft", "tcp")
 ENTRY = {
@@ -30,7 +29,7 @@ ENTRY = {
 
 
 def test_names_are_below_the_zone_and_lower_case() -> None:
-    assert WHERE == Names("mc-vanilla-5000.lab.example", "_minecraft._tcp.mc-vanilla-5000.lab.example")
+    assert Names("mc-vanilla-5000.lab.example", "_minecraft._tcp.mc-vanilla-5000.lab.example") == WHERE
     assert names("a", "Lab.Example.", "minecraft", "tcp").host == "a.lab.example"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-
 from hostwright_ansible.httpjson import LARGEST_ANSWER, WORDS, HttpError, HttpJson, Reply
+
 from tests.http_server import Answer, Request, http_server
 
 

@@ -1,0 +1,399 @@
+"""The order table of the HTTP contract, a test for every row, over real HTTP."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from orchestrator.store import accounts
+from tests.fix_api import Api, Caller
+from tests.fix_stack import DEV, GAME, Running
+
+PAPER = GAME | {"variant": "paper"}
+LIMIT = 64 * 1024
+JSON = {"Content-Type": "application/json"}
+
+
+def is_problem(answer: httpx.Response, status: int, code: str, **members: Any) -> dict[str, Any]:
+    """Asserts an RFC 9457 answer and returns it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["code"] == code
+    assert problem["type"] == f"urn:hostwright:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert {name: problem.get(name) for name in members} == members
+    return problem
+
+
+def together(times: int, call: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+    """Answers to requests that were sent at the same time."""
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(call, range(times)))
+
+
+def operations_of(api: Api, caller: Caller) -> int:
+    return int(api.query("select count(*) from operation where customer_id = %s", caller.customer_id)[0][0])
+
+
+def nothing_was_written(api: Api, caller: Caller) -> bool:
+    tables = ("operation", "instance", "idempotency_key")
+    return all(
+        api.query(f"select count(*) from {table} where customer_id = %s", caller.customer_id) == [(0,)]  # noqa: S608
+        for table in tables
+    )
+
+
+@pytest.fixture
+def customer(api: Api) -> Caller:
+    return api.customer()
+
+
+@pytest.mark.parametrize("order", [GAME, DEV], ids=["game", "dev"])
+def test_accepts_an_order(api: Api, customer: Caller, order: dict[str, Any]) -> None:
+    answer = customer.post(order)
+    body = answer.json()
+    assert answer.status_code == 202
+    assert list(body) == ["operationId", "requestId", "serverId", "status", "phase", "statusUrl"]
+    assert (body["status"], body["phase"]) == ("queued", None)
+    assert len({UUID(body["operationId"]), UUID(body["requestId"]), UUID(body["serverId"])}) == 3
+    assert body["statusUrl"] == f"/api/instances/operations/{body['operationId']}"
+    assert answer.headers["location"] == body["statusUrl"]
+    assert answer.headers["retry-after"] == "1"
+    assert "idempotency-replayed" not in answer.headers
+    assert customer.get(answer.headers["location"]).json()["operationId"] == body["operationId"]
+    message = api.query("select convert_from(data, 'UTF8') from huey_task order by id desc limit 1")[0][0]
+    assert body["operationId"] in message
+
+
+def test_replays_same_key_same_body(api: Api, customer: Caller) -> None:
+    first = customer.post(GAME, Idempotency_Key="k")
+    for again in (customer.post(GAME, Idempotency_Key="k"), customer.post(GAME, Idempotency_Key='"k"')):
+        assert again.status_code == 202
+        assert again.content == first.content
+        assert again.headers["idempotency-replayed"] == "true"
+        assert again.headers["location"] == first.headers["location"]
+    respelled = {"version": "1.21.7", "variant": "vanilla", "container_type": "game", "memoryMiB": 2048}
+    assert customer.post(respelled, Idempotency_Key="k").content == first.content
+    assert operations_of(api, customer) == 1
+
+
+def test_replays_same_key_when_the_order_is_long_over(api: Api, customer: Caller) -> None:
+    first = customer.post(GAME, Idempotency_Key="k")
+    accepted = first.json()
+    api.complete(accepted)
+    assert customer.post(GAME, Idempotency_Key="k").content == first.content
+    api.complete_teardown(customer.delete(f"/api/instances/{accepted['serverId']}").json())
+    accounts.update_customer(api.database, str(customer.customer_id), billing_state="suspended", max_instances=0)
+    again = customer.post(GAME, Idempotency_Key="k")
+    assert again.content == first.content
+    assert again.headers["idempotency-replayed"] == "true"
+
+
+def test_orders_anew_when_the_key_is_older_than_7_days(api: Api, customer: Caller) -> None:
+    first = customer.order(GAME, Idempotency_Key="k")
+    age = "update idempotency_key set created_at = now() - %s::interval where customer_id = %s"
+    api.query(age, "6 days 23 hours", customer.customer_id)
+    assert customer.order(GAME, Idempotency_Key="k") == first
+    api.query(age, "7 days 1 second", customer.customer_id)
+    second = customer.order(PAPER, Idempotency_Key="k")
+    assert second["operationId"] != first["operationId"]
+    assert customer.order(PAPER, Idempotency_Key="k") == second
+
+
+def test_makes_one_operation_of_50_concurrent_posts_with_one_key(stack: Running) -> None:
+    client = stack.customer()
+    before = {container["vmid"] for container in stack.lab.inventory()["containers"]}
+    answers = together(50, lambda _: stack.post(client, GAME, Idempotency_Key="fifty"))
+    assert [answer.status_code for answer in answers] == [202] * 50
+    assert len({answer.content for answer in answers}) == 1
+    assert Counter(answer.headers.get("idempotency-replayed") for answer in answers) == {"true": 49, None: 1}
+    operation = stack.finish(client, answers[0].json()["operationId"])
+    assert operation["status"] == "succeeded", operation["error"]
+    assert len(client.request("GET", "/api/instances/operations")["operations"]) == 1
+    ours = [each for each in stack.lab.inventory()["containers"] if each["vmid"] not in before]
+    mark = f"hw-{operation['serverId']}"
+    assert [each["vmid"] for each in ours if mark in str(each["tags"])] == [operation["vmid"]]
+    assert stack.tear_down(client, operation["serverId"])["status"] == "succeeded"
+
+
+def test_makes_one_operation_of_concurrent_posts_without_a_key(api: Api, customer: Caller) -> None:
+    answers = together(20, lambda _: customer.post(GAME))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    assert operations_of(api, customer) == 1
+
+
+def test_refuses_same_key_other_body(api: Api, customer: Caller) -> None:
+    first = customer.order(GAME, Idempotency_Key="k")
+    for other in (PAPER, DEV, GAME | {"memoryMiB": 4096}, GAME | {"env": {"A": "1"}}):
+        answer = customer.post(other, Idempotency_Key="k")
+        is_problem(answer, 409, "idempotency-key-reused", operationId=first["operationId"])
+    assert operations_of(api, customer) == 1
+
+
+def test_keeps_keys_of_customers_apart(api: Api, customer: Caller) -> None:
+    other = api.customer()
+    assert (
+        customer.order(GAME, Idempotency_Key="k")["operationId"] != other.order(PAPER, Idempotency_Key="k")["operationId"]
+    )
+
+
+def test_gives_the_active_operation_without_a_key_to_the_same_body(api: Api, customer: Caller) -> None:
+    first = customer.post(GAME)
+    again = customer.post(GAME)
+    assert (again.status_code, again.content) == (202, first.content)
+    assert "idempotency-replayed" not in again.headers
+    api.claim(first.json()["operationId"])
+    assert customer.post(GAME).content == first.content
+    assert operations_of(api, customer) == 1
+
+
+def test_orders_anew_without_a_key_when_none_is_active(api: Api, customer: Caller) -> None:
+    first = customer.order(GAME)
+    api.complete(first)
+    assert customer.order(GAME)["operationId"] != first["operationId"]
+
+
+def test_finds_the_same_body_among_several_active_ones(customer: Caller) -> None:
+    customer.order(GAME, Idempotency_Key="one")
+    paper = customer.order(PAPER, Idempotency_Key="two")
+    assert customer.order(PAPER) == paper
+
+
+def test_refuses_another_body_of_the_same_ctype_without_a_key_while_one_is_active(
+    api: Api, customer: Caller
+) -> None:
+    first = customer.order(GAME)
+    is_problem(customer.post(PAPER), 409, "create-in-progress", operationId=first["operationId"])
+    assert operations_of(api, customer) == 1
+    assert customer.order(PAPER, Idempotency_Key="in-parallel")["operationId"] != first["operationId"]
+
+
+def test_accepts_another_ctype_in_parallel(customer: Caller) -> None:
+    assert customer.order(GAME)["operationId"] != customer.order(DEV)["operationId"]
+
+
+def test_lets_customers_order_the_same_at_once(api: Api, customer: Caller) -> None:
+    assert customer.order(GAME)["operationId"] != api.customer().order(GAME)["operationId"]
+
+
+def test_refuses_an_invalid_body_naming_every_field(api: Api, customer: Caller) -> None:
+    exploit = "{{ lookup('pipe','touch pwned') }}"
+    body = {"ctype": "game", "variant": exploit, "world": "a\0b", "memoryMiB": "2", "env": {exploit: 1}, exploit: "x"}
+    answer = customer.post(body, Idempotency_Key="k")
+    named = {error["pointer"] for error in is_problem(answer, 400, "invalid-request")["errors"]}
+    escaped = exploit.replace("/", "~1")
+    assert named == {"/variant", "/version", "/world", "/memoryMiB", f"/env/{escaped}", f"/{escaped}"}
+    assert nothing_was_written(api, customer)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"ctype":NaN}', b"\xff", b"[" * 60_000, b'{"a":' * 10_000])
+def test_refuses_a_body_that_is_no_json_object(api: Api, customer: Caller, body: bytes) -> None:
+    answer = customer.request("POST", "/api/instances", content=body, headers=JSON)
+    assert is_problem(answer, 400, "invalid-request")["errors"][0]["pointer"] == ""
+    assert nothing_was_written(api, customer)
+
+
+@pytest.mark.parametrize("key", ["", "a b", '"', "x" * 256])
+def test_refuses_a_bad_key(api: Api, customer: Caller, key: str) -> None:
+    problem = is_problem(customer.post(GAME, Idempotency_Key=key), 400, "invalid-request")
+    assert problem["errors"][0]["parameter"] == "Idempotency-Key"
+    assert nothing_was_written(api, customer)
+
+
+def test_keeps_env_values_literal_and_secret(api: Api, customer: Caller) -> None:
+    value = "{{ lookup('pipe','touch pwned') }}'\"$(id)世界"
+    operation = customer.operation(customer.order(GAME | {"env": {"MOTD": value}})["operationId"])
+    assert operation["request"]["env"] == {"MOTD": "***"}
+    spec = api.query("select spec from operation where id = %s", operation["operationId"])[0][0]
+    assert spec["env"] == {"MOTD": value}
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code"),
+    [
+        ("active", 202, None),
+        ("past_due", 402, "payment-required"),
+        ("overdue_warning", 402, "payment-required"),
+        ("suspended", 403, "customer-suspended"),
+        ("retained", 403, "customer-suspended"),
+        ("pending_deletion", 403, "customer-suspended"),
+    ],
+)
+def test_heeds_the_billing_state(api: Api, state: str, status: int, code: str | None) -> None:
+    customer = api.customer(billing_state=state)
+    answer = customer.post(GAME)
+    if code is None:
+        assert answer.status_code == status
+    else:
+        is_problem(answer, status, code)
+        assert nothing_was_written(api, customer)
+    assert customer.get("/api/instances").status_code == 200
+
+
+def test_refuses_what_is_over_quota(api: Api) -> None:
+    customer = api.customer(max_instances=2)
+    ready, flying = customer.order(GAME), customer.order(DEV)
+    api.complete(ready)
+    answer = customer.post(PAPER)
+    is_problem(answer, 403, "quota-exceeded", resource="instances", limit=2, used=2, requested=1)
+    deleting = customer.delete(f"/api/instances/{ready['serverId']}").json()
+    is_problem(customer.post(PAPER), 403, "quota-exceeded", used=2)
+    api.complete_teardown(deleting)
+    customer.order(PAPER)
+    assert customer.operation(flying["operationId"])["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("limits", "members"),
+    [
+        ({"max_memory_mib": 4095}, {"resource": "memoryMiB", "limit": 4095, "used": 2048, "requested": 2048}),
+        ({"max_cpu_cores": 3}, {"resource": "cpuCores", "limit": 3, "used": 2, "requested": 2}),
+    ],
+)
+def test_counts_memory_and_cores(api: Api, limits: dict[str, int], members: dict[str, Any]) -> None:
+    customer = api.customer(**limits)
+    customer.order(GAME)
+    is_problem(customer.post(DEV), 403, "quota-exceeded", **members)
+
+
+def test_never_overshoots_the_quota_with_parallel_orders(api: Api) -> None:
+    customer = api.customer(max_instances=5)
+    answers = together(30, lambda number: customer.post(GAME, Idempotency_Key=f"parallel-{number}"))
+    assert Counter(answer.status_code for answer in answers) == {202: 5, 403: 25}
+    assert {answer.json()["used"] for answer in answers if answer.status_code == 403} == {5}
+    assert operations_of(api, customer) == 5
+
+
+def _tokens(api: Api) -> Iterator[tuple[str, Caller]]:
+    customer_id = str(api.customer().customer_id)
+    revoked = api.caller(customer_id)
+    api.query("update token set revoked_at = now() where hash = %s", accounts.hash_token(str(revoked.token)))
+    yield "none", api.stranger()
+    yield "unknown", api.stranger("hw_" + "A" * 43)
+    yield "long", api.stranger("A" * 5_000)
+    yield "expired", api.caller(customer_id, datetime.now(UTC) - timedelta(seconds=1))
+    yield "revoked", revoked
+
+
+@pytest.mark.parametrize("kind", ["none", "unknown", "long", "expired", "revoked"])
+def test_turns_away_who_has_no_good_token(api: Api, kind: str) -> None:
+    caller = dict(_tokens(api))[kind]
+    unknown = uuid4()
+    answers = [
+        caller.post(GAME),
+        caller.post({}, Idempotency_Key="a b"),
+        caller.get("/api/instances?limit=nonsense"),
+        caller.get(f"/api/instances/{unknown}"),
+        caller.get("/api/instances/not-an-id"),
+        caller.delete(f"/api/instances/{unknown}"),
+        caller.get("/api/instances/operations?status=nonsense"),
+        caller.get(f"/api/instances/operations/{unknown}", Prefer="wait=5"),
+        caller.get("/api/instances/operations/not-an-id", Prefer="wait=5"),
+        caller.get(f"/api/instances/operations/{unknown}/events"),
+        caller.get("/api/servers"),
+    ]
+    for answer in answers:
+        is_problem(answer, 401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["Basic aHc6aHc=", "Bearer", "Bearer  ", "hw_token", "Bearer é"])
+def test_turns_away_other_credentials(api: Api, header: str) -> None:
+    answer = api.http.get("/api/instances", headers={"Authorization": header.encode()})
+    is_problem(answer, 401, "unauthenticated")
+
+
+def test_takes_a_token_until_it_expires(api: Api, customer: Caller) -> None:
+    later = api.caller(str(customer.customer_id), datetime.now(UTC) + timedelta(hours=1))
+    assert later.get("/api/instances").status_code == 200
+
+
+def test_forbids_a_customer_to_order_for_one(api: Api, customer: Caller) -> None:
+    other = api.customer()
+    for named in (other.customer_id, customer.customer_id):
+        is_problem(customer.post(GAME | {"customerId": named}), 403, "forbidden")
+    assert nothing_was_written(api, customer)
+    assert nothing_was_written(api, other)
+
+
+def test_lets_an_operator_order_for_a_customer(api: Api, customer: Caller) -> None:
+    operator = api.caller(None)
+    accepted = operator.order(GAME | {"customerId": customer.customer_id}, Idempotency_Key="k")
+    assert customer.operation(accepted["operationId"])["customerId"] == customer.customer_id
+    assert customer.order(GAME, Idempotency_Key="k") == accepted
+    problem = is_problem(operator.post(GAME), 400, "invalid-request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/customerId"]
+    problem = is_problem(operator.post(GAME | {"customerId": "nobody"}), 400, "invalid-request")
+    assert problem["errors"] == [{"pointer": "/customerId", "detail": "is not a known customer"}]
+
+
+def padded(size: int) -> bytes:
+    """An order of exactly so many bytes."""
+    body = json.dumps(GAME).encode()
+    return body + b" " * (size - len(body))
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["content-length", "chunked"])
+def test_holds_the_limit_of_the_body(api: Api, customer: Caller, chunked: bool) -> None:
+    def send(size: int) -> httpx.Response:
+        body = padded(size)
+        content = iter([body[:1000], body[1000:]]) if chunked else body
+        return customer.request("POST", "/api/instances", content=content, headers=JSON)
+
+    is_problem(send(LIMIT + 1), 413, "body-too-large")
+    assert nothing_was_written(api, customer)
+    assert send(LIMIT).status_code == 202
+
+
+def test_answers_a_far_too_large_body_before_it_is_sent(customer: Caller) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b" " * (LIMIT + 1)
+        raise AssertionError("the API wants the whole body")
+
+    headers = JSON | {"Content-Length": str(10**9), "Expect": "100-continue"}
+    with pytest.raises((AssertionError, httpx.TransportError)):
+        customer.request("POST", "/api/instances", content=endless(), headers=headers)
+    assert customer.get("/api/instances").status_code == 200
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""])
+def test_refuses_another_content_type(api: Api, customer: Caller, kind: str | None) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = customer.request("POST", "/api/instances", content=json.dumps(GAME).encode(), headers=headers)
+    is_problem(answer, 415, "unsupported-media-type")
+    assert nothing_was_written(api, customer)
+
+
+def test_takes_a_content_type_with_parameters(customer: Caller) -> None:
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    answer = customer.request("POST", "/api/instances", content=json.dumps(GAME).encode(), headers=headers)
+    assert answer.status_code == 202
+
+
+def test_waits_for_the_end_of_an_order_when_asked(stack: Running) -> None:
+    client = stack.customer()
+    answer = stack.post(client, DEV, Prefer="wait=30", Idempotency_Key="waits")
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["phase"]) == (202, "succeeded", "complete")
+    assert answer.headers["preference-applied"] == "wait=30"
+    again = stack.post(client, DEV, Prefer="wait=30", Idempotency_Key="waits")
+    assert (again.content, again.headers["idempotency-replayed"]) == (answer.content, "true")
+    assert stack.tear_down(client, body["serverId"])["status"] == "succeeded"
+
+
+def test_answers_an_order_after_the_time_asked_for(customer: Caller) -> None:
+    answer = customer.post(GAME, Prefer="wait=1")
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.headers["preference-applied"] == "wait=1"
+    assert answer.elapsed.total_seconds() >= 1
