@@ -1,6 +1,6 @@
 """Deciding about an order: pure, and tested without a database.
 
-The facts are read under the customer's lock, so a decision holds until its transaction ends.
+A decision is written only if the customer's revision is still the one of its facts; else it is made again.
 """
 
 import hashlib
@@ -46,8 +46,9 @@ class Demand:
 
 @dataclass(frozen=True)
 class Facts:
-    """What stands in the database, read under the customer's lock."""
+    """What stands in the database, in one snapshot. `revision` changes with every order of the customer."""
 
+    revision: int
     billing_state: str
     max_instances: int
     max_memory_mib: int

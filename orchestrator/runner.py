@@ -110,11 +110,19 @@ def kill_leftovers(operation_id: UUID) -> int:
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(found, timeout=2)
+        psutil.wait_procs([process for process in found if not _is_child(process)], timeout=2)
         killed += len(found)
         if not found:
             break
     return killed
+
+
+def _is_child(process: psutil.Process) -> bool:
+    """Whether its end is ansible-runner's to collect: once somebody else has, ansible-runner fails."""
+    try:
+        return process.ppid() == os.getpid()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -181,6 +182,27 @@ def _wait_until_up(process: subprocess.Popen[bytes], http: httpx.Client, log: Pa
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the API does not start:\n{log.read_text()}")
             time.sleep(0.02)
+
+
+def is_problem(answer: httpx.Response, status: int, code: str, **members: Any) -> dict[str, Any]:
+    """Asserts an RFC 9457 answer and returns it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["code"] == code
+    assert problem["type"] == f"urn:hostwright:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert {name: problem.get(name) for name in members} == members
+    return problem
+
+
+def together(times: int, call: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+    """Answers to requests that were sent at the same time."""
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(call, range(times)))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The commands of `hostwright`."""
 
+import gc
 import json
 import logging
 import os
@@ -99,8 +100,11 @@ def serve(
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
+    application = make_app(settings)
+    gc.collect()
+    gc.freeze()  # what start-up made lives for ever: the collector need not walk it for every request
     uvicorn.run(
-        make_app(settings),
+        application,
         host=settings.host,
         port=settings.port,
         access_log=False,

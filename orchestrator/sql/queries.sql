@@ -21,24 +21,22 @@ update customer
 set billing_state = coalesce(%(billing_state)s::billing_state, billing_state),
     max_instances = coalesce(%(max_instances)s, max_instances),
     max_memory_mib = coalesce(%(max_memory_mib)s, max_memory_mib),
-    max_cpu_cores = coalesce(%(max_cpu_cores)s, max_cpu_cores)
+    max_cpu_cores = coalesce(%(max_cpu_cores)s, max_cpu_cores),
+    revision = revision + 1
 where id = %(id)s;
 
--- name: lock_customer
--- One order of a customer at a time: everything an order is decided on is read under this lock.
-select billing_state, max_instances, max_memory_mib, max_cpu_cores from customer where id = %(customer_id)s for update;
-
 -- name: order_facts
--- What the decision about an order needs, in one row. Runs after lock_customer, in a statement (and so a snapshot) of its own.
-select k.operation_id as key_operation, k.request_hash as key_hash,
+-- What the decision about an order needs, in one row; no row: there is no such customer.
+select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu_cores,
+       k.operation_id as key_operation, k.request_hash as key_hash,
        a.id as active_operation, a.request_hash as active_hash,
        u.instances as used_instances, u.memory_mib as used_memory_mib, u.cpu_cores as used_cpu_cores
-from (select) as one
+from customer c
 left join idempotency_key k
-    on k.customer_id = %(customer_id)s and k.key = %(key)s and k.created_at > now() - interval '7 days'
+    on k.customer_id = c.id and k.key = %(key)s and k.created_at > now() - interval '7 days'
 left join lateral (
     select o.id, o.request_hash from operation o
-    where o.customer_id = %(customer_id)s and o.ctype = %(ctype)s and o.kind = 'provision'
+    where o.customer_id = c.id and o.ctype = %(ctype)s and o.kind = 'provision'
       and o.status in ('queued', 'running', 'cleaning')
     order by (o.request_hash = %(request_hash)s) desc, o.created_at limit 1
 ) a on true
@@ -46,25 +44,29 @@ left join lateral (
     select count(*)::int as instances, coalesce(sum(i.memory_mib), 0)::int as memory_mib,
            coalesce(sum(i.cpu_cores), 0)::int as cpu_cores
     from instance i
-    where i.customer_id = %(customer_id)s and i.status not in ('failed', 'quarantined')
-) u on true;
+    where i.customer_id = c.id and i.status not in ('failed', 'quarantined')
+) u on true
+where c.id = %(customer_id)s;
 
 -- name: insert_order
--- Instance, operation, idempotency key and the queue's message, all or nothing.
-with i as (
+-- Instance, operation, idempotency key and the queue's message, all or nothing. No row: another order of the customer came
+-- between the decision and this, so the decision is made again on new facts.
+with guard as (
+    update customer set revision = revision + 1 where id = %(customer_id)s and revision = %(revision)s returning id
+), i as (
     insert into instance (id, customer_id, ctype, spec, memory_mib, cpu_cores)
-    values (%(instance_id)s, %(customer_id)s, %(ctype)s, %(spec)s, %(memory_mib)s, %(cpu_cores)s)
+    select %(instance_id)s, id, %(ctype)s, %(spec)s, %(memory_mib)s, %(cpu_cores)s from guard
 ), o as (
     insert into operation (id, instance_id, customer_id, kind, ctype, spec, request_id, request_hash)
-    values (%(operation_id)s, %(instance_id)s, %(customer_id)s, 'provision', %(ctype)s, %(spec)s, %(request_id)s,
-            %(request_hash)s)
+    select %(operation_id)s, %(instance_id)s, id, 'provision', %(ctype)s, %(spec)s, %(request_id)s, %(request_hash)s
+    from guard
 ), k as (
     insert into idempotency_key (customer_id, key, request_hash, operation_id)
-    select %(customer_id)s, %(key)s, %(request_hash)s, %(operation_id)s where %(key)s::text is not null
+    select id, %(key)s, %(request_hash)s, %(operation_id)s from guard where %(key)s::text is not null
     on conflict (customer_id, key) do update
     set request_hash = excluded.request_hash, operation_id = excluded.operation_id, created_at = now()
 )
-insert into huey_task (queue, data) values (%(queue)s, %(message)s);
+insert into huey_task (queue, data) select %(queue)s, %(message)s from guard;
 
 -- name: accepted_operation
 -- What the answer to an order said.

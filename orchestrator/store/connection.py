@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import TupleRow
+from psycopg.rows import Row, TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from orchestrator.errors import IllegalTransition, StoreUnavailable
@@ -104,6 +104,6 @@ def _text(query: str) -> sql.SQL:
     return sql.SQL(QUERIES[query])
 
 
-def cursor_execute(cursor: psycopg.Cursor[Any], query: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Any]:
+def cursor_execute(cursor: psycopg.Cursor[Row], query: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Row]:
     """Run a named query on a cursor that shapes its rows."""
     return cursor.execute(_text(query), parameters)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from orchestrator import orders, queue
@@ -34,43 +34,38 @@ class Placed:
 
 
 def place_order(database: Database, order: Order) -> Placed:
-    """Decide about an order under its customer's lock, and write it.
+    """Decide about an order and write it, if nothing of its customer has changed since; else decide again.
 
-    Raises Problem when it is refused, StoreUnavailable when nothing could be written.
+    Every time that the writing is refused another order of the same customer got through, so this ends. Raises Problem
+    when the order is refused, StoreUnavailable when nothing could be written.
     """
     with database.connection() as connection:
-        decision = orders.decide(order.demand, _read_facts(connection, order))
-        if decision.operation_id is not None:
-            known = _known(connection, decision.kind, decision.operation_id)
-            connection.rollback()
-            return known
-        placed = Placed("accept", uuid4(), uuid4(), uuid4())
-        parameters = {
-            "operation_id": placed.operation_id,
-            "instance_id": placed.instance_id,
-            "customer_id": order.customer_id,
-            "ctype": order.demand.ctype,
-            "spec": Jsonb(order.spec),
-            "memory_mib": order.demand.memory_mib,
-            "cpu_cores": order.demand.cpu_cores,
-            "request_id": placed.request_id,
-            "request_hash": order.demand.request_hash,
-            "key": order.demand.key,
-            "queue": queue.QUEUE,
-            "message": queue.message(placed.operation_id),
-        }
-        with connection.pipeline():
-            execute(connection, "insert_order", parameters)
-            connection.execute("commit")
-        return placed
+        while True:
+            facts = _read_facts(connection, order)
+            decision = orders.decide(order.demand, facts)
+            if decision.operation_id is not None:
+                return _known(connection, decision.kind, decision.operation_id)
+            placed = Placed("accept", uuid4(), uuid4(), uuid4())
+            if execute(connection, "insert_order", _parameters(order, placed, facts.revision)) == 1:
+                return placed
 
 
-def _known(connection: Connection, kind: Literal["accept", "replay", "active"], operation_id: UUID) -> Placed:
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor_execute(cursor, "accepted_operation", {"operation_id": operation_id}).fetchone()
-    if row is None:
-        raise Problem(ProblemCode.NOT_FOUND, "the operation of this order is gone")
-    return Placed(kind, operation_id, row["instance_id"], row["request_id"])
+def _parameters(order: Order, placed: Placed, revision: int) -> dict[str, Any]:
+    return {
+        "operation_id": placed.operation_id,
+        "instance_id": placed.instance_id,
+        "request_id": placed.request_id,
+        "customer_id": order.customer_id,
+        "revision": revision,
+        "ctype": order.demand.ctype,
+        "spec": Jsonb(order.spec),
+        "memory_mib": order.demand.memory_mib,
+        "cpu_cores": order.demand.cpu_cores,
+        "request_hash": order.demand.request_hash,
+        "key": order.demand.key,
+        "queue": queue.QUEUE,
+        "message": queue.message(placed.operation_id),
+    }
 
 
 def _read_facts(connection: Connection, order: Order) -> orders.Facts:
@@ -80,23 +75,23 @@ def _read_facts(connection: Connection, order: Order) -> orders.Facts:
         "ctype": order.demand.ctype,
         "request_hash": order.demand.request_hash,
     }
-    with connection.pipeline():
-        # One round trip, yet two statements: the facts need a snapshot taken after the lock was granted. What is
-        # refused after this leaves by an exception, and the pool rolls back.
-        connection.execute("begin")
-        locked = connection.cursor(row_factory=dict_row)
-        facts = connection.cursor(row_factory=dict_row)
-        cursor_execute(locked, "lock_customer", parameters)
-        cursor_execute(facts, "order_facts", parameters)
-        customer = locked.fetchone()
-        known = facts.fetchone()
-    if customer is None or known is None:
+    cursor = connection.cursor(row_factory=class_row(orders.Facts))
+    facts = cursor_execute(cursor, "order_facts", parameters).fetchone()
+    if facts is None:
         raise Problem(
             ProblemCode.INVALID_REQUEST,
             f"there is no customer {order.customer_id}",
             {"errors": [{"pointer": "/customerId", "detail": "is not a known customer"}]},
         )
-    return orders.Facts(**customer, **known)
+    return facts
+
+
+def _known(connection: Connection, kind: Literal["accept", "replay", "active"], operation_id: UUID) -> Placed:
+    cursor = connection.cursor(row_factory=dict_row)
+    row = cursor_execute(cursor, "accepted_operation", {"operation_id": operation_id}).fetchone()
+    if row is None:
+        raise Problem(ProblemCode.NOT_FOUND, "the operation of this order is gone")
+    return Placed(kind, operation_id, row["instance_id"], row["request_id"])
 
 
 def place_teardown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ RETRY_DELAY = 0.5
 PASSING_STATUSES = frozenset({502, 503, 504})
 PASSING_RETRIES = 2
 WORDS = 300
+# urllib3 begins its messages with the object they come from, which tells a person nothing.
+_OBJECT = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
 class HttpError(Exception):
@@ -163,7 +166,7 @@ def _cause(error: BaseException) -> str:
             break
         seen = inner
     text = getattr(seen, "strerror", None) or str(seen)
-    return short(text.rpartition(">: ")[2] if ">: " in text else text)
+    return short(_OBJECT.sub("", text))
 
 
 def short(text: str) -> str:

@@ -98,7 +98,7 @@ SLOW_CASES = {
     "agent dies": Case(
         "wait-for-agent-terminal-state",
         "agent-unreachable",
-        "is unreachable (Connection refused)",
+        "Connection refused); does its service run",
         ({"target": "agent", "behaviour": "die"},),
     ),
     "name server silent": Case(

@@ -1,9 +1,9 @@
 """The order table of the HTTP contract, a test for every row, over real HTTP."""
 
 import json
+import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,33 +12,12 @@ import httpx
 import pytest
 
 from orchestrator.store import accounts
-from tests.fix_api import Api, Caller
+from tests.fix_api import Api, Caller, is_problem, together
 from tests.fix_stack import DEV, GAME, Running
 
 PAPER = GAME | {"variant": "paper"}
 LIMIT = 64 * 1024
 JSON = {"Content-Type": "application/json"}
-
-
-def is_problem(answer: httpx.Response, status: int, code: str, **members: Any) -> dict[str, Any]:
-    """Asserts an RFC 9457 answer and returns it."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["cache-control"] == "no-store"
-    problem: dict[str, Any] = answer.json()
-    assert problem["status"] == status
-    assert problem["code"] == code
-    assert problem["type"] == f"urn:hostwright:problem:{code}"
-    assert problem["title"]
-    assert problem["detail"]
-    assert {name: problem.get(name) for name in members} == members
-    return problem
-
-
-def together(times: int, call: Callable[[int], httpx.Response]) -> list[httpx.Response]:
-    """Answers to requests that were sent at the same time."""
-    with ThreadPoolExecutor(times) as pool:
-        return list(pool.map(call, range(times)))
 
 
 def operations_of(api: Api, caller: Caller) -> int:
@@ -308,7 +287,7 @@ def test_turns_away_who_has_no_good_token(api: Api, kind: str) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("header", ["Basic aHc6aHc=", "Bearer", "Bearer  ", "hw_token", "Bearer é"])
+@pytest.mark.parametrize("header", ["Basic aHc6aHc=", "Bearer", "hw_token", "Bearer é"])
 def test_turns_away_other_credentials(api: Api, header: str) -> None:
     answer = api.http.get("/api/instances", headers={"Authorization": header.encode()})
     is_problem(answer, 401, "unauthenticated")
@@ -356,15 +335,14 @@ def test_holds_the_limit_of_the_body(api: Api, customer: Caller, chunked: bool) 
     assert send(LIMIT).status_code == 202
 
 
-def test_answers_a_far_too_large_body_before_it_is_sent(customer: Caller) -> None:
-    def endless() -> Iterator[bytes]:
-        yield b" " * (LIMIT + 1)
-        raise AssertionError("the API wants the whole body")
-
-    headers = JSON | {"Content-Length": str(10**9), "Expect": "100-continue"}
-    with pytest.raises((AssertionError, httpx.TransportError)):
-        customer.request("POST", "/api/instances", content=endless(), headers=headers)
-    assert customer.get("/api/instances").status_code == 200
+def test_refuses_a_far_too_large_body_without_reading_it(api: Api, customer: Caller) -> None:
+    head = f"POST /api/instances HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {customer.token}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n"
+    with socket.create_connection((api.http.base_url.host, api.http.base_url.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"body-too-large" in answer
 
 
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""])

@@ -18,6 +18,8 @@ create table customer (
     max_instances integer not null default 20 check (max_instances >= 0),
     max_memory_mib integer not null default 131072 check (max_memory_mib >= 0),
     max_cpu_cores integer not null default 64 check (max_cpu_cores >= 0),
+    -- Counts the customer's orders and changes: an order is only written if it is what it was decided on.
+    revision bigint not null default 0,
     created_at timestamptz not null default now()
 );
 
@@ -65,7 +67,7 @@ create table archived_instance (
 create table operation (
     id uuid primary key,
     instance_id uuid not null,  -- no foreign key: an operation outlives its instance
-    customer_id text not null references customer,
+    customer_id text not null,  -- no foreign key: the instance of the same statement has it
     kind operation_kind not null,
     status operation_status not null default 'queued',
     phase text,
@@ -99,7 +101,6 @@ create index operation_active_create on operation (customer_id, ctype)
 create index operation_live on operation (status, created_at)
     where status in ('queued', 'running', 'cleaning');
 create index operation_listed on operation (created_at desc, id desc);
-create index operation_by_instance on operation (instance_id, created_at);
 
 -- A phase has a row from its start; those that have none are pending.
 create table operation_phase (
@@ -123,10 +124,10 @@ create table operation_event (
 );
 
 create table idempotency_key (
-    customer_id text not null references customer,
+    customer_id text not null,
     key text not null,
     request_hash bytea not null,
-    operation_id uuid not null references operation,
+    operation_id uuid not null,  -- written with its operation in one statement; operations are never deleted
     created_at timestamptz not null default now(),
     primary key (customer_id, key)
 );

@@ -1,0 +1,159 @@
+"""The last row of the order table: the database goes away, and comes back."""
+
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from orchestrator.database import EmbeddedPostgres
+from orchestrator.store.migrations import migrate
+from tests.fix_api import Api, Caller, is_problem, running_api
+from tests.fix_stack import GAME
+
+CLIENTS = 8
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedPostgres]:
+    """A migrated database server of this test's own."""
+    # Not below pytest's own directory: root's server runs as another user, who could not enter it.
+    with tempfile.TemporaryDirectory(prefix="hostwright-away-", ignore_cleanup_errors=True) as home:
+        Path(home).chmod(0o755)
+        server = EmbeddedPostgres(Path(home))
+        migrate(server.start())
+        yield server
+        server.stop()
+
+
+def kill(server: EmbeddedPostgres) -> None:
+    """Ends the server as a power cut would: nothing is flushed, nobody is told."""
+    assert server.pid is not None
+    processes = psutil.Process(server.pid).children(recursive=True)
+    psutil.Process(server.pid).kill()
+    psutil.wait_procs(processes, timeout=20)
+    server.stop()
+
+
+class Storm:
+    """Clients that order without end, each with a new key, and remember what they were told."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._leaving = threading.Event()
+        self.answers: dict[str, httpx.Response] = {}
+
+    def run(self, number: int) -> None:
+        while not self._leaving.is_set():
+            key = f"storm-{number}-{uuid4()}"
+            self.answers[key] = self._caller.post(GAME, Idempotency_Key=key)
+
+    def seen(self, status: int) -> int:
+        return Counter(answer.status_code for answer in list(self.answers.values()))[status]
+
+    def stop(self) -> None:
+        self._leaving.set()
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_answers_503_and_writes_nothing_by_half_while_the_database_is_away(server: EmbeddedPostgres) -> None:
+    with running_api(server.url) as api:
+        caller = api.customer(max_instances=10**6, max_memory_mib=2**30, max_cpu_cores=10**6)
+        storm = Storm(caller)
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            running = [pool.submit(storm.run, number) for number in range(CLIENTS)]
+            try:
+                wait_until(lambda: storm.seen(202) >= 50)
+                kill(server)
+                wait_until(lambda: storm.seen(503) >= CLIENTS)
+            finally:
+                storm.stop()
+            for each in running:
+                each.result()
+        refused = [answer for answer in storm.answers.values() if answer.status_code == 503]
+        assert storm.seen(202) + len(refused) == len(storm.answers)
+        for answer in refused:
+            is_problem(answer, 503, "unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+        _check_everything_is_away(api, caller)
+        server.start()
+        _check_it_comes_back(api, caller)
+        _check_nothing_is_half_written(api, caller, storm)
+
+
+def _check_everything_is_away(api: Api, caller: Caller) -> None:
+    unknown = uuid4()
+    for answer in (
+        caller.get("/api/instances"),
+        caller.delete(f"/api/instances/{unknown}"),
+        caller.get(f"/api/instances/operations/{unknown}"),
+        api.stranger("hw_unknown").get("/api/instances"),
+    ):
+        is_problem(answer, 503, "unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+    ready = api.http.get("/readyz")
+    assert (ready.status_code, ready.json()["database"]) == (503, False)
+    assert api.http.get("/healthz").status_code == 200
+
+
+def _check_it_comes_back(api: Api, caller: Caller) -> None:
+    wait_until(lambda: caller.get("/api/instances").status_code == 200)
+    answers = [caller.get("/api/instances").status_code for _ in range(20)]
+    assert answers == [200] * 20
+
+
+def _check_nothing_is_half_written(api: Api, caller: Caller, storm: Storm) -> None:
+    api.database.close()
+    operations = {
+        str(operation): (str(instance), key)
+        for operation, instance, key in _rows(
+            api,
+            "select o.id, i.id, k.key from operation o full join instance i on i.id = o.instance_id "
+            "full join idempotency_key k on k.operation_id = o.id",
+        )
+    }
+    assert None not in {value for pair in operations.items() for value in (pair[0], *pair[1])}
+    assert "None" not in operations
+    messages = [text for (text,) in _rows(api, "select convert_from(data, 'UTF8') from huey_task")]
+    assert len(messages) == len(operations)
+    for operation in operations:
+        assert sum(operation in message for message in messages) == 1
+    for key, answer in storm.answers.items():
+        if answer.status_code == 202:
+            body = answer.json()
+            assert operations[body["operationId"]] == (body["serverId"], key)
+            again = caller.post(GAME, Idempotency_Key=key)
+            assert (again.content, again.headers["idempotency-replayed"]) == (answer.content, "true")
+
+
+def _rows(api: Api, query: str) -> list[tuple[Any, ...]]:
+    with api.database.connect() as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def test_keeps_an_open_request_alive_across_a_restart_of_the_database(server: EmbeddedPostgres) -> None:
+    with running_api(server.url) as api:
+        caller = api.customer()
+        path = f"/api/instances/operations/{caller.order(GAME)['operationId']}"
+        tag = caller.get(path).headers["etag"]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(caller.get, path, Prefer="wait=20", If_None_Match=tag)
+            api.query("select pg_sleep(0.2)")
+            kill(server)
+            server.start()
+            assert waiting.result(30).status_code in {200, 304, 503}
+        wait_until(lambda: caller.get(path).status_code == 200)

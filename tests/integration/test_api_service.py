@@ -1,0 +1,238 @@
+"""What stands around the contract: health, readiness, errors of HTTP itself, and the OpenAPI document."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, SERVICE_ENDPOINTS
+from orchestrator.store import sweep
+from orchestrator.store.connection import Database
+from tests.fix_api import Api, Caller, is_problem, running_api
+from tests.fix_stack import DEV, GAME, Running
+
+OPERATIONS = "/api/instances/operations"
+
+
+@pytest.fixture(scope="module")
+def document(api: Api) -> dict[str, Any]:
+    answer = api.http.get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def walk(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object within a JSON value."""
+    if isinstance(node, dict):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from walk(inner)
+
+
+def resolve(document: dict[str, Any], reference: str) -> Any:
+    found: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    return found
+
+
+def validate(document: dict[str, Any], path: str, answer: httpx.Response) -> None:
+    """Asserts that an answer is what the document says of its path, method and status."""
+    method = answer.request.method.lower()
+    kind = answer.headers["content-type"]
+    schema = document["paths"][path][method]["responses"][str(answer.status_code)]["content"][kind]["schema"]
+    whole = schema | {"components": document["components"]}
+    Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(answer.json())
+
+
+def test_is_alive(api: Api) -> None:
+    answer = api.http.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_is_ready_with_a_live_worker(stack: Running) -> None:
+    answer = httpx.get(f"{stack.url}/readyz", trust_env=False)
+    assert answer.status_code == 200
+    assert answer.json() == {"ready": True, "database": True, "migrations": True, "worker": True}
+
+
+def test_is_not_ready_without_a_worker(database_url: str, database: Database) -> None:
+    with running_api(database_url) as api:
+        expected = {"ready": False, "database": True, "migrations": True, "worker": False}
+        answer = api.http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, expected)
+        sweep.worker_seen(database, "w")
+        assert api.http.get("/readyz").status_code == 200
+        api.query("update worker set seen_at = now() - interval '1 minute'")
+        assert api.http.get("/readyz").json() == expected
+        sweep.worker_seen(database, "w")
+        api.query("delete from schema_migration")
+        answer = api.http.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, expected | {"migrations": False})
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api", "/api/instances/a/b", "/api/instances/operations/a/b/c", "/api/x"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_answers_404_on_an_unknown_path(api: Api, method: str, path: str) -> None:
+    is_problem(api.http.request(method, path), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/instances", {"GET", "HEAD", "POST"}),
+        ("PATCH", "/api/servers", {"GET", "HEAD", "POST"}),
+        ("DELETE", "/api/instances", {"GET", "HEAD", "POST"}),
+        ("POST", "/api/instances/5000", {"GET", "HEAD", "DELETE"}),
+        ("POST", f"{OPERATIONS}/x", {"GET", "HEAD"}),
+        ("DELETE", f"{OPERATIONS}/x/events", {"GET", "HEAD"}),
+        ("POST", "/healthz", {"GET", "HEAD"}),
+        ("OPTIONS", "/api/instances", {"GET", "HEAD", "POST"}),
+        ("POST", "/openapi.json", {"GET", "HEAD"}),
+    ],
+)
+def test_answers_405_to_a_wrong_method(api: Api, method: str, path: str, allowed: set[str]) -> None:
+    answer = api.http.request(method, path)
+    is_problem(answer, 405, "method-not-allowed")
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+def test_answers_head_as_get_without_a_body(api: Api) -> None:
+    customer = api.customer()
+    accepted = customer.order(GAME)
+    for path in ("/api/instances", f"{OPERATIONS}/{accepted['operationId']}", f"/api/instances/{accepted['serverId']}"):
+        got, head = customer.get(path), customer.request("HEAD", path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert set(head.headers.items()) - set(got.headers.items()) <= {("date", head.headers["date"])}
+    is_problem(api.http.get("/api/instances"), 401, "unauthenticated")
+    assert api.http.head("/api/instances").status_code == 401
+
+
+def test_lets_no_browser_guess(api: Api) -> None:
+    for answer in (api.http.get("/healthz"), api.http.get("/api/instances"), api.customer().get("/api/instances")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_resolves_every_reference_of_the_document(document: dict[str, Any]) -> None:
+    references = [node["$ref"] for node in walk(document) if isinstance(node.get("$ref"), str)]
+    assert len(references) > 20
+    for reference in references:
+        assert resolve(document, reference)
+
+
+def test_documents_every_route(document: dict[str, Any]) -> None:
+    table = {(f"/api/instances{each.path}", each.method) for each in INSTANCE_ENDPOINTS}
+    table |= {(each.path, each.method) for each in SERVICE_ENDPOINTS}
+    documented = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
+    assert documented == table
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+def test_documents_path_parameters_and_answers(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    for path, methods in document["paths"].items():
+        named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+        for operation in methods.values():
+            in_path = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
+            assert in_path == named
+            assert all(each["required"] for each in operation["parameters"] if each["in"] == "path")
+            assert all(answer["description"] for answer in operation["responses"].values())
+            assert any(status.startswith("2") for status in operation["responses"])
+
+
+def test_has_only_valid_schemas(document: dict[str, Any]) -> None:
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_documents_what_an_order_may_hold(document: dict[str, Any]) -> None:
+    body = document["paths"]["/api/instances"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    validator = Draft202012Validator(body | {"components": document["components"]})
+    for good in (GAME, DEV, GAME | {"memoryMiB": 4096, "env": {"A": "1"}, "onFailure": "keep"}):
+        validator.validate(good)
+    for bad in ({}, GAME | {"ctype": "vm"}, GAME | {"bogus": 1}, GAME | {"env": {"a b": "x"}}, DEV | {"runtime": 1}):
+        assert not validator.is_valid(bad)
+
+
+def test_answers_as_documented(api: Api, document: dict[str, Any]) -> None:
+    customer = api.customer(max_instances=2)
+    ordered = customer.post(GAME)
+    validate(document, "/api/instances", ordered)
+    accepted = ordered.json()
+    for state in ("queued", "done"):
+        instance, operation = accepted["serverId"], accepted["operationId"]
+        validate(document, "/api/instances/{server_id}", customer.get(f"/api/instances/{instance}"))
+        validate(document, f"{OPERATIONS}/{{operation_id}}", customer.get(f"{OPERATIONS}/{operation}"))
+        validate(document, f"{OPERATIONS}/{{operation_id}}/events", customer.get(f"{OPERATIONS}/{operation}/events"))
+        validate(document, OPERATIONS, customer.get(OPERATIONS))
+        validate(document, "/api/instances", customer.get("/api/instances"))
+        if state == "queued":
+            api.complete(accepted)
+    validate(document, "/api/instances/{server_id}", customer.delete(f"/api/instances/{accepted['serverId']}"))
+    _check_problems(api, customer, document)
+
+
+def _check_problems(api: Api, customer: Caller, document: dict[str, Any]) -> None:
+    refused = [
+        customer.post({}),
+        customer.post(GAME | {"customerId": "x"}),
+        customer.request("POST", "/api/instances", content=b"{}"),
+        customer.request(
+            "POST", "/api/instances", content=b" " * 70_000, headers={"Content-Type": "application/json"}
+        ),
+        api.stranger().post(GAME),
+        api.customer(billing_state="past_due").post(GAME),
+        api.customer(max_instances=0).post(GAME),
+    ]
+    customer.order(DEV)
+    refused.append(customer.post(DEV | {"version": "3.11"}))
+    assert [answer.status_code for answer in refused] == [400, 403, 415, 413, 401, 402, 403, 409]
+    for answer in refused:
+        validate(document, "/api/instances", answer)
+    validate(document, "/api/instances/{server_id}", customer.get("/api/instances/5"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        {"server_name": "x", "event": []},
+        {"server_name": "x", "event": {}},
+        {"server_name": 1, "event": "proxy_ping_ok"},
+        {"server_name": "\0", "event": "proxy_ping_ok"},
+        {"server_name": "\ud800", "event": "proxy_ping_ok"},
+        {"server_name": "x" * 254, "event": "proxy_ping_ok"},
+        {"server_name": "x", "event": "nonsense"},
+    ],
+    ids=str,
+)
+def test_refuses_a_wrong_callback_of_the_proxy(stack: Running, body: Any) -> None:
+    is_problem(_call_back(stack, body, _bridge_secret(stack)), 400, "invalid-request")
+
+
+def test_takes_callbacks_only_with_the_secret_of_the_bridge(stack: Running) -> None:
+    good = {"serverName": "nobody", "event": "proxy_ping_ok"}
+    assert _call_back(stack, good, _bridge_secret(stack)).status_code == 204
+    for secret in ("", "wrong", stack.lab.secrets["velocity_secret"]):
+        is_problem(_call_back(stack, good, secret), 401, "unauthenticated")
+
+
+def _bridge_secret(stack: Running) -> str:
+    return hashlib.sha256(stack.lab.secrets["velocity_secret"].encode()).hexdigest()
+
+
+def _call_back(stack: Running, body: Any, secret: str) -> httpx.Response:
+    return httpx.post(
+        f"{stack.url}/internal/velocity/proxy-status",
+        content=json.dumps(body).encode(),
+        headers={"X-Zpack-Secret": secret, "Content-Type": "application/json"},
+        trust_env=False,
+    )
