@@ -22,9 +22,10 @@ from orchestrator.events import AddressSeen, Event, to_update
 from orchestrator.models import Failure, Lease, OperationRow
 from orchestrator.phases import Kind, Phase, played
 from orchestrator.settings import PROJECT_DIR, Settings
+from orchestrator.states import PhaseStatus
 from orchestrator.store import leases
 from orchestrator.store.connection import Database
-from orchestrator.store.leases import PhaseEntered, Update
+from orchestrator.store.leases import PhaseEntered, PhasesClosed, Update
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class Attempt:
             should_stop=self._should_stop,
         )
         self._phase = None
+        self._updates.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
         self.flush()
         if outcome == "stopped" and self._stopped is None:
             self.persist(lambda: leases.release(self.database, self.lease))

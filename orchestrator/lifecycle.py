@@ -46,7 +46,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
     """Take an operation to its end. Raises LostLease when it is somebody else's by now."""
     operation = attempt.operation
     if operation.status is OperationStatus.CLEANING:
-        _clean_up(attempt, _server(operation))
+        _clean_up(attempt, _server(operation), operation.error)
     elif operation.kind is Kind.PROVISION:
         _provision(attempt, catalogue)
     else:
@@ -67,7 +67,7 @@ def _provision(attempt: Attempt, catalogue: Catalogue) -> None:
         )
     elif failure is not None:
         attempt.persist(lambda: leases.begin_cleaning(attempt.database, attempt.lease, failure))
-        _clean_up(attempt, server)
+        _clean_up(attempt, server, failure)
 
 
 def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Failure | None]:
@@ -116,24 +116,34 @@ def _tear_down(attempt: Attempt) -> None:
     attempt.persist(lambda: leases.complete_teardown(attempt.database, attempt.operation.instance_id, attempt.lease))
 
 
-def _clean_up(attempt: Attempt, server: Server | None) -> None:
-    """Undo a failed provision phase by phase; one that fails does not keep the next from being tried."""
+def _clean_up(attempt: Attempt, server: Server | None, failure: Failure | None) -> None:
+    """Undo a failed provision phase by phase; one that fails does not keep the next from being tried.
+
+    A machine that its customer wants to look at is only taken off the edge.
+    """
     attempt.lift_deadline()
+    kept = _is_kept(attempt.operation, failure)
     steps: list[CleanupStep] = []
-    remaining = CLEANUP if server is not None else ()
+    remaining = () if server is None else (Phase.UNPUBLISH_EDGE,) if kept else CLEANUP
     while remaining and server is not None:
-        failure = attempt.play(remaining, server.variables(attempt.settings), _secrets(attempt))
-        failed = _failed_at(failure, remaining)
+        problem = attempt.play(remaining, server.variables(attempt.settings), _secrets(attempt))
+        failed = _failed_at(problem, remaining)
         done = len(remaining) if failed is None else remaining.index(failed)
         steps += [CleanupStep(name=phase, status=PhaseStatus.OK) for phase in remaining[:done]]
-        if failed is not None and failure is not None:
-            steps.append(_failed_step(failed, failure))
+        if failed is not None and problem is not None:
+            steps.append(_failed_step(failed, problem))
         remaining = remaining[done + 1 :]
     leaked = tuple(_what_leaked(step.name, server) for step in steps if step.status is PhaseStatus.FAILED)
     status = PhaseStatus.FAILED if leaked else PhaseStatus.OK
     cleanup = Cleanup(status=status, steps=tuple(steps), leaked=leaked)
     instance_id = attempt.operation.instance_id
-    attempt.persist(lambda: leases.finish_cleaned(attempt.database, instance_id, attempt.lease, cleanup))
+    attempt.persist(lambda: leases.finish_cleaned(attempt.database, instance_id, attempt.lease, cleanup, kept=kept))
+
+
+def _is_kept(operation: OperationRow, failure: Failure | None) -> bool:
+    """Whether there is a machine to keep, and its customer wants it kept."""
+    made_nothing = failure is None or failure.phase in (None, Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER)
+    return operation.spec.get("on_failure") == "keep" and not made_nothing
 
 
 def _failed_at(failure: Failure | None, phases: tuple[Phase, ...]) -> Phase | None:

@@ -23,8 +23,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping_failed"})
 
 
-def healthz(call: Call) -> Response:
-    """The process answers."""
+async def healthz(call: Call) -> Response:
+    """The process answers: on the loop, so that it does not wait behind threads that wait for the database."""
     return JSONResponse({"status": "ok"})
 
 

@@ -277,8 +277,15 @@ update instance set vmid = null, hostname = null, updated_at = now() from o wher
 
 -- name: close_phases
 -- Every running phase ends so.
-update operation_phase set status = %(phase_status)s, finished_at = clock_timestamp()
-where operation_id = %(operation_id)s and status = 'running';
+with o as (
+    update operation set heartbeat_at = now()
+    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    returning id
+), closed as (
+    update operation_phase p set status = %(phase_status)s, finished_at = clock_timestamp()
+    from o where p.operation_id = o.id and p.status = 'running'
+)
+select pg_notify('hostwright_operation', id::text) from o;
 
 -- name: finish_operation
 -- The end of an operation. Runs with the change of its instance in one transaction.
@@ -300,9 +307,9 @@ update instance set status = 'ready', ready_at = now(), updated_at = now(), addr
 where id = %(instance_id)s;
 
 -- name: instance_failed
--- A provision failed. The VMID goes back unless something of it could not be removed.
+-- A provision failed. The VMID goes back unless something of it is still there.
 update instance
-set status = 'failed', updated_at = now(),
+set status = %(status)s, updated_at = now(),
     vmid = case when %(released)s then null else vmid end,
     hostname = case when %(released)s then null else hostname end
 where id = %(instance_id)s and status = 'provisioning';
@@ -338,6 +345,9 @@ with lost as (
         fencing_token = fencing_token + 1, last_seq = last_seq + 1, enqueued_at = now()
     from lost where operation.id = lost.id
     returning operation.id, last_seq, phase
+), closed as (
+    update operation_phase p set status = 'failed', finished_at = now()
+    from o where p.operation_id = o.id and p.status = 'running'
 ), logged as (
     insert into operation_event (operation_id, seq, phase, level, message)
     select id, last_seq, phase, 'error', %(message)s from o

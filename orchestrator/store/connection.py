@@ -1,5 +1,6 @@
 """Connections: one pool a process, errors of the driver turned into our own."""
 
+import select
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,10 @@ ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
 OPERATION_CHANNEL = "hostwright_operation"
 """Notified with an operation's id whenever one changes (sql/queries.sql)."""
+
+_RECONNECT_SECONDS = 3.0
+"""How long the pool tries to connect by itself, with growing pauses; after that whoever wants a connection makes it try
+again at once. With its default, 300 s, the pauses grow to minutes, and an outage with them."""
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -48,7 +53,8 @@ class Database:
             max_size=size,
             timeout=timeout,
             open=False,
-            check=None,
+            reconnect_timeout=_RECONNECT_SECONDS,
+            check=self._refuse_closed,
             configure=_use_utc,
             kwargs={"application_name": "hostwright", "autocommit": True},
         )
@@ -60,6 +66,18 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+    def _refuse_closed(self, connection: Connection) -> None:
+        """Do not hand out what the server closed meanwhile, as it does when it is restarted; costs no round trip.
+
+        An idle connection has nothing to read but its end, and where one has ended the others of its time have too.
+        """
+        waiting = select.poll()
+        waiting.register(connection.fileno(), select.POLLIN)
+        if waiting.poll(0):
+            connection.close()
+            self._pool.drain()
+            raise psycopg.OperationalError("the server closed the connection")
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -92,7 +110,6 @@ class Database:
 def _use_utc(connection: Connection) -> None:
     """Times come back in UTC, whatever the server's zone is; JSON made in a query carries them as text."""
     connection.execute("set time zone 'UTC'")
-    connection.commit()
 
 
 def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from orchestrator.errors import LostLease
 from orchestrator.models import Cleanup, Failure, Lease, OperationRow
 from orchestrator.phases import Phase
-from orchestrator.states import OperationStatus, PhaseStatus
+from orchestrator.states import InstanceStatus, OperationStatus, PhaseStatus
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 
 
@@ -40,7 +40,14 @@ class Retried:
     retries: int
 
 
-Update = PhaseEntered | Logged | Retried
+@dataclass(frozen=True)
+class PhasesClosed:
+    """Every phase that runs has ended so."""
+
+    status: PhaseStatus
+
+
+Update = PhaseEntered | Logged | Retried | PhasesClosed
 """What an event of a run becomes in the database."""
 
 
@@ -82,6 +89,8 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
                     _guarded(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
                 case Retried(phase, retries):
                     _guarded(connection, "count_retry", lease, phase=phase, retries=retries)
+                case PhasesClosed(status):
+                    _close_phases(connection, lease, status)
 
 
 def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int]) -> int | None:
@@ -133,31 +142,26 @@ def complete_teardown(database: Database, instance_id: UUID, lease: Lease) -> No
 
 def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
     """A provision failed: keep the reason, then clean up under the same lease. Raises LostLease."""
+    error = Jsonb(failure.model_dump(mode="json"))
     with database.transaction() as connection:
-        _guarded(
-            connection,
-            "begin_cleaning",
-            lease,
-            error=Jsonb(failure.model_dump(mode="json")),
-            message=failure.message,
-        )
         _close_phases(connection, lease, PhaseStatus.FAILED)
+        _guarded(connection, "begin_cleaning", lease, error=error, message=failure.message)
 
 
-def finish_cleaned(database: Database, instance_id: UUID, lease: Lease, cleanup: Cleanup) -> None:
-    """A failed provision is cleaned up, or what is left of it is named. Raises LostLease."""
-    clean = cleanup.status is PhaseStatus.OK
-    message = "cleaned up: nothing is left" if clean else f"left behind: {', '.join(cleanup.leaked)}"
+def finish_cleaned(database: Database, instance_id: UUID, lease: Lease, cleanup: Cleanup, *, kept: bool = False) -> None:
+    """A failed provision is cleaned up, or kept for a look, or what is left of it is named. Raises LostLease."""
+    if cleanup.leaked:
+        level, message = "error", f"left behind: {', '.join(cleanup.leaked)}"
+    elif kept:
+        level, message = "warning", "kept for a look, off the edge: delete it when you are done"
+    else:
+        level, message = "info", "cleaned up: nothing is left"
+    status = InstanceStatus.QUARANTINED if kept else InstanceStatus.FAILED
+    released = not kept and not cleanup.leaked
     with database.transaction() as connection:
-        _finish(
-            connection,
-            lease,
-            OperationStatus.FAILED,
-            "info" if clean else "error",
-            message,
-            cleanup=Jsonb(cleanup.model_dump(mode="json")),
-        )
-        execute(connection, "instance_failed", {"instance_id": instance_id, "released": clean})
+        summary = Jsonb(cleanup.model_dump(mode="json"))
+        _finish(connection, lease, OperationStatus.FAILED, level, message, cleanup=summary)
+        execute(connection, "instance_failed", {"instance_id": instance_id, "status": status, "released": released})
 
 
 def fail_teardown(database: Database, lease: Lease, failure: Failure) -> None:
@@ -191,7 +195,7 @@ def _finish(
 
 
 def _close_phases(connection: Connection, lease: Lease, status: PhaseStatus) -> None:
-    execute(connection, "close_phases", {"operation_id": lease.operation_id, "phase_status": status})
+    _guarded(connection, "close_phases", lease, phase_status=status)
 
 
 def _guarded(connection: Connection, query: str, lease: Lease, **parameters: Any) -> None:

@@ -27,12 +27,6 @@ def sweep(database: Database, *, requeue_seconds: float) -> list[UUID]:
     }
     with database.transaction() as connection:
         to_clean = _ids(connection, "sweep_lost_provisions", error)
-        for operation_id in to_clean:
-            execute(
-                connection,
-                "close_phases",
-                {"operation_id": operation_id, "phase_status": "failed"},
-            )
         ended = _ids(connection, "sweep_lost_teardowns", error)
         forgotten = _ids(connection, "sweep_unwoken", {"requeue_seconds": requeue_seconds})
         for operation_id in (*to_clean, *forgotten):

@@ -123,7 +123,8 @@ def test_refuses_same_key_other_body(api: Api, customer: Caller) -> None:
 def test_keeps_keys_of_customers_apart(api: Api, customer: Caller) -> None:
     other = api.customer()
     assert (
-        customer.order(GAME, Idempotency_Key="k")["operationId"] != other.order(PAPER, Idempotency_Key="k")["operationId"]
+        customer.order(GAME, Idempotency_Key="k")["operationId"]
+        != other.order(PAPER, Idempotency_Key="k")["operationId"]
     )
 
 
@@ -149,9 +150,7 @@ def test_finds_the_same_body_among_several_active_ones(customer: Caller) -> None
     assert customer.order(PAPER) == paper
 
 
-def test_refuses_another_body_of_the_same_ctype_without_a_key_while_one_is_active(
-    api: Api, customer: Caller
-) -> None:
+def test_refuses_another_body_of_the_same_ctype_without_a_key_while_one_is_active(api: Api, customer: Caller) -> None:
     first = customer.order(GAME)
     is_problem(customer.post(PAPER), 409, "create-in-progress", operationId=first["operationId"])
     assert operations_of(api, customer) == 1
@@ -289,7 +288,7 @@ def test_turns_away_who_has_no_good_token(api: Api, kind: str) -> None:
 
 @pytest.mark.parametrize("header", ["Basic aHc6aHc=", "Bearer", "hw_token", "Bearer é"])
 def test_turns_away_other_credentials(api: Api, header: str) -> None:
-    answer = api.http.get("/api/instances", headers={"Authorization": header.encode()})
+    answer = api.http.get("/api/instances", headers={b"Authorization": header.encode()})
     is_problem(answer, 401, "unauthenticated")
 
 

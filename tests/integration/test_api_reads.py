@@ -52,7 +52,17 @@ def test_shows_a_queued_operation(customer: Caller) -> None:
     assert (operation["ctype"], operation["variant"], operation["version"]) == ("game", "vanilla", "1.21.7")
     assert {phase["status"] for phase in operation["phases"]} == {"pending"}
     assert operation["queuePosition"] >= 1
-    for name in ("phase", "vmid", "hostname", "heartbeatAt", "startedAt", "finishedAt", "deadlineAt", "error", "cleanup"):
+    for name in (
+        "phase",
+        "vmid",
+        "hostname",
+        "heartbeatAt",
+        "startedAt",
+        "finishedAt",
+        "deadlineAt",
+        "error",
+        "cleanup",
+    ):
         assert operation[name] is None
     assert operation["request"] == {
         "ctype": "game", "game": "minecraft", "variant": "vanilla", "version": "1.21.7", "world": "world",
@@ -155,7 +165,7 @@ def test_reads_events_without_gaps_and_in_pages(stack: Running) -> None:
     numbers = [event["seq"] for event in whole["events"]]
     assert numbers == list(range(1, len(numbers) + 1))
     assert whole["next"] == numbers[-1] >= 10
-    assert [event["phase"] for event in whole["events"] if event["phase"]][0] == "allocate-vmid"
+    assert next(event["phase"] for event in whole["events"] if event["phase"]) == "allocate-vmid"
     paged: list[dict[str, Any]] = []
     page = client.request("GET", f"{path}?limit=3")
     while page["events"]:

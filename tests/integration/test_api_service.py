@@ -76,7 +76,9 @@ def test_is_not_ready_without_a_worker(database_url: str, database: Database) ->
         assert (answer.status_code, answer.json()) == (503, expected | {"migrations": False})
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/api", "/api/instances/a/b", "/api/instances/operations/a/b/c", "/api/x"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/api", "/api/instances/a/b", "/api/instances/operations/a/b/c", "/api/x"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_answers_404_on_an_unknown_path(api: Api, method: str, path: str) -> None:
     is_problem(api.http.request(method, path), 404, "not-found")
@@ -184,9 +186,7 @@ def _check_problems(api: Api, customer: Caller, document: dict[str, Any]) -> Non
         customer.post({}),
         customer.post(GAME | {"customerId": "x"}),
         customer.request("POST", "/api/instances", content=b"{}"),
-        customer.request(
-            "POST", "/api/instances", content=b" " * 70_000, headers={"Content-Type": "application/json"}
-        ),
+        customer.request("POST", "/api/instances", content=b" " * 70_000, headers={"Content-Type": "application/json"}),
         api.stranger().post(GAME),
         api.customer(billing_state="past_due").post(GAME),
         api.customer(max_instances=0).post(GAME),

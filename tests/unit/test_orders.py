@@ -18,7 +18,7 @@ BILLING_STATES = ("active", "past_due", "overdue_warning", "suspended", "retaine
 
 KEYED = Demand("key", HASH, "game", 2048, 2)
 KEYLESS = replace(KEYED, key=None)
-NOTHING = Facts("active", 20, 131072, 64, None, None, None, None, 0, 0, 0)
+NOTHING = Facts(0, "active", 20, 131072, 64, None, None, None, None, 0, 0, 0)
 REPLAYED = replace(NOTHING, key_operation=KNOWN, key_hash=HASH)
 REUSED = replace(NOTHING, key_operation=KNOWN, key_hash=OTHER_HASH)
 SAME_ACTIVE = replace(NOTHING, active_operation=ACTIVE, active_hash=HASH)
@@ -32,7 +32,9 @@ FULL = replace(NOTHING, used_instances=20)
         pytest.param(KEYED, NOTHING, Decision("accept"), id="first order with a key"),
         pytest.param(KEYLESS, NOTHING, Decision("accept"), id="first order without a key"),
         pytest.param(KEYED, REPLAYED, Decision("replay", KNOWN), id="same key, same body"),
-        pytest.param(KEYED, replace(REPLAYED, billing_state="suspended"), Decision("replay", KNOWN), id="suspended since"),
+        pytest.param(
+            KEYED, replace(REPLAYED, billing_state="suspended"), Decision("replay", KNOWN), id="suspended since"
+        ),
         pytest.param(KEYED, replace(REPLAYED, used_instances=20), Decision("replay", KNOWN), id="full since"),
         pytest.param(
             KEYED,
@@ -131,7 +133,7 @@ def situations(draw: st.DrawFn, demand: Demand) -> Facts:
     keyed = demand.key is not None and draw(st.booleans())
     active = draw(st.booleans())
     return Facts(
-        draw(st.sampled_from(BILLING_STATES)), draw(amounts), draw(amounts), draw(amounts),
+        0, draw(st.sampled_from(BILLING_STATES)), draw(amounts), draw(amounts), draw(amounts),
         KNOWN if keyed else None, draw(hashes) if keyed else None,
         ACTIVE if active else None, draw(hashes) if active else None,
         draw(amounts), draw(amounts), draw(amounts),
@@ -149,22 +151,24 @@ def fits(demand: Demand, facts: Facts) -> bool:
 @given(data=st.data(), demand=demands())
 def test_never_accepts_beyond_quota_and_replays_before_everything(data: st.DataObject, demand: Demand) -> None:
     facts = data.draw(situations(demand))
-    try:
-        decision = decide(demand, facts)
-    except Problem as problem:
-        assert facts.key_hash != demand.request_hash
-        if facts.key_operation is not None:
-            assert problem.code is ProblemCode.IDEMPOTENCY_KEY_REUSED
-        elif facts.billing_state == "active" and problem.code is ProblemCode.QUOTA_EXCEEDED:
-            assert not fits(demand, facts)
-        return
+    outcome = decide_or_refuse(demand, facts)
     if facts.key_operation is not None:
-        assert decision == Decision("replay", KNOWN)
+        same = facts.key_hash == demand.request_hash
+        assert outcome == (Decision("replay", KNOWN) if same else ProblemCode.IDEMPOTENCY_KEY_REUSED)
+    elif facts.billing_state != "active":
+        assert outcome in {ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED}
+    elif demand.key is None and facts.active_operation is not None:
+        same = facts.active_hash == demand.request_hash
+        assert outcome == (Decision("active", ACTIVE) if same else ProblemCode.CREATE_IN_PROGRESS)
     else:
-        assert facts.billing_state == "active"
-        same_active = demand.key is None and facts.active_hash == demand.request_hash
-        assert decision == (Decision("active", ACTIVE) if same_active else Decision("accept"))
-        assert same_active or fits(demand, facts)
+        assert outcome == (Decision("accept") if fits(demand, facts) else ProblemCode.QUOTA_EXCEEDED)
+
+
+def decide_or_refuse(demand: Demand, facts: Facts) -> Decision | ProblemCode:
+    try:
+        return decide(demand, facts)
+    except Problem as problem:
+        return problem.code
 
 
 json_values = st.recursive(

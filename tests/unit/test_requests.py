@@ -158,9 +158,7 @@ def test_refuses_what_is_not_a_boolean(catalogue: Catalogue, value: Any) -> None
     assert pointers(catalogue, DEV | {"enableCodeServer": value}) == {"/enableCodeServer"}
 
 
-@pytest.mark.parametrize(
-    ("name", "low", "high"), [("memoryMiB", 512, 32768), ("cpuCores", 1, 16), ("diskGiB", 8, 500)]
-)
+@pytest.mark.parametrize(("name", "low", "high"), [("memoryMiB", 512, 32768), ("cpuCores", 1, 16), ("diskGiB", 8, 500)])
 def test_holds_the_limits_of_the_catalogue(catalogue: Catalogue, name: str, low: int, high: int) -> None:
     for order in (GAME, DEV):
         for value in (low, high):
@@ -208,7 +206,17 @@ def test_refuses_nasty_env_names(catalogue: Catalogue, nasty: str) -> None:
     assert errors[0]["pointer"].startswith("/env/")
 
 
-LITERAL = ("template", "jinja statement", "shell", "quotes", "path", "empty", "unicode", "bidi override", "look-alike digits")
+LITERAL = (
+    "template",
+    "jinja statement",
+    "shell",
+    "quotes",
+    "path",
+    "empty",
+    "unicode",
+    "bidi override",
+    "look-alike digits",
+)
 
 
 @pytest.mark.parametrize("nasty", LITERAL)
@@ -311,7 +319,8 @@ def test_needs_a_customer_from_an_operator(catalogue: Catalogue) -> None:
 
 
 def test_forbids_a_customer_to_name_one(catalogue: Catalogue) -> None:
-    for named in ("acme", "other", 1, {}):
+    wrong: list[Any] = ["acme", "other", 1, {}]
+    for named in wrong:
         with pytest.raises(Problem) as refused:
             parse(catalogue, GAME | {"customerId": named})
         assert refused.value.code is ProblemCode.FORBIDDEN

@@ -1,0 +1,60 @@
+"""The playbooks as a person runs them against the lab: no orchestrator, no database."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator import minecraft
+from tests.fix_lab import Lab
+from tests.observe import container
+from tests.playbook import Run, play
+
+VMID = 5701
+ORDER = {"vmid": VMID, "ctype": "game", "variant": "vanilla", "version": "1.21.7", "world": "by hand"}
+
+
+def run(lab: Lab, playbook: str, *arguments: str) -> Run:
+    return play(playbook, lab.state_dir, {}, arguments=arguments).ok()
+
+
+def ours(lab: Lab) -> dict[str, Any]:
+    found = container(lab.inventory(), VMID)
+    assert found is not None
+    return found
+
+
+def test_playbooks_provision_debug_and_tear_down_by_hand(clean_lab: Lab, tmp_path: Path) -> None:
+    lab, before = clean_lab, clean_lab.inventory()
+    file = tmp_path / "order.yml"
+    file.write_text(yaml.safe_dump(ORDER))
+    order = ("-e", f"@{file}")
+    run(lab, "provision", *order)
+    assert ours(lab)["hostname"] == f"mc-vanilla-{VMID}"
+    assert_joinable(lab)
+
+    # A second time there is nothing to do.
+    assert run(lab, "provision", *order).changed == []
+
+    # One phase alone, with nothing but a VMID.
+    address = ours(lab)["address"]
+    found = run(lab, "phases/wait_for_ip", "-e", f"vmid={VMID}")
+    assert found.result("Wait for the address")["address"] == address
+    run(lab, "phases/stop_container", "-e", f"vmid={VMID}")
+    assert ours(lab)["status"] == "stopped"
+    run(lab, "phases/start_container", "-e", f"vmid={VMID}")
+    run(lab, "phases/wait_for_agent_terminal_state", "-e", f"vmid={VMID}", "-e", f"address={address}")
+    run(lab, "phases/unpublish_edge", "-e", f"vmid={VMID}")
+    assert lab.inventory()["records"] == before["records"]
+    run(lab, "phases/publish_edge", "-e", f"vmid={VMID}", "-e", f"address={address}")
+    assert_joinable(lab)
+
+    run(lab, "teardown", *order)
+    assert lab.inventory() == before
+    assert run(lab, "teardown", *order).changed == []
+
+
+def assert_joinable(lab: Lab) -> None:
+    address, port = lab.urls["edgeAddress"].rsplit(":", 1)
+    status = minecraft.ping(address, int(port), hostname=f"mc-vanilla-{VMID}.lab.example")
+    assert status.version == "1.21.7"
