@@ -1,25 +1,115 @@
-"""Writes the pages that are generated: today the README of every role, from its argument_specs.
+"""Writes what is generated: the README of every role, and the generated parts of the pages in docs/.
 
-`python -m docs.generate` writes them; with `--check` it names those that are out of date and exits 1.
+`python -m docs.generate` writes them; with `--check` it names those that are out of date and exits 1. A part of a page
+stands between `<!-- generated: NAME -->` and `<!-- end -->`; everything around it is written by hand.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bench.__main__ import RESULTS, TARGETS
+from orchestrator.phases import PHASES, Kind
+from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, Settings
+from orchestrator.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
+
 ROOT = Path(__file__).resolve().parents[1]
+PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 OWNER = "A container that an order made belongs to that order's instance: name it with `-e server_id=…`.\n"
 
+# Defaults that depend on who runs it or where it lies.
+SPOKEN_DEFAULTS = {
+    "state_dir": "`/var/lib/hostwright` as root, else `~/.local/state/hostwright`",
+    "inventory": "`inventory/lab` beside the playbooks",
+}
+
 
 def pages() -> dict[Path, str]:
-    """Every generated page with its text."""
+    """Every page that is generated, or has a generated part, with its text."""
     specs = sorted(ROOT.glob("roles/*/meta/argument_specs.yml"))
-    return {spec.parents[1] / "README.md": role_readme(spec) for spec in specs}
+    roles = {spec.parents[1] / "README.md": role_readme(spec) for spec in specs}
+    written = {page: page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").rglob("*.md"))}
+    return roles | {page: fill(text) for page, text in written.items() if PART.search(text)}
+
+
+def fill(text: str) -> str:
+    """A page with its parts made anew. An unknown part is a KeyError."""
+    return PART.sub(lambda part: part[1] + PARTS[part["name"]]() + part[3], text)
+
+
+# the parts of pages
+
+
+def settings_table() -> str:
+    rows = ["| setting | environment variable | default | meaning |\n|---|---|---|---|\n"]
+    for name, field in Settings.model_fields.items():
+        bounds = _bounds(field.metadata)
+        default = SPOKEN_DEFAULTS.get(name) or ("unset" if field.default is None else f"`{_value(field)}`")
+        meaning = f"{field.description}{f' {bounds}.' if bounds else ''}"
+        rows.append(f"| `{name}` | `HOSTWRIGHT_{name.upper()}` | {default} | {meaning} |\n")
+    return "".join(rows)
+
+
+def _value(field: Any) -> object:
+    value = field.get_default(call_default_factory=True)
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _bounds(metadata: list[Any]) -> str:
+    words = {"ge": "At least", "gt": "More than", "le": "At most", "lt": "Less than"}
+    found = [(words[kind], getattr(item, kind)) for item in metadata for kind in words if hasattr(item, kind)]
+    return ", ".join(f"{word.lower() if number else word} {bound}" for number, (word, bound) in enumerate(found))
+
+
+def timeouts_table() -> str:
+    rows = [f"| `{phase}` | {seconds} |\n" for phase, seconds in DEFAULT_PHASE_TIMEOUTS.items()]
+    return "| phase | seconds |\n|---|---|\n" + "".join(rows)
+
+
+def state_diagram(transitions: Mapping[Any, frozenset[Any]], first: StrEnum) -> str:
+    lines = [f"[*] --> {first}"]
+    for old, news in transitions.items():
+        lines += [f"{old} --> {new}" for new in type(old) if new in news] or [f"{old} --> [*]"]
+    return "```mermaid\nstateDiagram-v2\n" + "".join(f"    {line}\n" for line in lines) + "```\n"
+
+
+def phases_list() -> str:
+    return "".join(f"- {kind}: {' → '.join(f'`{phase}`' for phase in PHASES[kind])}\n" for kind in Kind)
+
+
+def benchmarks_table() -> str:
+    if not RESULTS.exists():
+        return "There is no result yet: run `make bench`, then `make docs`.\n"
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    rows = []
+    for name, (bound, target) in TARGETS.items():
+        value = results["figures"][name]
+        held = value <= target if bound == "at most" else value >= target
+        rows.append(f"| `{name}` | {value:g} | {bound} {target:g} | {'held' if held else 'missed'} |\n")
+    head = f"Measured at commit `{results['commit']}` on {results['machine']}.\n\n"
+    return head + "| figure | measured | target | |\n|---|---|---|---|\n" + "".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "timeouts": timeouts_table,
+    "operation-states": lambda: state_diagram(OPERATION_TRANSITIONS, OperationStatus.QUEUED),
+    "instance-states": lambda: state_diagram(INSTANCE_TRANSITIONS, InstanceStatus.PROVISIONING),
+    "phases": phases_list,
+    "benchmarks": benchmarks_table,
+}
+
+
+# the README of a role
 
 
 def role_readme(spec: Path) -> str:
@@ -58,11 +148,12 @@ def _literal(value: object) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+    made = pages()
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         print(f"{'out of date' if '--check' in arguments else 'written'}: {path.relative_to(ROOT)}")
         if "--check" not in arguments:
-            path.write_text(pages()[path], encoding="utf-8")
+            path.write_text(made[path], encoding="utf-8")
     return int("--check" in arguments and bool(stale))
 
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ OPERATION_MARK = "HOSTWRIGHT_OPERATION"
 _TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _POLL_SECONDS = 0.2
 """How often the run asks whether it shall stop: the latency of a cancel."""
+_KILL_SECONDS = 2
 _KILL_ROUNDS = 5
 """A process may fork while its tree is being killed; what is still there after so many rounds cannot be killed."""
 _BINARIES = Path(sys.executable).parent
@@ -74,7 +76,7 @@ def play(run: Run, *, on_event: Callable[[Event], None], should_stop: Callable[[
     error comes out of here.
     """
     broken: list[Exception] = []
-    with _run_directory() as directory:
+    with _run_directory(run.operation_id) as directory:
         runner = _prepare(run, directory, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
         try:
             status, _ = runner.run()
@@ -98,6 +100,13 @@ def unsafe(value: Any) -> Any:
     return value
 
 
+def remove_leftovers(operation_id: UUID) -> None:
+    """Remove what a dead worker left of an operation on this machine: processes, and the directory with secrets."""
+    kill_leftovers(operation_id)
+    for directory in _run_base().glob(f"{_run_prefix(operation_id)}*"):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def kill_leftovers(operation_id: UUID) -> int:
     """Kill every process of this machine that carries the operation's mark; returns how many there were.
 
@@ -110,19 +119,21 @@ def kill_leftovers(operation_id: UUID) -> int:
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
-        psutil.wait_procs([process for process in found if not _is_child(process)], timeout=2)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while not all(map(_has_ended, found)) and time.monotonic() < deadline:
+            time.sleep(0.005)
         killed += len(found)
         if not found:
             break
     return killed
 
 
-def _is_child(process: psutil.Process) -> bool:
-    """Whether its end is ansible-runner's to collect: once somebody else has, ansible-runner fails."""
+def _has_ended(process: psutil.Process) -> bool:
+    """Without collecting its end, which is ansible-runner's or the init process's to do, in their own time."""
     try:
-        return process.ppid() == os.getpid()
+        return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return True
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:
@@ -144,10 +155,17 @@ def _guarded(on_event: Callable[[Event], None], broken: list[Exception]) -> Call
     return handle
 
 
+def _run_base() -> Path:
+    return _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _run_prefix(operation_id: UUID) -> str:
+    return f"hostwright-run-{operation_id}-"
+
+
 @contextlib.contextmanager
-def _run_directory() -> Iterator[Path]:
-    base = _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK) else None
-    directory = Path(tempfile.mkdtemp(prefix="hostwright-run-", dir=base))
+def _run_directory(operation_id: UUID) -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix=_run_prefix(operation_id), dir=_run_base()))
     try:
         yield directory
     finally:

@@ -89,7 +89,7 @@ class Worker:
             return
         log.info("operation %s: %s, attempt %d", operation.id, operation.kind, operation.attempt)
         if operation.attempt > 1:
-            runner.kill_leftovers(operation.id)
+            runner.remove_leftovers(operation.id)
         with Attempt(self.database, self.settings, operation, claimed_at, self._leaving) as attempt:
             carry_out(attempt, self.catalogue)
 

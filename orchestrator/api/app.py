@@ -3,13 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import Any, cast
 
-import anyio.to_thread
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -40,12 +39,13 @@ def make_app(settings: Settings) -> Starlette:
         tokens=Tokens(database),
         changes=Changes(database),
         waker=Waker(database),
+        # As many threads as connections: one without the other would only wait. Not Starlette's own threads, because
+        # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
+        threads=ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request"),
     )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        # A thread without a connection would only wait for one: as many of the ones as of the others.
-        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.pool_size
         database.open()
         parts.changes.start(asyncio.get_running_loop())
         parts.waker.start()
@@ -54,6 +54,7 @@ def make_app(settings: Settings) -> Starlette:
         finally:
             parts.waker.stop()
             parts.changes.stop()
+            parts.threads.shutdown()
             database.close()
 
     return Starlette(
@@ -98,7 +99,7 @@ def _serve(parts: Parts, endpoints: list[Endpoint], legacy: bool) -> Callable[[R
             if inspect.iscoroutinefunction(endpoint.handler):
                 response = await endpoint.handler(call)
             else:
-                response = await run_in_threadpool(cast("Callable[[Call], Response]", endpoint.handler), call)
+                response = await call.in_thread(cast("Callable[[Call], Response]", endpoint.handler), call)
         except Problem as problem:
             response = problem_response(problem)
         except StoreUnavailable:

@@ -1,7 +1,11 @@
 """What an endpoint works with: the parts of the process, and one request with its body read."""
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from starlette.datastructures import Headers, QueryParams
@@ -17,6 +21,9 @@ from orchestrator.models import Principal
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -28,6 +35,7 @@ class Parts:
     tokens: Tokens
     changes: Changes
     waker: Waker
+    threads: ThreadPoolExecutor
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,10 @@ class Call:
         if "it" not in self._seen:
             self._seen["it"] = self.parts.tokens.principal(self.headers.get("authorization"))
         return self._seen["it"]
+
+    async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Run what blocks, such as the store's verbs, in one of the process's threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.parts.threads, partial(function, *given, **named))
 
     def uuid(self, name: str) -> UUID:
         """A path parameter that must be a UUID; anything else is an unknown thing. Raises Problem."""

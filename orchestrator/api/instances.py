@@ -3,7 +3,6 @@
 import asyncio
 from uuid import UUID
 
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, answer
@@ -30,7 +29,7 @@ _MAX_PAGE = 200
 async def create(call: Call) -> Response:
     """Order an instance; with `Prefer: wait=N`, answer when it is finished or after N seconds."""
     wait = parse_wait(call.headers.get("prefer"))
-    placed = await run_in_threadpool(_place, call)
+    placed = await call.in_thread(_place, call)
     headers = {"Idempotency-Replayed": "true"} if placed.kind == "replay" else {}
     if wait is None:
         return _accepted(_fresh(placed), headers)
@@ -67,7 +66,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
     deadline = asyncio.get_running_loop().time() + seconds
     async with call.parts.changes.of(operation_id) as changed:
         while True:
-            operation = await run_in_threadpool(reads.get_operation, call.parts.database, operation_id, None)
+            operation = await call.in_thread(reads.get_operation, call.parts.database, operation_id, None)
             left = deadline - asyncio.get_running_loop().time()
             if operation is None:
                 raise not_found()

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, answer
@@ -13,6 +12,7 @@ from orchestrator.api.responses import (
     OperationPage,
     entity_tag,
     event_answer,
+    listed_operation,
     operation_answer,
 )
 from orchestrator.models import OperationRow
@@ -30,9 +30,9 @@ async def show(call: Call) -> Response:
     """One operation; with `Prefer: wait=N`, answer at its next change or after N seconds."""
     wait = parse_wait(call.headers.get("prefer"))
     if wait is None:
-        return _show(await run_in_threadpool(_get, call), call, {})
-    async with call.parts.changes.of(await run_in_threadpool(call.uuid, "operation_id")) as changed:
-        row = await run_in_threadpool(_get, call)
+        return _show(await call.in_thread(_get, call), call, {})
+    async with call.parts.changes.of(call.uuid("operation_id")) as changed:
+        row = await call.in_thread(_get, call)
         known = call.headers.get("if-none-match")
         if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):
             try:
@@ -40,7 +40,7 @@ async def show(call: Call) -> Response:
             except TimeoutError:
                 pass
             else:
-                row = await run_in_threadpool(_get, call)
+                row = await call.in_thread(_get, call)
     return _show(row, call, {"Preference-Applied": f"wait={wait}"})
 
 
@@ -73,7 +73,7 @@ def list_all(call: Call) -> Response:
         limit=limit,
     )
     following = rows[-1].id if len(rows) == limit else None
-    return answer(OperationPage(operations=[operation_answer(row) for row in rows], next=following))
+    return answer(OperationPage(operations=[listed_operation(row) for row in rows], next=following))
 
 
 def events(call: Call) -> Response:

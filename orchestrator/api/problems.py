@@ -32,10 +32,10 @@ def problem_response(problem: Problem) -> Response:
 
 
 def unavailable() -> Problem:
-    """The database is away; nothing was written."""
+    """The database is away. Nothing is half-written; whether an order got through, its key tells."""
     return Problem(
         ProblemCode.UNAVAILABLE,
-        "the database does not answer at the moment; nothing was changed, try again",
+        "the database does not answer at the moment: try again, an order with the same Idempotency-Key",
         headers={"Retry-After": "2"},
     )
 

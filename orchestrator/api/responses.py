@@ -102,7 +102,7 @@ class OperationAnswer(Answer):
 
 
 class OperationPage(Answer):
-    """Operations, newest first; `next` is the `after` of the next page."""
+    """Operations, newest first, without phases and place in the queue; `next` is the `after` of the next page."""
 
     operations: list[OperationAnswer]
     next: UUID | None
@@ -213,6 +213,11 @@ def operation_answer(row: OperationRow) -> OperationAnswer:
         request=_sanitised(row.spec),
         links={"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"},
     )
+
+
+def listed_operation(row: OperationRow) -> OperationAnswer:
+    """An operation in a list: its phases are not read there, and none is not the same as none begun."""
+    return operation_answer(row).model_copy(update={"phases": None})
 
 
 def instance_answer(row: InstanceRow) -> InstanceAnswer:

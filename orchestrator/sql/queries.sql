@@ -100,13 +100,16 @@ insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname
 select %(operation_id)s, id, customer_id, 'teardown', ctype, vmid, hostname, spec, %(request_id)s, ''::bytea from i;
 
 -- name: get_operation
--- One operation with its phases; a customer sees only its own.
+-- One operation with its phases; a customer sees only its own. A queue is counted up to 1000, no further.
 select o.*,
        (select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
                                             'finished_at', p.finished_at, 'retries', p.retries))
         from operation_phase p where p.operation_id = o.id) as phases,
        case when o.status = 'queued' then
-           (select count(*) from operation q where q.status = 'queued' and (q.created_at, q.id) <= (o.created_at, o.id))
+           (select count(*) from (
+                select from operation q
+                where q.status = 'queued' and (q.created_at, q.id) <= (o.created_at, o.id) limit 1000
+            ) as ahead)
        end::int as queue_position
 from operation o
 where o.id = %(operation_id)s and (%(customer_id)s::text is null or o.customer_id = %(customer_id)s);
@@ -184,17 +187,17 @@ update operation set lease_expires_at = now() - interval '1 microsecond'
 where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');
 
 -- name: enter_phase
--- A phase begins; the one before it is done.
+-- A phase begins at the moment in which the one before it is done.
 with o as (
     update operation set phase = %(phase)s, heartbeat_at = now(), last_seq = last_seq + 1
     where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
-    returning id, last_seq
+    returning id, last_seq, clock_timestamp() as at
 ), done as (
-    update operation_phase p set status = 'ok', finished_at = clock_timestamp()
+    update operation_phase p set status = 'ok', finished_at = o.at
     from o where p.operation_id = o.id and p.status = 'running' and p.name <> %(phase)s
 ), begun as (
     insert into operation_phase (operation_id, name, status, started_at)
-    select id, %(phase)s, 'running', clock_timestamp() from o
+    select id, %(phase)s, 'running', at from o
     on conflict (operation_id, name) do update
     set status = 'running', started_at = excluded.started_at, finished_at = null, retries = 0
 ), logged as (

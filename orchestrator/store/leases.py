@@ -148,7 +148,9 @@ def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
         _guarded(connection, "begin_cleaning", lease, error=error, message=failure.message)
 
 
-def finish_cleaned(database: Database, instance_id: UUID, lease: Lease, cleanup: Cleanup, *, kept: bool = False) -> None:
+def finish_cleaned(
+    database: Database, instance_id: UUID, lease: Lease, cleanup: Cleanup, *, kept: bool = False
+) -> None:
     """A failed provision is cleaned up, or kept for a look, or what is left of it is named. Raises LostLease."""
     if cleanup.leaked:
         level, message = "error", f"left behind: {', '.join(cleanup.leaked)}"

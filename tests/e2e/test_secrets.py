@@ -89,7 +89,7 @@ def _look_at_runs(stack: Running, secrets: dict[str, str], watch: Watch) -> None
 
 def assert_hidden(stack: Running, secrets: dict[str, str], watch: Watch, answers: list[Any]) -> None:
     assert watch.found == set()
-    assert watch.seen == {"ansible-playbook", "orchestrator.lab", "agent.pyc"} or "agent.pyc" not in watch.seen
+    assert watch.seen >= {"ansible-playbook", "orchestrator.lab"}
     assert watch.runs
     assert watch.modes == {("directory", "0o700"), ("secrets", "0o600")}
     assert [directory for directory in watch.runs if directory.exists()] == []
@@ -179,7 +179,6 @@ def test_wrong_secrets_stay_hidden_too(stack: Running, right: list[str]) -> None
     secrets = planted(stack, client) | {f"wrong {name}": value for name, value in wrong.items()}
     with edited(file, **wrong), watching(stack, secrets) as watch:
         operation = stack.provision(client)
-    file.chmod(0o600)
     assert operation["error"]["code"] == ("agent-rejected" if right else "proxmox-denied")
     # The cleanup went with the same secrets.
     assert operation["cleanup"]["status"] == "failed"

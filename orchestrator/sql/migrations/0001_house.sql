@@ -98,8 +98,6 @@ create unique index operation_one_active on operation (instance_id)
     where status in ('queued', 'running', 'cleaning');
 create index operation_active_create on operation (customer_id, ctype)
     where kind = 'provision' and status in ('queued', 'running', 'cleaning');
-create index operation_live on operation (status, created_at)
-    where status in ('queued', 'running', 'cleaning');
 create index operation_listed on operation (created_at desc, id desc);
 
 -- A phase has a row from its start; those that have none are pending.

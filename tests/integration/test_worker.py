@@ -1,0 +1,284 @@
+"""Worker processes as production runs them, on a fresh database and the lab: what they pick up, lose and hand back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psutil
+import pytest
+from huey.registry import Message
+
+from orchestrator.api.requests import parse_order
+from orchestrator.catalogue import load_catalogue
+from orchestrator.database import EmbeddedPostgres
+from orchestrator.errors import Code
+from orchestrator.models import OperationRow, Principal
+from orchestrator.phases import CLEANUP, Phase
+from orchestrator.queue import QUEUE, RUN_OPERATION, JsonSerializer
+from orchestrator.settings import PROJECT_DIR, Settings
+from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
+from orchestrator.store import accounts, orders, reads, sweep
+from orchestrator.store.connection import Database
+from orchestrator.store.migrations import migrate
+from tests.fix_database import CUSTOMER
+from tests.fix_lab import Lab
+from tests.integration.test_runner import marked, run_directories
+
+DEV = {"ctype": "dev", "runtime": "python", "version": "3.12"}
+HANG = {"target": "agent", "behaviour": "hang"}
+QUICK = {"sweep_seconds": "0.3", "heartbeat_seconds": "0.3"}
+SHORT_LEASE = QUICK | {"lease_seconds": "3"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A database and the lab, for workers."""
+
+    database: Database
+    lab: Lab
+    log: Path
+
+    @contextmanager
+    def worker(self, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process; it is killed at the end if it still runs."""
+        named = {f"HOSTWRIGHT_{name.upper()}": value for name, value in settings.items()}
+        environment = os.environ | {
+            "HOSTWRIGHT_DATABASE_URL": self.database.url,
+            "HOSTWRIGHT_STATE_DIR": str(self.lab.state_dir),
+        }
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.cli", "worker"],
+                env=environment | named,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=PROJECT_DIR,
+            )
+        try:
+            yield process
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0, self.log.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+    def order(self) -> UUID:
+        catalogue = load_catalogue(Settings().catalogue_path)
+        principal = Principal(name="test", customer_id=CUSTOMER)
+        order = parse_order(json.dumps(DEV).encode(), str(uuid4()), principal, catalogue)
+        return orders.place_order(self.database, order).operation_id
+
+    def operation(self, operation_id: UUID) -> OperationRow:
+        row = reads.get_operation(self.database, operation_id, None)
+        assert row is not None
+        return row
+
+    def wait(self, what: Callable[[], Any], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+
+    def finish(self, operation_id: UUID) -> OperationRow:
+        self.wait(lambda: self.operation(operation_id).status in OPERATION_FINAL)
+        return self.operation(operation_id)
+
+    def wait_for_phase(self, operation_id: UUID, phase: Phase) -> None:
+        self.wait(lambda: self.operation(operation_id).phase == phase)
+
+    def execute(self, text: str, *parameters: Any) -> None:
+        with self.database.transaction() as connection:
+            connection.execute(text.encode(), parameters)
+
+    def containers(self) -> list[int]:
+        return [container["vmid"] for container in self.lab.inventory()["containers"]]
+
+
+@pytest.fixture
+def site(database: Database, clean_lab: Lab, tmp_path: Path) -> Iterator[Site]:
+    """Everything but a worker; at the end the lab must be as it was, and no run may be left."""
+    before = clean_lab.inventory()
+    site = Site(database, clean_lab, tmp_path / "worker.log")
+    yield site
+    for operation in reads.list_operations(database, customer_id=None):
+        assert marked(operation.id) == []
+        assert run_directories(operation.id) == []
+    assert clean_lab.inventory() == before
+
+
+def tear_down(site: Site, operation_id: UUID) -> None:
+    """Delete what a succeeded order made, by the worker that runs."""
+    instance_id = site.operation(operation_id).instance_id
+    placed = orders.place_teardown(site.database, server_id=instance_id, vmid=None, customer_id=None)
+    assert placed is not None
+    assert site.finish(placed[0]).status is OperationStatus.SUCCEEDED
+
+
+def assert_lost_and_cleaned(site: Site, operation: OperationRow) -> None:
+    assert operation.status is OperationStatus.FAILED, site.log.read_text()
+    assert operation.error is not None
+    assert (operation.error.code, operation.error.phase) == (Code.WORKER_LOST, Phase.WAIT_FOR_AGENT)
+    assert_cleaned(site, operation)
+
+
+def assert_cleaned(site: Site, operation: OperationRow) -> None:
+    assert operation.cleanup is not None
+    assert operation.cleanup.status is PhaseStatus.OK, operation.cleanup
+    assert [step.name for step in operation.cleanup.steps] == list(CLEANUP)
+    assert operation.vmid not in site.containers()
+    instance = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
+    assert instance is not None
+    assert (instance.status, instance.vmid) == (InstanceStatus.FAILED, None)
+
+
+def test_picks_an_order_up_within_a_second_without_a_notification(site: Site) -> None:
+    with site.worker():
+        site.wait(lambda: sweep.live_workers(site.database, within_seconds=60) == 1)
+        operation_id = site.order()  # the store does not notify: the API does, after the order
+        operation = site.finish(operation_id)
+        assert operation.status is OperationStatus.SUCCEEDED, operation.error
+        assert operation.started_at is not None
+        waited = (operation.started_at - operation.created_at).total_seconds()
+        assert waited < 1.5, "a poll each second, and half a one for a busy machine"
+        tear_down(site, operation_id)
+    assert sweep.live_workers(site.database, within_seconds=60) == 0, "it said good-bye"
+
+
+def test_goes_on_after_messages_that_make_no_sense(site: Site) -> None:
+    def task(name: str, *arguments: Any) -> bytes:
+        fields = Message(id=str(uuid4()), name=name, retries=0, retry_delay=0, args=list(arguments), kwargs={})
+        return bytes(JsonSerializer().serialize(fields))
+
+    broken = [
+        b"\x80\x04not json",
+        b"null",
+        b"[]",
+        task("os.system", "touch pwned"),
+        task(RUN_OPERATION),
+        task(RUN_OPERATION, "not-a-uuid"),
+        task(RUN_OPERATION, str(uuid4())),
+        task(RUN_OPERATION, {"operation": 7}),
+    ]
+    for data in broken:
+        site.execute("insert into huey_task (queue, data, priority) values (%s, %s, 9)", QUEUE, data)
+    operation_id = site.order()
+    with site.worker():
+        operation = site.finish(operation_id)
+        assert operation.status is OperationStatus.SUCCEEDED, operation.error
+        tear_down(site, operation_id)
+    assert site.log.read_text().count("Traceback") >= len(broken) - 1, "each but that of an unknown operation was met"
+
+
+def test_brings_an_order_back_whose_message_was_lost(site: Site) -> None:
+    operation_id = site.order()
+    site.execute("delete from huey_task")
+    with site.worker(**QUICK, requeue_seconds="0.5"):
+        operation = site.finish(operation_id)
+        assert operation.status is OperationStatus.SUCCEEDED, operation.error
+        tear_down(site, operation_id)
+
+
+def test_cleans_up_after_a_worker_that_was_killed(site: Site) -> None:
+    site.lab.fault(**HANG)
+    operation_id = site.order()
+    with site.worker(**SHORT_LEASE) as first:
+        site.wait_for_phase(operation_id, Phase.WAIT_FOR_AGENT)
+        first.kill()
+        first.wait()
+        assert marked(operation_id), "its playbook goes on"
+        assert run_directories(operation_id)
+    with site.worker(**SHORT_LEASE):
+        operation = site.finish(operation_id)
+    assert_lost_and_cleaned(site, operation)
+    assert operation.attempt == 2
+
+
+def test_hands_its_operation_back_when_it_is_told_to_leave(site: Site) -> None:
+    site.lab.fault(**HANG)
+    operation_id = site.order()
+    with site.worker(**QUICK, lease_seconds="600") as first:
+        site.wait_for_phase(operation_id, Phase.WAIT_FOR_AGENT)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(10) == 0, site.log.read_text()
+    assert marked(operation_id) == []
+    assert run_directories(operation_id) == []
+    assert site.operation(operation_id).status is OperationStatus.RUNNING
+    with site.worker(**QUICK):
+        operation = site.finish(operation_id)  # at once, although the lease was for ten minutes
+    assert_lost_and_cleaned(site, operation)
+
+
+def test_ends_an_operation_at_its_deadline_and_still_cleans_up(site: Site) -> None:
+    site.lab.fault(**HANG)
+    operation_id = site.order()
+    with site.worker(**QUICK, operation_deadline_seconds="5"):
+        operation = site.finish(operation_id)
+    assert operation.status is OperationStatus.FAILED
+    assert operation.error is not None
+    assert (operation.error.code, operation.error.phase) == (Code.DEADLINE_EXCEEDED, Phase.WAIT_FOR_AGENT)
+    assert operation.attempt == 1
+    assert_cleaned(site, operation)
+
+
+def test_ends_its_own_run_before_the_lease_does_when_the_database_hangs(tmp_path: Path, clean_lab: Lab) -> None:
+    before = clean_lab.inventory()
+    clean_lab.fault(**HANG)
+    with own_server() as (server, database):
+        site = Site(database, clean_lab, tmp_path / "worker.log")
+        with site.worker(**SHORT_LEASE):
+            operation_id = site.order()
+            site.wait_for_phase(operation_id, Phase.WAIT_FOR_AGENT)
+            with frozen(server):
+                deadline = time.monotonic() + 3.0
+                while marked(operation_id):
+                    assert time.monotonic() < deadline, "the lease has ended and the run goes on"
+                    time.sleep(0.02)
+            operation = site.finish(operation_id)
+            assert_lost_and_cleaned(site, operation)
+        assert "no heartbeat got through" in site.log.read_text()
+    assert clean_lab.inventory() == before
+
+
+@contextmanager
+def own_server() -> Iterator[tuple[EmbeddedPostgres, Database]]:
+    """A PostgreSQL that nobody else uses, with one customer."""
+    from tests.integration.test_embedded_postgres import directory
+
+    with directory() as home:
+        server = EmbeddedPostgres(home)
+        url = server.start()
+        migrate(url)
+        database = Database(url, size=2)
+        database.open()
+        accounts.ensure_customer(database, CUSTOMER)
+        yield server, database
+        database.close()
+        server.stop()
+
+
+@contextmanager
+def frozen(server: EmbeddedPostgres) -> Iterator[None]:
+    """The whole server stands still."""
+    assert server.pid is not None
+    main = psutil.Process(server.pid)
+    stopped = [main, *main.children(recursive=True)]
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
