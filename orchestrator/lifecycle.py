@@ -6,7 +6,7 @@ from typing import Any
 from orchestrator import runner
 from orchestrator.attempt import Attempt
 from orchestrator.catalogue import Catalogue
-from orchestrator.errors import Code
+from orchestrator.errors import Code, ConfigurationError
 from orchestrator.models import Cleanup, CleanupStep, Failure, OperationRow
 from orchestrator.phases import CLEANUP, Kind, Phase, played
 from orchestrator.secrets import read_secrets
@@ -43,14 +43,41 @@ class Server:
 
 
 def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
-    """Take an operation to its end. Raises LostLease when it is somebody else's by now."""
+    """Take an operation to its end.
+
+    Raises LostLease when it is somebody else's by now, and ConfigurationError when a cleanup cannot be done for want of
+    the secrets: it is tried again when the lease has run out.
+    """
     operation = attempt.operation
-    if operation.status is OperationStatus.CLEANING:
+    unfit = _unfitness(attempt)
+    if unfit is not None and operation.status is not OperationStatus.CLEANING:
+        _refuse(attempt, unfit)
+    elif operation.status is OperationStatus.CLEANING:
         _clean_up(attempt, _server(operation), operation.error)
     elif operation.kind is Kind.PROVISION:
         _provision(attempt, catalogue)
     else:
         _tear_down(attempt)
+
+
+def _unfitness(attempt: Attempt) -> Failure | None:
+    """Why this worker cannot run a playbook at all, if it cannot."""
+    try:
+        _secrets(attempt)
+    except ConfigurationError as error:
+        return Failure(code=Code.INTERNAL, message=f"the worker is not set up: {error}")
+    return None
+
+
+def _refuse(attempt: Attempt, failure: Failure) -> None:
+    """Fail an operation before anything was done for it."""
+    database, lease, instance_id = attempt.database, attempt.lease, attempt.operation.instance_id
+    if attempt.operation.kind is Kind.TEARDOWN:
+        attempt.persist(lambda: leases.fail_teardown(database, lease, failure))
+        return
+    attempt.persist(lambda: leases.begin_cleaning(database, lease, failure))
+    cleanup = Cleanup(status=PhaseStatus.OK)
+    attempt.persist(lambda: leases.finish_cleaned(database, instance_id, lease, cleanup))
 
 
 def _provision(attempt: Attempt, catalogue: Catalogue) -> None:

@@ -19,6 +19,7 @@ from orchestrator.database import resolve_url
 from orchestrator.errors import HostwrightError, LostLease, StoreUnavailable
 from orchestrator.lifecycle import carry_out
 from orchestrator.queue import RUN_OPERATION, make_huey
+from orchestrator.secrets import read_secrets
 from orchestrator.settings import Settings
 from orchestrator.store import leases
 from orchestrator.store import sweep as sweeps
@@ -31,9 +32,10 @@ class Worker:
     """One worker process: `concurrency` threads that carry out operations, and one that sweeps."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the catalogue and make the queue. Raises ConfigurationError."""
+        """Read the catalogue, see that the secrets are there, and make the queue. Raises ConfigurationError."""
         self.settings = settings
         self.catalogue: Catalogue = load_catalogue(settings.catalogue_path)
+        read_secrets(settings.secrets_path)
         self.database = Database(resolve_url(settings), size=settings.pool_size)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._leaving = threading.Event()

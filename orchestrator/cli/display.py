@@ -127,16 +127,14 @@ def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
 
 
 def instances_table(instances: list[dict[str, Any]]) -> Table:
-    """Instances as a table."""
-    table = Table("VMID", "name", "type", "what", "status", "server id", header_style="bold", box=None)
-    table.columns[-1].no_wrap = True
-    table.columns[-1].min_width = 36
+    """Instances as a table; the first column is what other commands take for a server."""
+    table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
     for item in instances:
         what = " ".join(filter(None, (item["variant"] or item["runtime"], item["version"])))
-        table.add_row(
-            str(item["vmid"] or "-"), escape(item["hostname"] or "-"), item["ctype"], escape(what), item["status"],
-            item["serverId"],
-        )  # fmt: skip
+        server = str(item["vmid"] or item["serverId"])
+        table.add_row(server, escape(item["hostname"] or "-"), item["ctype"], escape(what), item["status"])
+    for column in table.columns:
+        column.no_wrap = True
     return table
 
 

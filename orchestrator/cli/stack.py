@@ -93,7 +93,8 @@ class Stack:
         _write_private(state / RUN_FILE, self.run)
 
     def _stop(self) -> None:
-        (self.settings.state_dir / RUN_FILE).unlink(missing_ok=True)
+        if self._lock is not None:  # else the file is another run's
+            (self.settings.state_dir / RUN_FILE).unlink(missing_ok=True)
         for name in ("worker", "api", "lab"):
             child = self.children.pop(name, None)
             if child is not None and not stop(child, _STOP_SECONDS):
@@ -108,8 +109,7 @@ class Stack:
         try:
             state.mkdir(parents=True, exist_ok=True)
             (state / "logs").mkdir(exist_ok=True)
-            self._lock = (state / "up.lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = _lock(state / "up.lock")
         except BlockingIOError as error:
             raise ConfigurationError(
                 f"another `hostwright up` runs in {state}: stop it or name a --state-dir"
@@ -188,6 +188,17 @@ class Stack:
         path = self.settings.state_dir / "logs" / f"{name}.log"
         lines = path.read_text(errors="replace").strip().splitlines() or ["its log is empty"]
         return f"{lines[-1]} (all of it: {path})"
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, open and ours until it is closed. Raises BlockingIOError when it is somebody else's."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def _is_ready(url: str) -> bool:

@@ -50,7 +50,7 @@ def watching(stack: Running, secrets: dict[str, str]) -> Iterator[Watch]:
         while not leaving.is_set():
             _look_at_processes(stack, secrets, watch)
             _look_at_runs(stack, secrets, watch)
-            leaving.wait(0.02)
+            leaving.wait(0.1)
 
     thread = threading.Thread(target=look)
     thread.start()

@@ -367,3 +367,10 @@ def test_refuses_to_delete_what_is_being_made(api: Api, customer: Caller) -> Non
     api.claim(accepted["operationId"])
     is_problem(customer.delete(path), 409, "instance-busy", operationId=accepted["operationId"])
     assert customer.get(path).json()["status"] == "provisioning"
+
+
+def test_lists_operations_without_their_phases(api: Api, customer: Caller) -> None:
+    api.complete(customer.order(GAME))
+    (listed,) = customer.get(OPERATIONS).json()["operations"]
+    assert (listed["status"], listed["phases"]) == ("succeeded", None)
+    assert {phase["status"] for phase in customer.operation(listed["operationId"])["phases"]} != {"skipped"}
