@@ -42,8 +42,8 @@ def test_playbooks_provision_debug_and_tear_down_by_hand(clean_lab: Lab, tmp_pat
     assert found.result("Wait for the address")["address"] == address
     run(lab, "phases/stop_container", "-e", f"vmid={VMID}")
     assert ours(lab)["status"] == "stopped"
-    waiting = "playbooks/phases/wait_for_agent_terminal_state.yml"
-    run(lab, "phases/start_container", waiting, "-e", f"vmid={VMID}", "-e", f"address={address}")
+    run(lab, "phases/start_container", "-e", f"vmid={VMID}")
+    run(lab, "phases/wait_for_agent_terminal_state", "-e", f"vmid={VMID}", "-e", f"address={address}")
     run(lab, "phases/unpublish_edge", "-e", f"vmid={VMID}")
     assert lab.inventory()["records"] == before["records"]
     run(lab, "phases/publish_edge", "-e", f"vmid={VMID}", "-e", f"address={address}")

@@ -252,3 +252,20 @@ def test_teardown_fails_with_its_reason_and_goes_on_when_asked_again(stack: Runn
     stack.lab.clear_faults()
     assert stack.tear_down(client, server)["status"] == "succeeded"
     assert stack.lab.inventory() == before
+
+
+def test_failed_machine_is_kept_off_the_edge_when_the_order_says_so(stack: Running) -> None:
+    before = stack.lab.inventory()
+    case = CASES["velocity says no"]
+    operation = fail(stack, case, onFailure="keep")
+    assert_failed_at(operation, case)
+    assert [step["name"] for step in operation["cleanup"]["steps"]] == ["unpublish-edge"]
+    assert operation["cleanup"]["status"] == "ok"
+    left = stack.lab.inventory()
+    kept = container(left, operation["vmid"])
+    assert kept is not None
+    assert kept["status"] == "running"
+    assert (left["records"], left["registrations"]) == (before["records"], before["registrations"])
+    assert operation["instance"]["vmid"] == operation["vmid"]
+    assert stack.tear_down(stack.operator, operation["serverId"])["status"] == "succeeded"
+    assert stack.lab.inventory() == before

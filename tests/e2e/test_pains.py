@@ -67,7 +67,7 @@ def walk(shared_stack: Running) -> Walk:
 def _watch_edge(stack: Running, client: Client, operation_id: str) -> list[tuple[str, bool, bool]]:
     """Phase, whether anything is published, whether the agent says ready; from the order to its end."""
     seen: list[tuple[str, bool, bool]] = []
-    while (operation := client.operation(operation_id, wait=1))["status"] in ("queued", "running"):
+    while (operation := client.operation(operation_id))["status"] in ("queued", "running"):
         inventory, ready = stack.lab.inventory(), False
         published = bool(inventory["registrations"] or inventory["records"])
         if operation["phase"] == "wait-for-agent-terminal-state" and container(inventory, operation["vmid"]):
