@@ -42,7 +42,7 @@ format: $(VENV)/.stamp-dev ## format the code
 bench: $(VENV)/.stamp-dev ## measure against the bare parts; writes bench/results/latest.json
 	@$(BIN)/python -m bench
 
-docs: $(VENV)/.stamp-dev ## generate the role READMEs and the error and settings pages
+docs: $(VENV)/.stamp-dev ## generate the role READMEs and the generated parts of the pages in docs/
 	@$(BIN)/python -m docs.generate
 
 clean: ## remove the environment and caches

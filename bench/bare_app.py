@@ -1,4 +1,4 @@
-"""The baseline: a Starlette app that does one insert and one select, with the same driver and the same threads."""
+"""The baseline: a Starlette app that does one insert and one select, with the same driver, in Starlette's threads."""
 
 import json
 import os

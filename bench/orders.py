@@ -23,7 +23,7 @@ _FINAL = {"succeeded", "failed", "cancelled"}
 def measure(stack: Stack, rounds: int) -> tuple[float, float]:
     """The median ratio of wall time from order to finish, and the median CPU seconds of an order.
 
-    CPU is what worker, API and database and all their children used; the lab stands for the outside world and is left out.
+    CPU is what worker, API, database and all their children used; the lab stands for the outside world and is left out.
     """
     ratios, cpu = [], []
     for number in range(rounds + 1):

@@ -21,7 +21,7 @@ from orchestrator.store.connection import Database
 ROUNDS = 5
 SECONDS = 3.0
 CUSTOMERS = 1000
-"""A customer has a handful of servers, not thousands: each gets about as many orders here as the default quota allows."""
+"""A customer has a handful of servers, not thousands: each gets about as many orders here as a default quota allows."""
 
 
 def measure(database_url: str) -> dict[str, float]:

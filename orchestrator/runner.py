@@ -55,7 +55,8 @@ class Run:
 class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
     """pexpect's child without the 0.1 s that it sleeps after every close, when the playbook has long ended.
 
-    A customer waits for that tenth: it is 7 % of an order on an idle lab (docs/benchmarks.md).
+    A customer waits for that tenth: it is 7 % of an order on an idle lab
+    (docs/adr/0006-prompt-close-of-runs.md).
     """
 
     def _spawnpty(self, args: Sequence[str], **options: Any) -> Any:

@@ -1,6 +1,6 @@
 """The states of operations and instances, and the transitions between them.
 
-The database enforces the same transitions with triggers (sql/schema.sql); a test holds both together.
+The database enforces the same transitions with triggers (sql/migrations); a test holds both together.
 """
 
 from enum import StrEnum

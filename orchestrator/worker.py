@@ -28,6 +28,17 @@ from orchestrator.store.connection import Database
 log = logging.getLogger(__name__)
 
 
+_HEALTH_SECONDS = 10
+"""How often Huey looks whether its threads are alive, and replaces dead ones."""
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Huey's consumer without its signal handlers: ours must also reach the running playbooks."""
+
+    def _set_signal_handlers(self) -> None:
+        return
+
+
 class Worker:
     """One worker process: `concurrency` threads that carry out operations, and one that sweeps."""
 
@@ -49,16 +60,17 @@ class Worker:
         self.database.open()
         sweeper = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
         sweeper.start()
-        consumer = Consumer(
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._leave)
+        consumer = _Consumer(
             self.huey, workers=self.settings.concurrency, periodic=False, worker_type="thread", backoff=1.0,
             initial_delay=0.05, max_delay=0.5, check_worker_health=True,
         )  # fmt: skip
         log.info("worker %s: %d operations at once", self.name, self.settings.concurrency)
         try:
             consumer.start()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._leave)
-            self._leaving.wait()
+            while not self._leaving.wait(_HEALTH_SECONDS):
+                consumer.check_worker_health()
             consumer.stop(graceful=True)
         finally:
             sweeper.join(timeout=5)

@@ -377,11 +377,13 @@ with lost as (
 select id, pg_notify('hostwright_operation', id::text) from o;
 
 -- name: sweep_unwoken
--- Operations that wait for a worker longer than they should: their message was lost.
+-- Operations that wait for a worker longer than they should: their message was lost. While there are messages, a long
+-- wait more likely means a long queue, so the doubt is given ten times as long.
 with late as (
     select id from operation
     where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
       and enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
+          * case when exists (select from huey_task) then 10 else 1 end
     for update skip locked
 )
 update operation set enqueued_at = now() from late where operation.id = late.id returning operation.id;

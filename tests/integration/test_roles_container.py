@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_address_by_hand_needs_a_vmid_and_reads_well(proxmox: FakeProxmox) -> No
     proxmox.pve.add_ct(5000, node="pve1", status="running")
     proxmox.pve.reported[5000] = [{"name": "eth0", "ip-addresses": [{"ip-address": "192.0.2.7"}]}]
     done = subprocess.run(
-        ["ansible-playbook", "playbooks/phases/wait_for_ip.yml", "-e", "vmid=5000"],
+        [str(Path(sys.executable).parent / "ansible-playbook"), "playbooks/phases/wait_for_ip.yml", "-e", "vmid=5000"],
         cwd=ROOT,
         env={**os.environ, "HOSTWRIGHT_STATE_DIR": str(state_dir)},
         capture_output=True,

@@ -14,11 +14,11 @@ import yaml
 
 from orchestrator import queue
 from orchestrator.catalogue import ContainerType
-from orchestrator.errors import IllegalTransition
+from orchestrator.errors import PROBLEM_STATUS, Code, IllegalTransition, ProblemCode
 from orchestrator.events import to_update
 from orchestrator.orders import BILLING_REFUSALS
 from orchestrator.phases import CLEANUP, LEDGER, PHASES, Kind, Phase, played
-from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR
+from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
 from orchestrator.sql import QUERIES
 from orchestrator.states import (
     INSTANCE_TRANSITIONS,
@@ -160,6 +160,31 @@ def test_uses_every_phase_and_gives_each_played_one_a_timeout_and_a_beginning() 
         entered = to_update({"event": "playbook_on_play_start", "event_data": {"play": str(phase)}})
         assert isinstance(entered, PhaseEntered)
         assert entered.message != phase
+
+
+# documentation
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    text = (PROJECT_DIR / "docs" / page).read_text(encoding="utf-8").split(f"## {heading}\n")[1]
+    lines = itertools.takewhile(lambda line: line.startswith("|"), text[text.index("|") :].splitlines())
+    return [[cell.strip(" `") for cell in line.strip("|").split(" | ")] for line in lines][2:]
+
+
+def test_documents_every_setting() -> None:
+    documented = [(row[0], row[1]) for row in rows("configuration.md", "Settings")]
+    assert documented == [(name, f"HOSTWRIGHT_{name.upper()}") for name in Settings.model_fields]
+
+
+def test_documents_every_code_of_a_failed_operation() -> None:
+    assert [row[0] for row in rows("errors.md", "A failed operation")] == list(Code)
+
+
+def test_documents_every_code_and_status_of_a_refused_request() -> None:
+    documented = {row[0]: int(row[1]) for row in rows("errors.md", "A refused request")}
+    assert documented == PROBLEM_STATUS
+    assert set(documented) == set(ProblemCode)
 
 
 # queries
