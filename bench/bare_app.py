@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-POOL_SIZE = 20
+POOL_SIZE = 8
+"""As many as ours (the default of pool_size)."""
 
 pool = ConnectionPool(os.environ["BENCH_DATABASE_URL"], min_size=1, max_size=POOL_SIZE, open=False)
 

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     phase_timeouts: dict[Phase, int] = Field(
         default_factory=dict, description="Seconds per phase, by phase name; others keep their default."
     )
-    pool_size: int = Field(default=20, ge=2, description="Database connections of one process.")
+    pool_size: int = Field(default=8, ge=2, description="Database connections of one process.")
 
     @field_validator("phase_timeouts")
     @classmethod

@@ -1,7 +1,9 @@
 """The API as the command line uses it."""
 
 import json
+import ssl
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ class Client:
                 headers={"Authorization": f"Bearer {self.token}"} | (headers or {}),
                 timeout=_TIMEOUT_SECONDS,
                 trust_env=False,
+                verify=_tls(self.url.startswith("https:")),
             )
         except httpx.HTTPError as error:
             raise Refused(f"{self.url} does not answer ({error}): is it running? `hostwright up --lab`") from error
@@ -50,6 +53,12 @@ class Client:
         """An operation, at its next change or after `wait` seconds."""
         headers = {"Prefer": f"wait={int(wait)}"} if wait is not None else {}
         return self.request("GET", f"/api/instances/operations/{operation_id}", headers=headers)
+
+
+@cache
+def _tls(used: bool) -> ssl.SSLContext:
+    """Made once: httpx would load the authorities anew for every request (20 ms), even for one without TLS."""
+    return ssl.create_default_context() if used else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def read_run_file(state_dir: Path) -> dict[str, Any]:
