@@ -135,7 +135,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})
     except ValidationError as error:
         lines = [
-            f"HOSTWRIGHT_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            f"HOSTWRIGHT_{str(item['loc'][0]).upper()}"
+            f"{''.join(f' ({part})' for part in item['loc'][1:] if part != '[key]')}: {item['msg']}"
             for item in error.errors()
         ]
         raise ConfigurationError("; ".join(lines)) from error

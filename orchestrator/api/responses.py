@@ -142,6 +142,7 @@ class InstanceAnswer(Answer):
     disk_gib: int = Field(alias="diskGiB")
     created_at: datetime
     ready_at: datetime | None
+    address: str | None = Field(description="The container's own address; players use the published name.")
     proxy_status: str | None
     active_operation_id: UUID | None
     links: dict[str, str]
@@ -240,6 +241,7 @@ def instance_answer(row: InstanceRow) -> InstanceAnswer:
         disk_gib=row.spec["disk_gib"],
         created_at=row.created_at,
         ready_at=row.ready_at,
+        address=None if row.address is None else str(row.address),
         proxy_status=row.proxy_status,
         active_operation_id=row.active_operation,
         links=links,

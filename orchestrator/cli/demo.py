@@ -83,10 +83,11 @@ def _join(lab: dict[str, Any], hostname: str, state_dir: Path, console: Console)
     target = str(srv.target).rstrip(".")
     edge = str(resolver.resolve(target, "A")[0])
     status = minecraft.ping(edge, srv.port, hostname=target)
-    console.print(f"[green]✓[/] SRV _minecraft._tcp.{name} → {target}:{srv.port} → {edge}")
+    console.print(f"[green]✓[/] SRV _minecraft._tcp.{name} → {target}:{srv.port} → {edge}", soft_wrap=True)
     console.print(
         f"[green]✓[/] joined through the proxy: Minecraft {status.version}, "
-        f"{status.players_online}/{status.players_max} players, “{status.description}”, {status.latency_ms:.1f} ms"
+        f"{status.players_online}/{status.players_max} players, “{status.description}”, {status.latency_ms:.1f} ms",
+        soft_wrap=True,
     )
 
 
@@ -111,11 +112,11 @@ def _tear_down(client: Client, stack: Stack, server_ids: list[str], console: Con
 
 def _print_run(console: Console, stack: Stack, state_dir: Path) -> None:
     run = stack.run
-    console.print(f"API             {run['url']}  (document: {run['url']}/openapi.json)")
+    console.print(f"API             {run['url']}  (document: {run['url']}/openapi.json)", soft_wrap=True)
     console.print(f"operator token  {run['operatorToken']}")
     console.print(f"customer token  {run['customerToken']}")
     console.print(f"lab control     {run['lab']['controlUrl']}/inventory")
-    console.print(f"state           {state_dir}")
+    console.print(f"state           {state_dir}", soft_wrap=True)
     console.print(f"try it          hostwright list --state-dir {state_dir}", soft_wrap=True)
 
 

@@ -87,7 +87,10 @@ async def data_centre(options: Options) -> AsyncIterator[dict[str, str]]:
         control = Control(proxmox, parts.zones, parts.registrations, edge, parts.faults)
         runner = await serve_http(control.application(), parts.control_socket)
         stack.push_async_callback(runner.cleanup)
-        write_json(directory / "site.json", description.site(parts.addresses, files.ca))
+        site_file = directory / "site.json"
+        write_json(site_file, description.site(parts.addresses, files.ca))
+        # Without a running lab a playbook by hand shall say so, not wait for addresses that nobody has.
+        stack.callback(site_file.unlink, missing_ok=True)
         lab = description.lab(parts.addresses)
         write_json(lab_file, lab)
         stack.callback(lab_file.unlink, missing_ok=True)

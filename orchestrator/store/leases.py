@@ -118,6 +118,8 @@ def give_up_vmid(database: Database, lease: Lease, vmid: int) -> None:
     with database.transaction() as connection:
         _guarded(connection, "release_vmid", lease)
         execute(connection, "mark_foreign", {"vmid": vmid})
+        message = f"VMID {vmid} belongs to somebody else's machine: left alone, another is taken"
+        _guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)
 
 
 def complete_provision(
