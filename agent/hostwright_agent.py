@@ -225,6 +225,12 @@ def unpack_java(archive: Path, target: Path) -> Path:
     return binaries[0]
 
 
+def accepts_eula(path: Path) -> bool:
+    """Whether an eula.txt accepts Minecraft's licence."""
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return any("".join(line.split()).lower() == "eula=true" for line in lines)
+
+
 def is_program(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"#!"
@@ -265,7 +271,7 @@ class Workspace:
                 "motd": f"{self.config['variant']}-{self.config['vmid']}",
             },
         )
-        # The licence is the customer's to accept: without their word the game refuses to start and says why.
+        # The licence is the customer's to accept: without their word the game would only exit again and again.
         if self.environment().get("EULA", "").lower() == "true":
             (self.directory / "eula.txt").write_text("eula=true\n")
 
@@ -274,6 +280,7 @@ class Workspace:
         artifact = self.artifact()
         if not artifact.name.endswith("-installer.jar") or is_program(artifact):
             return
+        self.require_eula()
         done = subprocess.run(
             [self.java(), "-jar", str(artifact), "--installServer"],
             cwd=self.directory,
@@ -284,6 +291,13 @@ class Workspace:
         )
         if done.returncode:
             raise InstallError(f"the installer failed: {done.stdout.strip().splitlines()[-1:]}")
+
+    def require_eula(self) -> None:
+        """Raises InstallError when a Minecraft server would refuse to start for want of its licence."""
+        if self.config["game"] != "minecraft" or self.environment().get("EULA", "").lower() == "true":
+            return
+        if not accepts_eula(self.directory / "eula.txt"):
+            raise InstallError("the Minecraft EULA is not accepted: order with env EULA=true")
 
     def artifact(self) -> Path:
         path: Path = self.artifacts / self.config["artifact_path"]
@@ -306,6 +320,7 @@ class Workspace:
             artifact = self.artifact()
             if is_program(artifact):
                 return [str(artifact)]
+            self.require_eula()
             if artifact.name.endswith("-installer.jar"):
                 return ["/bin/sh", "run.sh", "nogui"]
             # A quarter stays for the JVM itself and the agent.

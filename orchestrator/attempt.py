@@ -33,6 +33,10 @@ T = TypeVar("T")
 
 _PHASE_GRACE_SECONDS = 10
 """A role ends by itself at its timeout, with a better reason; the watchdog waits a little longer."""
+_START_SECONDS = 120
+"""How long ansible-playbook may take to its first play; it is half a second on an idle machine."""
+_MESSAGE_CHARACTERS = 4000
+"""Of a failure's message; one task's own is bounded by the events."""
 _FENCE_MARGIN = 0.2
 """The share of the lease that is left for killing the run before somebody else may take the operation."""
 
@@ -66,6 +70,7 @@ class Attempt:
         self._fence_at = claimed_at + settings.lease_seconds * (1 - _FENCE_MARGIN)
         self._ends_at = claimed_at + settings.operation_deadline_seconds
         self._phase: tuple[Phase, float] | None = None
+        self._played_at = claimed_at
         self._writer = threading.Thread(target=self._write, name=f"writer-{operation.id}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -85,6 +90,7 @@ class Attempt:
         Raises LostLease when the operation is somebody else's by now.
         """
         self._failure = self._stopped = None
+        self._played_at = time.monotonic()
         outcome = runner.play(
             runner.Run(
                 operation_id=self.operation.id,
@@ -100,7 +106,7 @@ class Attempt:
         self._phase = None
         self._updates.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
         self.flush()
-        if outcome == "stopped" and self._stopped is None:
+        if self._is_left(outcome):
             self.persist(lambda: leases.release(self.database, self.lease))
             raise LostLease(f"operation {self.operation.id}: handed back, the worker is leaving")
         if outcome == "successful":
@@ -110,6 +116,12 @@ class Attempt:
             or self._failure
             or Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
         )
+
+    def _is_left(self, outcome: runner.Outcome) -> bool:
+        """Whether a run ended because its worker leaves; a signal to the whole process group may end it first."""
+        if self._stopped is not None:
+            return False
+        return outcome == "stopped" or (outcome == "failed" and self._failure is None and self._worker_leaves.is_set())
 
     def enter(self, phase: Phase, message: str) -> None:
         """Begin a phase that is not a play."""
@@ -152,7 +164,7 @@ class Attempt:
         if isinstance(meaning, AddressSeen):
             self.address = meaning.address
         elif isinstance(meaning, Failure):
-            self._failure = meaning
+            self._failure = meaning if self._failure is None else _joined(self._failure, meaning)
         elif meaning is not None:
             if isinstance(meaning, PhaseEntered):
                 self._phase = (meaning.phase, time.monotonic())
@@ -214,12 +226,15 @@ class Attempt:
         """Asked by the run itself, not by the writer: that one hangs when the database does."""
         self._watch_fence()
         now = time.monotonic()
-        if self._stopped is None and self._phase is not None:
-            phase, since = self._phase
-            if now > self._ends_at:
-                self._stopped = _too_long(phase, "the operation", self.settings.operation_deadline_seconds)
-            elif now > since + self.settings.timeout(phase) + _PHASE_GRACE_SECONDS:
-                self._stopped = _too_long(phase, f"the phase {phase}", self.settings.timeout(phase))
+        if self._stopped is not None:
+            return
+        phase, since = self._phase or (None, self._played_at)
+        if now > self._ends_at:
+            self._stopped = _too_long(phase, "the operation", self.settings.operation_deadline_seconds)
+        elif phase is None and now > since + _START_SECONDS:
+            self._stopped = _too_long(phase, "the start of the playbook", _START_SECONDS)
+        elif phase is not None and now > since + self.settings.timeout(phase) + _PHASE_GRACE_SECONDS:
+            self._stopped = _too_long(phase, f"the phase {phase}", self.settings.timeout(phase))
 
 
 def playbooks(phases: Sequence[Phase]) -> list[Path]:
@@ -231,7 +246,17 @@ def playbooks(phases: Sequence[Phase]) -> list[Path]:
     return [folder / "phases" / f"{phase.role}.yml" for phase in phases]
 
 
-def _too_long(phase: Phase, what: str, seconds: float) -> Failure:
+def _joined(first: Failure, further: Failure) -> Failure:
+    """The first failure is the cause; what failed after it in the same phase is said too, as long as there is room."""
+    if further.phase != first.phase or further.message in first.message:
+        return first
+    message = f"{first.message}; also: {further.message}"
+    if len(message) > _MESSAGE_CHARACTERS:
+        message = message[: _MESSAGE_CHARACTERS - 1] + "…"
+    return first.model_copy(update={"message": message})
+
+
+def _too_long(phase: Phase | None, what: str, seconds: float) -> Failure:
     return Failure(
         code=Code.DEADLINE_EXCEEDED,
         phase=phase,

@@ -1,6 +1,7 @@
 """What a worker does with a claimed operation: provision, teardown, and the cleanup of a failed provision."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator import runner
@@ -14,6 +15,10 @@ from orchestrator.settings import Settings
 from orchestrator.states import OperationStatus, PhaseStatus
 from orchestrator.store import leases
 
+log = logging.getLogger(__name__)
+
+_CLEANUP_TRIES = 10
+"""After so many attempts that met a defect, a cleanup ends with everything named as left behind."""
 _VMID_TRIES = 10
 """How many VMIDs that turn out to be somebody else's are passed over in one operation."""
 
@@ -25,6 +30,8 @@ class Server:
     operation: OperationRow
     vmid: int
     hostname: str
+    published: bool = False
+    """Whether its names at the edge are known to be its own: else the container has to prove it (unpublish-edge)."""
 
     def variables(self, settings: Settings) -> dict[str, Any]:
         """The extra variables of a run; what a customer wrote is marked unsafe, so that it is never a template."""
@@ -38,6 +45,7 @@ class Server:
                 "hostname": self.hostname,
                 "server_id": str(self.operation.instance_id),
                 "operation_id": str(self.operation.id),
+                "published": self.published,
             }
         )
 
@@ -65,8 +73,24 @@ def _unfitness(attempt: Attempt) -> Failure | None:
     try:
         _secrets(attempt)
     except ConfigurationError as error:
-        return Failure(code=Code.INTERNAL, message=f"the worker is not set up: {error}")
+        log.error("operation %s: %s", attempt.operation.id, error)  # noqa: TRY400  # a sentence, not a trace
+        return Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
     return None
+
+
+def give_up(attempt: Attempt) -> None:
+    """After a defect of ours: fail what can be failed, and leave the cleanup to another attempt. Raises LostLease."""
+    operation, database, lease = attempt.operation, attempt.database, attempt.lease
+    failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
+    if operation.kind is Kind.TEARDOWN:
+        attempt.persist(lambda: leases.fail_teardown(database, lease, failure))
+    elif operation.status is not OperationStatus.CLEANING:
+        attempt.persist(lambda: leases.begin_cleaning(database, lease, failure))
+        attempt.persist(lambda: leases.release(database, lease))
+    elif operation.attempt >= _CLEANUP_TRIES:
+        leaked = (f"edge:{operation.hostname}", f"container:{operation.vmid}")
+        cleanup = Cleanup(status=PhaseStatus.FAILED, leaked=leaked)
+        attempt.persist(lambda: leases.finish_cleaned(database, operation.instance_id, lease, cleanup))
 
 
 def _refuse(attempt: Attempt, failure: Failure) -> None:
@@ -134,10 +158,11 @@ def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
 
 
 def _tear_down(attempt: Attempt) -> None:
-    server = _server(attempt.operation)
+    server = _server(attempt.operation, published=True)
     if server is not None:
         failure = attempt.play(played(Kind.TEARDOWN), server.variables(attempt.settings), _secrets(attempt))
-        if failure is not None:
+        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to delete.
+        if failure is not None and failure.code is not Code.NOT_OURS:
             attempt.persist(lambda: leases.fail_teardown(attempt.database, attempt.lease, failure))
             return
     attempt.persist(lambda: leases.complete_teardown(attempt.database, attempt.operation.instance_id, attempt.lease))
@@ -149,6 +174,8 @@ def _clean_up(attempt: Attempt, server: Server | None, failure: Failure | None) 
     A machine that its customer wants to look at is only taken off the edge.
     """
     attempt.lift_deadline()
+    if server is not None and failure is not None and failure.phase == Phase.PUBLISH_EDGE:
+        server = replace(server, published=True)
     kept = _is_kept(attempt.operation, failure)
     steps: list[CleanupStep] = []
     remaining = () if server is None else (Phase.UNPUBLISH_EDGE,) if kept else CLEANUP
@@ -160,7 +187,8 @@ def _clean_up(attempt: Attempt, server: Server | None, failure: Failure | None) 
         if failed is not None and problem is not None:
             steps.append(_failed_step(failed, problem))
         remaining = remaining[done + 1 :]
-    leaked = tuple(_what_leaked(step.name, server) for step in steps if step.status is PhaseStatus.FAILED)
+    failed_steps = [step.name for step in steps if step.status is PhaseStatus.FAILED]
+    leaked = tuple(_what_leaked(name, server) for name in failed_steps) if server else ()
     status = PhaseStatus.FAILED if leaked else PhaseStatus.OK
     cleanup = Cleanup(status=status, steps=tuple(steps), leaked=leaked)
     instance_id = attempt.operation.instance_id
@@ -185,16 +213,14 @@ def _failed_step(phase: Phase, failure: Failure) -> CleanupStep:
     return CleanupStep(name=phase, status=PhaseStatus.OK if gone else PhaseStatus.FAILED, message=failure.message)
 
 
-def _what_leaked(phase: Phase, server: Server | None) -> str:
-    name = server.hostname if server else "?"
-    vmid = server.vmid if server else "?"
-    return f"edge:{name}" if phase is Phase.UNPUBLISH_EDGE else f"container:{vmid}"
+def _what_leaked(phase: Phase, server: Server) -> str:
+    return f"edge:{server.hostname}" if phase is Phase.UNPUBLISH_EDGE else f"container:{server.vmid}"
 
 
-def _server(operation: OperationRow) -> Server | None:
+def _server(operation: OperationRow, *, published: bool = False) -> Server | None:
     if operation.vmid is None or operation.hostname is None:
         return None
-    return Server(operation, operation.vmid, operation.hostname)
+    return Server(operation, operation.vmid, operation.hostname, published)
 
 
 def _secrets(attempt: Attempt) -> dict[str, Any]:

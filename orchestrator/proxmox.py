@@ -56,14 +56,18 @@ CODES: Mapping[Kind, str] = {
 _BY_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
-        (Kind.LOCKED, r"is locked \("),
+        (Kind.LOCKED, r"is locked \(|can't lock file .*got timeout"),
         (Kind.TAKEN, r"\b(?:CT|VM) \d+ already exists"),
         (Kind.MISSING, r"configuration file '.*' does not exist"),
         (
             Kind.OUTDATED,
             r"already running|not running|modified configuration|already at specified size",
         ),
-        (Kind.UNREACHABLE, r"command socket|got timeout|no quorum|got no worker upid|lost connection"),
+        (
+            Kind.UNREACHABLE,
+            r"command socket|got timeout|no quorum|got no worker upid|lost connection"
+            r"|ipcc_send_rec|transport endpoint is not connected",
+        ),
         (Kind.DENIED, r"permission check failed|permission denied - invalid"),
         (
             Kind.FULL,
@@ -139,8 +143,10 @@ def _failure(error: Exception) -> ProxmoxError:
 
 def _from_answer(error: ResourceException) -> ProxmoxError:
     text = str(error.content or error.status_message or f"HTTP {error.status_code}").strip()
-    if isinstance(error.errors, dict) and error.errors:
-        text += " " + "; ".join(f"{name}: {str(why).strip()}" for name, why in error.errors.items())
+    if isinstance(error.errors, dict):
+        # Bytes are proxmoxer's way to hand over a body that is not JSON: no parameter's error.
+        named = [f"{name}: {str(why).strip()}" for name, why in error.errors.items() if not isinstance(why, bytes)]
+        text = " ".join([text, "; ".join(named)]).strip()
     return ProxmoxError(classify(error.status_code, text), text, error.status_code)
 
 
@@ -241,6 +247,19 @@ class Proxmox:
     def interfaces(self, vmid: int) -> Reading[list[dict[str, Any]]]:
         """Empty also for a container that is stopped or missing: Proxmox answers alike, so ask `status`."""
         return self._reading(lambda: self.get(f"lxc/{vmid}/interfaces") or [])
+
+    def in_use(self, vmid: int) -> Reading[bool]:
+        """Whether any node of the cluster has a container or a virtual machine with this VMID."""
+        return self._reading(lambda: self._in_use(vmid))
+
+    def _in_use(self, vmid: int) -> bool:
+        try:
+            attempt(lambda: self.api("cluster/nextid").get(vmid=vmid))
+        except ProxmoxError as error:
+            if error.kind is Kind.TAKEN:
+                return True
+            raise
+        return False
 
     @staticmethod
     def _reading(read: Callable[[], T]) -> Reading[T]:

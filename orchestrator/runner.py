@@ -25,6 +25,7 @@ import psutil
 from ansible_runner.interface import init_runner
 
 from orchestrator.events import Event
+from orchestrator.processes import die_with_parent
 from orchestrator.settings import PROJECT_DIR
 
 OPERATION_MARK = "HOSTWRIGHT_OPERATION"
@@ -53,14 +54,15 @@ class Run:
 
 
 class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
-    """pexpect's child without the 0.1 s that it sleeps after every close, when the playbook has long ended.
+    """pexpect's child, tied to its worker, without the 0.1 s that it sleeps after every close when all has ended.
 
     A customer waits for that tenth: it is 7 % of an order on an idle lab
     (docs/adr/0006-prompt-close-of-runs.md).
     """
 
     def _spawnpty(self, args: Sequence[str], **options: Any) -> Any:
-        process = super()._spawnpty(args, **options)
+        # A playbook whose worker was killed must not go on: the operation is somebody else's after the lease.
+        process = super()._spawnpty(args, **options | {"preexec_fn": die_with_parent(signal.SIGKILL)})
         process.delayafterclose = 0
         return process
 

@@ -5,10 +5,10 @@ docs/configuration.md lists every one of them; a test holds that page and this m
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import platformdirs
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(default=8, ge=2, description="Database connections of one process.")
 
+    @model_validator(mode="after")
+    def _several_heartbeats_a_lease(self) -> Self:
+        if self.heartbeat_seconds > self.lease_seconds / 4:
+            raise ValueError("HOSTWRIGHT_HEARTBEAT_SECONDS must be at most a quarter of HOSTWRIGHT_LEASE_SECONDS")
+        return self
+
     @field_validator("phase_timeouts")
     @classmethod
     def _only_played_phases(cls, value: dict[Phase, int]) -> dict[Phase, int]:
@@ -137,6 +143,8 @@ def load_settings(**overrides: Any) -> Settings:
         lines = [
             f"HOSTWRIGHT_{str(item['loc'][0]).upper()}"
             f"{''.join(f' ({part})' for part in item['loc'][1:] if part != '[key]')}: {item['msg']}"
+            if item["loc"]
+            else item["msg"]
             for item in error.errors()
         ]
         raise ConfigurationError("; ".join(lines)) from error

@@ -21,7 +21,6 @@ class OperationStatus(StrEnum):
 
 
 OPERATION_FINAL = frozenset({OperationStatus.SUCCEEDED, OperationStatus.FAILED, OperationStatus.CANCELLED})
-OPERATION_ACTIVE = frozenset(set(OperationStatus) - OPERATION_FINAL)
 
 OPERATION_TRANSITIONS: dict[OperationStatus, frozenset[OperationStatus]] = {
     OperationStatus.QUEUED: frozenset({OperationStatus.RUNNING, OperationStatus.CANCELLED, OperationStatus.FAILED}),

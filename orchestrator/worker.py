@@ -17,7 +17,7 @@ from orchestrator.attempt import Attempt
 from orchestrator.catalogue import Catalogue, load_catalogue
 from orchestrator.database import resolve_url
 from orchestrator.errors import HostwrightError, LostLease, StoreUnavailable
-from orchestrator.lifecycle import carry_out
+from orchestrator.lifecycle import carry_out, give_up
 from orchestrator.queue import RUN_OPERATION, make_huey
 from orchestrator.secrets import read_secrets
 from orchestrator.settings import Settings
@@ -105,7 +105,13 @@ class Worker:
         if operation.attempt > 1:
             runner.remove_leftovers(operation.id)
         with Attempt(self.database, self.settings, operation, claimed_at, self._leaving) as attempt:
-            carry_out(attempt, self.catalogue)
+            try:
+                carry_out(attempt, self.catalogue)
+            except LostLease:
+                raise
+            except Exception:
+                log.exception("operation %s", operation.id)
+                give_up(attempt)
 
     def _sweep_for_ever(self) -> None:
         while not self._leaving.is_set():
@@ -115,6 +121,8 @@ class Worker:
                     log.warning("operation %s: swept", operation_id)
             except StoreUnavailable as error:
                 log.warning("sweep: the database is away: %s", error)
+            except Exception:
+                log.exception("sweep")  # whatever it is, the next one may succeed, and without any nothing is recovered
             self._leaving.wait(self.settings.sweep_seconds)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:

@@ -69,6 +69,7 @@ def seed_cloudflare(lab: Lab, **record: Any) -> None:
 
 def other_secrets(lab: Lab, directory: Path, **values: str) -> str:
     path = directory / "secrets.json"
+    path.touch(0o600)
     path.write_text(json.dumps(lab.secrets | values))
     return str(path)
 

@@ -102,6 +102,7 @@ class FakeProxmox:
             "network": {"game": network, "dev": {**network, "bridge": "vmbr1"}},
         }
         (lab / "site.json").write_text(json.dumps(site))
+        (lab / "secrets.json").touch(0o600)
         (lab / "secrets.json").write_text(json.dumps({"proxmox_token": TOKEN}))
         return self.state_dir
 

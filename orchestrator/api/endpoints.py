@@ -58,7 +58,7 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
         "GET", "/operations", operations.list_all, "List operations, newest first",
         result=OperationPage, query=("status", "kind", "customerId", "after", "limit"),
-        problems=(ProblemCode.INVALID_REQUEST,),
+        problems=(ProblemCode.INVALID_REQUEST, ProblemCode.FORBIDDEN),
     ),
     Endpoint(
         "GET", "/operations/{operation_id}", operations.show, "Show an operation, or wait for its next change",

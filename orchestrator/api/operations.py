@@ -15,6 +15,7 @@ from orchestrator.api.responses import (
     listed_operation,
     operation_answer,
 )
+from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import OperationRow
 from orchestrator.phases import Kind
 from orchestrator.states import OPERATION_FINAL, OperationStatus
@@ -31,7 +32,8 @@ async def show(call: Call) -> Response:
     wait = parse_wait(call.headers.get("prefer"))
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
-    async with call.parts.changes.of(call.uuid("operation_id")) as changed:
+    operation_id = await call.in_thread(call.uuid, "operation_id")  # it asks who calls, which may ask the database
+    async with call.parts.changes.of(operation_id) as changed:
         row = await call.in_thread(_get, call)
         known = call.headers.get("if-none-match")
         if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):
@@ -63,6 +65,10 @@ def list_all(call: Call) -> Response:
     """Operations, newest first."""
     owner = call.principal.customer_id
     asked = parse_customer(call.query.get("customerId"))
+    if owner is not None and asked not in (None, owner):
+        raise Problem(
+            ProblemCode.FORBIDDEN, "customerId is for operators: your token sees its own customer's operations"
+        )
     limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
     rows = reads.list_operations(
         call.parts.database,

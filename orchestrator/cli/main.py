@@ -245,9 +245,14 @@ def logs(
 @token_app.command("create")
 def token_create(
     name: Annotated[str, typer.Option(help="What the token is for.")],
-    customer: Annotated[str | None, typer.Option(help="Its customer; without one it is an operator's.")] = None,
+    customer: Annotated[str | None, typer.Option(help="The customer it belongs to.")] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="An operator's: it sees and changes everything.")
+    ] = False,
 ) -> None:
     """Make an access token and print it, this once."""
+    if operator == (customer is not None):
+        raise HostwrightError("say whose token it is: --customer ID, or --operator")
     from orchestrator.cli.admin import open_database
     from orchestrator.store.accounts import create_token
 

@@ -44,7 +44,8 @@ left join lateral (
     select count(*)::int as instances, coalesce(sum(i.memory_mib), 0)::int as memory_mib,
            coalesce(sum(i.cpu_cores), 0)::int as cpu_cores
     from instance i
-    where i.customer_id = c.id and i.status not in ('failed', 'quarantined')
+    -- What failed counts for as long as there may be a machine of it.
+    where i.customer_id = c.id and (i.status not in ('failed', 'quarantined') or i.vmid is not null)
 ) u on true
 where c.id = %(customer_id)s;
 
@@ -166,6 +167,7 @@ update instance set proxy_status = %(proxy_status)s, updated_at = now() where ho
 
 -- name: claim
 -- Take an operation: a new fencing token and a lease on the database's clock. No row: somebody else has it, or it is final.
+with claimed as (
 update operation
 set status = case when status = 'queued' then 'running' else status end,
     fencing_token = fencing_token + 1, attempt = attempt + 1, worker = %(worker)s,
@@ -173,7 +175,10 @@ set status = case when status = 'queued' then 'running' else status end,
     lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
     deadline_at = coalesce(deadline_at, now() + make_interval(secs => %(deadline_seconds)s))
 where id = %(operation_id)s and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
-returning *, null::jsonb as phases, null::int as queue_position;
+returning *
+)
+select claimed.*, null::jsonb as phases, null::int as queue_position, pg_notify('hostwright_operation', id::text)
+from claimed;
 
 -- name: heartbeat
 -- Prolong the lease.

@@ -1,6 +1,8 @@
-"""Give the agent its configuration unless it has it; `until: result.done` waits for one that is busy.
+"""Give the agent its configuration unless it has it; `until: result.done` waits for one that is busy. One that
+runs with another configuration is left alone.
 
-Arguments: address, port, payload, secret (name of the agent's token, optional), window (seconds).
+Arguments: address, port, payload, secret (name of the agent's token, optional), window (seconds),
+deadline (time of the epoch at which the whole wait ends, optional).
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.agent import Verdict, holds
-from hostwright_ansible.agent_client import as_result, open_agent, unreachable, watch
+from hostwright_ansible.agent import Verdict, holds, occupied
+from hostwright_ansible.agent_client import as_result, is_last, open_agent, unreachable, watch, window
 from hostwright_ansible.httpjson import HttpError, Reply
 from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
@@ -23,6 +25,7 @@ class ActionModule(PhaseAction):
         "payload": {"type": "dict", "required": True},
         "secret": {"type": "str", "no_log": False},
         "window": {"type": "float", "default": 3.0},
+        "deadline": {"type": "float"},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
@@ -39,6 +42,8 @@ class ActionModule(PhaseAction):
                 status = agent.status(wait=wait)
                 if holds(status, payload):
                     return Verdict(True, None, "", "the agent already has this configuration")
+                if (refusal := occupied(status, payload)) is not None:
+                    return refusal
                 if check:
                     return _accepted("would send the configuration")
                 return _verdict(agent.configure(payload))
@@ -47,7 +52,7 @@ class ActionModule(PhaseAction):
 
         if check:
             return _accepted_or_unknown(look(0))
-        return as_result(watch(look, args["window"]))
+        return as_result(watch(look, window(args)), last=is_last(args))
 
 
 def _verdict(reply: Reply) -> Verdict:

@@ -1,6 +1,7 @@
 """Wait one window for the agent's terminal state; `until: result.done` makes a phase of it.
 
-Arguments: address, port, vmid, secret (name of the agent's token, optional), window (seconds).
+Arguments: address, port, vmid, secret (name of the agent's token, optional), window (seconds),
+deadline (time of the epoch at which the whole wait ends, optional).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 from hostwright_ansible.agent import Verdict, judge
-from hostwright_ansible.agent_client import as_result, open_agent, unreachable, watch
+from hostwright_ansible.agent_client import as_result, is_last, open_agent, unreachable, watch, window
 from hostwright_ansible.httpjson import HttpError
 from hostwright_ansible.secrets import Secrets
 
@@ -21,6 +22,7 @@ class ActionModule(PhaseAction):
         "vmid": {"type": "int", "required": True},
         "secret": {"type": "str", "no_log": False},
         "window": {"type": "float", "default": 3.0},
+        "deadline": {"type": "float"},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
@@ -37,4 +39,4 @@ class ActionModule(PhaseAction):
 
         if check:
             return {"changed": False, "done": True, "progress": f"would wait; now {look(0).progress}"}
-        return as_result(watch(look, args["window"]))
+        return as_result(watch(look, window(args)), last=is_last(args))

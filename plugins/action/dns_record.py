@@ -49,9 +49,13 @@ class ActionModule(PhaseAction):
 def _apply(provider: Provider, args: dict[str, Any], secrets: Secrets, *, check: bool) -> bool:
     where = provider.names(args["hostname"], args["service"], args["protocol"])
     driver = open_driver(provider, secrets, server_id=args["server_id"], timeout=args["timeout"])
-    if args["state"] == "absent":
-        return driver.remove(where, check=check)
-    return driver.ensure(where, provider.records(where, args["port"]), check=check)
+    try:
+        if args["state"] == "absent":
+            return driver.remove(where, check=check)
+        return driver.ensure(where, provider.records(where, args["port"]), check=check)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        # Whatever an answer holds, it is this provider's failure, and the others are still tried.
+        raise provider.failure(f"answered a record we cannot read ({type(error).__name__}: {error})") from None
 
 
 def _sentence(args: dict[str, Any], outcomes: dict[str, str], *, check: bool) -> str:

@@ -1,6 +1,7 @@
 """Read a container: its status, its configuration, or (waiting one window) its address.
 
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), what (status, config, address); for an
+Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), what (status, config, address); for a status
+server_id (fails `not-ours` when the container is another instance's) and must_exist (also when it is missing); for an
 address interface and window (seconds): use it with `until: result.done`.
 """
 
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 from hostwright_ansible.action import PhaseAction
 from hostwright_ansible.address import wait_for_address
 from hostwright_ansible.proxmox import COMMON, Session, open_session
+from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
 
 # Seconds. Reading an address is cheap to repeat, and a window must end about when it says.
@@ -23,6 +25,8 @@ class ActionModule(PhaseAction):
     ARGUMENTS: ClassVar[Mapping[str, Any]] = {
         **COMMON,
         "what": {"type": "str", "choices": ["status", "config", "address"], "required": True},
+        "server_id": {"type": "str"},
+        "must_exist": {"type": "bool", "default": False},
         "interface": {"type": "str", "default": "eth0"},
         "window": {"type": "int", "default": 3},
     }
@@ -31,12 +35,20 @@ class ActionModule(PhaseAction):
         with open_session(args, secrets, REQUEST_TIMEOUT) as session:
             if args["what"] == "address":
                 return _address(session, args, check=check)
-            value = session.config() if args["what"] == "config" else _status(session)
+            value = session.config() if args["what"] == "config" else _status(session, args, check=check)
         return {"presence": "gone" if value is None else "present", args["what"]: value}
 
 
-def _status(session: Session) -> dict[str, Any] | None:
-    status = session.status()
+def _status(session: Session, args: dict[str, Any], *, check: bool) -> dict[str, Any] | None:
+    server_id = args["server_id"]
+    status = session.status() if server_id is None else session.owned_status(server_id)
+    # In check mode nothing was cloned.
+    if status is None and args["must_exist"] and not check:
+        raise PhaseError(
+            "not-ours",
+            f"container {session.vmid} does not exist on node {session.endpoint.node}, so what answers in its place "
+            f"is not ours: give the right vmid, or provision it first",
+        )
     return None if status is None else asdict(status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
+from orchestrator.processes import die_with_parent
 
 SECRETS_VARIABLE = "hostwright_secrets_file"
 
@@ -24,6 +26,9 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        # This is a process with a session of its own, which no signal to the playbook reaches: alone it would go on
+        # waiting, and then change a container that is somebody else's by that time.
+        die_with_parent(signal.SIGKILL)()
         secrets = Secrets(self._secrets_file(task_vars or {}))
         try:
             args = self._checked_arguments()

@@ -16,17 +16,17 @@ Interfaces = Sequence[Mapping[str, Any]]
 
 
 def wait_for_address(session: Session, interface: str, window: float) -> dict[str, Any]:
-    """The address, or after `window` seconds that there is none yet. An IPv6 one waits that long for IPv4."""
+    """The address, or after `window` seconds that there is none yet."""
     until = time.monotonic() + window
-    delay, second_best, seen = 0.1, None, "nothing"
+    delay, seen = 0.1, "nothing"
     while True:
         reading = session.proxmox.interfaces(session.vmid)
         match reading:
             case Present(interfaces):
                 found = choose(interfaces, interface)
-                if found and ":" not in found:
+                if found:
                     return _found(session, found)
-                second_best, seen = found, describe(interfaces)
+                seen = describe(interfaces)
                 if not interfaces:
                     _require_running(session)
             case Gone():
@@ -39,23 +39,28 @@ def wait_for_address(session: Session, interface: str, window: float) -> dict[st
         delay = min(1.3 * delay, 1.0)
     if isinstance(reading, Unknown):
         return _unanswered(session, reading.error)
-    return _found(session, second_best) if second_best else _none_yet(session, interface, seen)
+    return _none_yet(session, interface, seen)
 
 
 def choose(interfaces: Interfaces, interface: str) -> str | None:
-    """The first global IPv4 address of the named interface, else its first global IPv6 address."""
+    """The first global IPv4 address of the named interface. IPv6 does not count: containers are configured for IPv4."""
     if interface == "lo":
         return None
-    usable = [address for name, address in _addresses(interfaces) if name == interface and _is_usable(address)]
-    return next((str(address) for address in sorted(usable, key=lambda address: address.version)), None)
+    named = [address for name, address in _addresses(interfaces) if name == interface]
+    return next((str(address) for address in named if address.version == 4 and _is_usable(address)), None)
 
 
 def describe(interfaces: Interfaces) -> str:
     """What is there, for the message: `lo 127.0.0.1, eth0 fe80::1`."""
     names = [str(entry.get("name", "?")) for entry in interfaces]
-    pairs = [f"{name} {address}" for name, address in _addresses(interfaces)]
+    pairs = [f"{name} {address}{_remark(address)}" for name, address in _addresses(interfaces)]
     bare = [name for name in names if not any(pair.startswith(f"{name} ") for pair in pairs)]
     return ", ".join([*pairs, *(f"{name} without address" for name in bare)]) or "no interface"
+
+
+def _remark(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    counts = address.version == 4 or address.is_loopback or not _is_usable(address)
+    return "" if counts else " (seen, but not IPv4)"
 
 
 def _is_usable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -100,9 +105,9 @@ def _found(session: Session, address: str) -> dict[str, Any]:
 def _none_yet(session: Session, interface: str, seen: str) -> dict[str, Any]:
     return waiting(
         "ip-timeout",
-        f"container {session.vmid} got no address on {interface} in time (there is {seen}): "
+        f"container {session.vmid} got no IPv4 address on {interface} in time (there is {seen}): "
         f"check that DHCP answers on its bridge",
-        progress=f"container {session.vmid} has no address on {interface} yet",
+        progress=f"container {session.vmid} has no IPv4 address on {interface} yet",
         seen=seen,
     )
 

@@ -66,13 +66,28 @@ def holds(status: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
 
     Agents drop members they do not know and empty ones; what both sides have must be equal.
     """
+    return status.get("state") not in SEND_AGAIN and differences(status, payload) == []
+
+
+def differences(status: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str] | None:
+    """The members in which the agent's configuration for this VMID is another one; None when it has none for it."""
     config = status.get("config")
     if not isinstance(config, Mapping) or str(config.get("vmid")) != str(payload["vmid"]):
-        return False
-    if status.get("state") in SEND_AGAIN:
-        return False
+        return None
     shared = set(config) & set(payload) - NOT_COMPARED
-    return all(config[name] == payload[name] for name in shared if config[name] is not None)
+    return sorted(name for name in shared if config[name] is not None and config[name] != payload[name])
+
+
+def occupied(status: Mapping[str, Any], payload: Mapping[str, Any]) -> Verdict | None:
+    """The refusal to disturb an agent that runs with this VMID and another configuration: somebody plays there."""
+    other = differences(status, payload)
+    if status.get("state") != "running" or not other:
+        return None
+    message = (
+        f"the agent of {payload['vmid']} already runs with another configuration (other {', '.join(other)}) and was "
+        f"not disturbed: give what it was ordered with, or delete the instance and order anew"
+    )
+    return Verdict(True, "agent-rejected", message, "agent runs with another configuration", {"differs": other})
 
 
 def words(status: Mapping[str, Any]) -> str:

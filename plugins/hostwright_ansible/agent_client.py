@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,12 +23,23 @@ CONNECT_TIMEOUT = 2.0
 STATUS_TIMEOUT = 10.0
 # A configuration may carry worlds and mods to check before the agent says 202.
 CONFIG_TIMEOUT = 15.0
+# At the end of the phase there is less time: one that hangs must not outlive the phase by much.
+SHORTEST_CONFIG_TIMEOUT = 5.0
+# An answer may come this much after the window.
+WINDOW_GRACE = 2.0
 
 
 class Agent:
-    """One agent. Its answers are `Reply`; silence is HttpError."""
+    """One agent for one window of waiting. Its answers are `Reply`; silence is HttpError.
 
-    def __init__(self, address: str, port: int, token: str | None) -> None:
+    Status requests end within `patience` seconds from now on, a configuration takes at most `config_timeout`.
+    """
+
+    def __init__(
+        self, address: str, port: int, token: str | None, *, patience: float, config_timeout: float = CONFIG_TIMEOUT
+    ) -> None:
+        self._ends_at = time.monotonic() + patience
+        self._config_timeout = config_timeout
         self._http = HttpJson(bearer=token, connect_timeout=CONNECT_TIMEOUT)
         self._seen: int | None = None
         self._base = f"http://{address}:{port}"
@@ -38,9 +50,8 @@ class Agent:
         if wait and self._seen is not None:
             # What changed since the last answer is no reason to wait. Agents without revisions ignore this.
             params["since"] = self._seen
-        reply = self._http.call(
-            "GET", f"{self._base}/status", params=params, timeout=STATUS_TIMEOUT + wait, patient=False
-        )
+        timeout = max(0.0, min(STATUS_TIMEOUT + wait, self._ends_at - time.monotonic()))
+        reply = self._http.call("GET", f"{self._base}/status", params=params, timeout=timeout, patient=False)
         refuse_denied(reply)
         if not reply.ok or not isinstance(reply.body, dict):
             raise HttpError(f"GET /status answers {reply.status}: {reply.words()}")
@@ -51,7 +62,7 @@ class Agent:
     def configure(self, payload: Mapping[str, Any]) -> Reply:
         """Not repeated by itself: an agent of the field may install again."""
         reply = self._http.call(
-            "POST", f"{self._base}/config", body=dict(payload), timeout=CONFIG_TIMEOUT, patient=False
+            "POST", f"{self._base}/config", body=dict(payload), timeout=self._config_timeout, patient=False
         )
         refuse_denied(reply)
         return reply
@@ -61,7 +72,29 @@ def open_agent(args: Mapping[str, Any], secrets: Secrets) -> Agent:
     """The agent that a task's `address`, `port` and `secret` name. Raises PhaseError `internal`."""
     if not args["address"]:
         raise PhaseError("internal", "there is no address to ask: run wait_for_ip before, or give -e address=…")
-    return Agent(args["address"], args["port"], secrets.get(args["secret"]) if args["secret"] else None)
+    token = secrets.get(args["secret"]) if args["secret"] else None
+    return Agent(
+        args["address"],
+        args["port"],
+        token,
+        patience=window(args) + WINDOW_GRACE,
+        config_timeout=max(SHORTEST_CONFIG_TIMEOUT, min(CONFIG_TIMEOUT, _left(args))),
+    )
+
+
+def window(args: Mapping[str, Any]) -> float:
+    """Seconds of a task's window: its `window`, but not past its `deadline`."""
+    return min(float(args["window"]), max(0.0, _left(args)))
+
+
+def is_last(args: Mapping[str, Any]) -> bool:
+    """Whether the task's `deadline` has come, so that no window follows."""
+    return _left(args) <= 0
+
+
+def _left(args: Mapping[str, Any]) -> float:
+    # The wall clock, because the deadline comes from a template and outlives the attempts.
+    return math.inf if args["deadline"] is None else args["deadline"] - time.time()
 
 
 def refuse_denied(reply: Reply) -> None:
@@ -98,10 +131,10 @@ def unreachable(address: str, error: HttpError) -> Verdict:
     return Verdict(False, UNREACHABLE, message, f"agent unreachable: {error}")
 
 
-def as_result(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as a task's result. Raises PhaseError when it is a failure."""
+def as_result(verdict: Verdict, *, last: bool = False) -> dict[str, Any]:
+    """The verdict as a task's result. Raises PhaseError when it is a failure, or still waits when it is the `last`."""
     if verdict.code is None:
         return {"changed": verdict.changed, "done": True, "progress": verdict.progress}
-    if verdict.done:
+    if verdict.done or last:
         raise PhaseError(verdict.code, verdict.message, **verdict.detail)
     return waiting(verdict.code, verdict.message, progress=verdict.progress, **verdict.detail)

@@ -27,6 +27,9 @@ def delete(session: Session, server_id: str, *, check: bool) -> dict[str, Any]:
             if error.kind is not Kind.MISSING:
                 session.pause(error)
         config = session.config()
+    if config is None and not through:
+        # What our own task deleted is gone; what we only miss may have moved to another node.
+        session.require_gone()
     return session.result(f"container {session.vmid} is gone")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
+import urllib3
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 RETRY_DELAY = 0.5
@@ -120,13 +121,23 @@ class HttpJson:
 
 def _bounded(response: requests.Response, deadline: float) -> bytes:
     content = bytearray()
-    for chunk in response.iter_content(64 * 1024):
+    # iter_content would wait for a full chunk; read1 gives what has come, so that dripping does not evade the deadline.
+    while chunk := _piece(response):
         content += chunk
         if len(content) > LARGEST_ANSWER:
             raise HttpError(f"the answer is larger than {LARGEST_ANSWER} bytes")
         if time.monotonic() > deadline:
             raise TimeoutError("the answer did not end in time")
     return bytes(content)
+
+
+def _piece(response: requests.Response) -> bytes:
+    try:
+        return bytes(response.raw.read1(64 * 1024, decode_content=True))
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise TimeoutError(str(error)) from None
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from None
 
 
 def _decoded(content: bytes) -> Any:

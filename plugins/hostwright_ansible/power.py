@@ -31,6 +31,7 @@ def stop(session: Session, server_id: str, grace: int, *, check: bool) -> dict[s
     while True:
         status = session.owned_status(server_id)
         if status is None:
+            session.require_gone()
             return session.result(f"container {session.vmid} does not exist")
         if not status.running:
             return session.result(f"container {session.vmid} is stopped")

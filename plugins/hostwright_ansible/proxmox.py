@@ -92,6 +92,20 @@ class Session:
         # Not tagged yet, or not ours: the description tells.
         return None if self.owned_config(server_id) is None else status
 
+    def require_gone(self) -> None:
+        """To be asked when the node misses the container: it may have moved, and is then not gone.
+
+        Raises PhaseError `proxmox-task-failed`: whose it is cannot be told from here, so nothing may be forgotten.
+        """
+        if self._certain(lambda: self.proxmox.in_use(self.vmid)):
+            raise PhaseError(
+                "proxmox-task-failed",
+                f"container {self.vmid} is not on node {self.endpoint.node}, but the VMID exists on another node or "
+                f"belongs to a virtual machine, and was not touched: find it with pvesh get /cluster/resources "
+                f"--type vm, and migrate it back if it is ours",
+                changed=self.sent,
+            )
+
     def _certain(self, read: Callable[[], Reading[T]]) -> T | None:
         while True:
             match read():

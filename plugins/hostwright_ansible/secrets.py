@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, quote_plus
@@ -25,7 +26,7 @@ class Secrets:
         self._values: dict[str, str] | None = None
 
     def get(self, name: str) -> str:
-        """Raises PhaseError `internal` when the file or the name is missing."""
+        """Raises PhaseError `internal` when the file or the name is missing, or others may read the file."""
         value = self._load().get(name)
         if not value:
             raise PhaseError("internal", f"secret {name} is missing in {self._path}: add it to that file")
@@ -54,6 +55,8 @@ def _read(path: Path | None) -> dict[str, str]:
     if path is None:
         raise PhaseError("internal", "hostwright_secrets_file is not set: point it at the JSON file of secrets")
     try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise PhaseError("internal", f"the secrets file {path} may be read by others: chmod 600 it")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PhaseError("internal", f"secrets file {path} cannot be read: {error.strerror}") from None

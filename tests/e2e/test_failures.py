@@ -9,6 +9,7 @@ import pytest
 
 from tests.fix_stack import Running, running_stack
 from tests.observe import container, edited, rows
+from tests.playbook import play
 
 CLEANED = [{"name": name, "status": "ok"} for name in ("unpublish-edge", "stop-container", "delete-container")]
 
@@ -269,3 +270,18 @@ def test_failed_machine_is_kept_off_the_edge_when_the_order_says_so(stack: Runni
     assert operation["instance"]["vmid"] == operation["vmid"]
     assert stack.tear_down(stack.operator, operation["serverId"])["status"] == "succeeded"
     assert stack.lab.inventory() == before
+
+
+def test_teardown_ends_when_somebody_elses_machine_has_our_vmid(stack: Running) -> None:
+    client = stack.customer()
+    before = stack.lab.inventory()
+    operation = stack.provision(client)
+    vmid, server_id = operation["vmid"], operation["serverId"]
+    order = {"vmid": vmid, "server_id": server_id}
+    assert play(["phases/stop_container", "phases/delete_container"], stack.state_dir, order).code == 0
+    stack.lab.place_foreign(vmid, "somebody-elses")
+    teardown = stack.tear_down(client, server_id)
+    assert teardown["status"] == "succeeded", teardown["error"]
+    after = stack.lab.inventory()
+    assert [found["hostname"] for found in after["containers"] if found["vmid"] == vmid] == ["somebody-elses"]
+    assert (after["records"], after["registrations"]) == (before["records"], before["registrations"])

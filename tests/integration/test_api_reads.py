@@ -245,7 +245,9 @@ def test_lists_only_the_customers_own(api: Api, customer: Caller) -> None:
         assert comparable(following) == comparable(unknown)
     asked = f"{OPERATIONS}?customerId={other.customer_id}"
     assert [each["operationId"] for each in operator.get(asked).json()["operations"]] == [foreign["operationId"]]
-    assert [each["operationId"] for each in customer.get(asked).json()["operations"]] == [own["operationId"]]
+    refused = customer.get(asked)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert customer.get(f"{OPERATIONS}?customerId={customer.customer_id}").json() == customer.get(OPERATIONS).json()
 
 
 def test_answers_under_servers_too(api: Api, customer: Caller) -> None:

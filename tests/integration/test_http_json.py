@@ -15,6 +15,7 @@ TOKEN = "planted-http-token"
 def task(directory: Path, *flags: str, **arguments: Any) -> Run:
     """One http_json task as a play of its own."""
     secrets = directory / "secrets.json"
+    secrets.touch(0o600)
     secrets.write_text(json.dumps({"api_token": TOKEN}))
     playbook = directory / "play.yml"
     playbook.write_text(

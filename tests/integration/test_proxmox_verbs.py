@@ -310,6 +310,31 @@ def test_stop_and_delete_never_take_an_error_for_gone(proxmox: FakeProxmox) -> N
         assert caught.value.code == "proxmox-unreachable"
 
 
+@pytest.mark.parametrize("owner", [OURS, OTHER])
+@pytest.mark.parametrize("verb", ["stop", "delete"])
+def test_container_that_moved_to_another_node_is_not_gone(proxmox: FakeProxmox, verb: str, owner: str) -> None:
+    proxmox.pve.add_node("pve2")
+    mark = {"description": f"Managed by Hostwright. instance={owner} operation=o\n"}
+    proxmox.pve.add_ct(VMID, name="mc", node="pve2", status="running", config=mark)
+    session = proxmox.session(VMID)
+    calls: dict[str, Callable[[], object]] = {
+        "stop": lambda: stop(session, OURS, 5, check=False),
+        "delete": lambda: delete(session, OURS, check=False),
+    }
+    with pytest.raises(PhaseError, match="is not on node pve1, but the VMID exists on another node") as caught:
+        calls[verb]()
+    assert (caught.value.code, caught.value.changed) == ("proxmox-task-failed", False)
+    assert proxmox.changes() == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "delete"])
+def test_container_that_no_node_has_is_gone(proxmox: FakeProxmox, verb: str) -> None:
+    session = proxmox.session(VMID)
+    result = stop(session, OURS, 5, check=False) if verb == "stop" else delete(session, OURS, check=False)
+    assert not result["changed"]
+    assert [path for _, path, _ in proxmox.pve.requests][-1].endswith("/cluster/nextid")
+
+
 # -- address -------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +351,15 @@ def test_address_that_does_not_come_names_what_was_there(proxmox: FakeProxmox) -
     result = wait_for_address(proxmox.session(VMID), "eth0", window=0.2)
     assert (result["done"], result["code"]) == (False, "ip-timeout")
     assert "lo 127.0.0.1, eth0 fe80::1" in result["msg"]
+
+
+def test_global_ipv6_address_alone_is_no_address(proxmox: FakeProxmox) -> None:
+    make(proxmox, status="running")
+    proxmox.pve.reported[VMID] = [LO, {"name": "eth0", "ip-addresses": [{"ip-address": "2001:db8::7"}]}]
+    result = wait_for_address(proxmox.session(VMID), "eth0", window=0.2)
+    assert (result["done"], result["code"]) == (False, "ip-timeout")
+    assert "got no IPv4 address on eth0" in result["msg"]
+    assert "eth0 2001:db8::7 (seen, but not IPv4)" in result["msg"]
 
 
 def test_address_of_a_stopped_container_is_not_waited_for(proxmox: FakeProxmox) -> None:

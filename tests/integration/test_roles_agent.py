@@ -1,5 +1,6 @@
 """The phases that talk to the agent, as real playbooks against real agents in the lab's containers."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.edge import other_secrets
 from tests.fix_lab import Lab
 from tests.playbook import CONFIGURE, CREATE, DELETE, ROOT, Run, play, unsafe
 
@@ -107,11 +109,32 @@ def test_agent_gets_its_configuration_and_becomes_ready_and_twice_changes_nothin
     assert not any(secret in again.output for secret in lab.secrets.values())
 
 
-def test_another_configuration_is_sent(lab: Lab, start: Start) -> None:
+def test_running_agent_is_not_given_another_configuration(lab: Lab, start: Start) -> None:
     order = start(5902)
     configure(lab, order).ok()
-    assert configure(lab, order, world="other").ok().changed == [SEND]
-    assert agent_status(lab, order)["config"]["world"] == "other"
+    before = agent_status(lab, order)
+    for arguments in ((), ("--check",)):
+        run = configure(lab, order, *arguments, world="other")
+        assert run.failure["code"] == "agent-rejected"
+        assert "already runs with another configuration (other world)" in run.failure["msg"]
+    after = agent_status(lab, order)
+    assert (after["revision"], after["config"]) == (before["revision"], before["config"])
+
+
+def test_foreign_container_is_not_sent_a_configuration(lab: Lab, start: Start) -> None:
+    order = start(5914)
+    run = configure(lab, order, server_id="somebody-else")
+    assert run.failure["code"] == "not-ours"
+    assert agent_status(lab, order)["config"] is None
+
+
+def test_container_that_is_missing_is_not_ours_and_nothing_is_sent(lab: Lab, start: Start) -> None:
+    # Its VMID is free, and its address is somebody else's by now.
+    order = start(5915)
+    run = configure(lab, order, vmid=5916)
+    assert run.failure["code"] == "not-ours"
+    assert "container 5916 does not exist on node" in run.failure["msg"]
+    assert agent_status(lab, order)["config"] is None
 
 
 def test_dev_container_becomes_ready(lab: Lab, start: Start) -> None:
@@ -185,6 +208,24 @@ def test_agent_that_dies_is_unreachable(lab: Lab, start: Start) -> None:
     assert order["address"] in run.failure["msg"]
 
 
+@pytest.mark.parametrize(
+    ("role", "phases"), [("send_agent_config", CONFIGURE[:2]), ("wait_for_agent_terminal_state", CONFIGURE[2:])]
+)
+def test_agent_that_hangs_ends_the_phase_about_its_timeout(
+    lab: Lab, start: Start, role: str, phases: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:  # takes connections and says nothing
+        port = listener.getsockname()[1]
+        silent = {"address": "127.0.0.1", "hostwright_agent": {"port": port, "secret": "agent_token"}}
+        order = start(5914) | silent
+        # As a person gives it: on the command line every value is a string.
+        started = time.monotonic()
+        run = play(phases, lab.state_dir, order, arguments=("-e", f"{role}_timeout=3"))
+        took = time.monotonic() - started
+    assert run.failure["code"] == "agent-unreachable"
+    assert 3 <= took < 10, "the limit, the grace of one window and Ansible's start"
+
+
 def test_agent_that_answers_late_is_waited_for(lab: Lab, start: Start) -> None:
     order = start(5910)
     lab.fault(target="agent", behaviour="late", vmid=5910, seconds=2)
@@ -193,9 +234,8 @@ def test_agent_that_answers_late_is_waited_for(lab: Lab, start: Start) -> None:
 
 def test_wrong_agent_token_says_so(lab: Lab, start: Start, tmp_path: Path) -> None:
     order = start(5911)
-    secrets = tmp_path / "secrets.json"
-    secrets.write_text('{"agent_token": "planted-wrong-token"}')
-    run = configure(lab, order, hostwright_secrets_file=str(secrets))
+    secrets = other_secrets(lab, tmp_path, agent_token="planted-wrong-token")
+    run = configure(lab, order, hostwright_secrets_file=secrets)
     assert run.failure["code"] == "agent-rejected"
     assert "token" in run.failure["msg"]
     assert "planted-wrong-token" not in run.output

@@ -30,6 +30,7 @@ from tests.edge import (
     unpublish,
 )
 from tests.fix_lab import Lab
+from tests.http_server import Answer, http_server
 from tests.lab_dns import technitium
 from tests.playbook import CONFIGURE, CREATE, DELETE, play
 
@@ -194,6 +195,16 @@ def test_unpublish_tries_every_provider_and_names_each_failure(lab: Lab, order: 
     assert_unpublished(lab)
 
 
+def test_provider_that_answers_nonsense_fails_alone(lab: Lab, order: dict[str, Any]) -> None:
+    nonsense = {"success": True, "result": [{"type": "A", "ttl": "soon"}]}
+    technitium, cloudflare = lab.site["dns"]
+    with http_server(lambda _: Answer(200, nonsense)) as server:
+        failure = publish(lab, order, hostwright_dns=[cloudflare | {"url": server.url}, technitium]).failure
+    assert failure["code"] == "dns-failed"
+    assert failure["msg"].startswith("cloudflare: answered a record we cannot read (ValueError: ")
+    assert records(lab, "internal") == expected(lab, "internal")
+
+
 def test_unpublish_removes_records_although_the_proxy_fails(lab: Lab, order: dict[str, Any]) -> None:
     publish(lab, order).ok()
     lab.fault(target="velocity", httpStatus=500, message="the plugin is confused")
@@ -202,6 +213,20 @@ def test_unpublish_removes_records_although_the_proxy_fails(lab: Lab, order: dic
     assert run.failure["code"] == "velocity-failed"
     assert "the plugin is confused" in run.failure["msg"]
     assert [records(lab, view) for view in ZONES] == [[], []]
+
+
+def test_unpublish_touches_nothing_of_a_container_that_is_not_ours(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    run = unpublish(lab, order, server_id="somebody-else")
+    assert run.failure["code"] == "not-ours"
+    assert run.changed == []
+    assert_published(lab, order)
+
+
+def test_unpublish_of_a_container_that_is_gone_removes_what_it_left(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    assert unpublish(lab, order | {"vmid": 5951, "hostname": HOST}).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert_unpublished(lab)
 
 
 def test_wrong_proxy_secret_is_velocity_failed(lab: Lab, order: dict[str, Any], tmp_path: Path) -> None:
@@ -228,7 +253,7 @@ def test_bridge_that_reads_forms_is_a_setting(lab: Lab, order: dict[str, Any]) -
 
 def test_verify_names_a_container_that_does_not_answer(lab: Lab, order: dict[str, Any]) -> None:
     nobody = order["address"].rpartition(".")[0] + ".254"
-    run = publish(lab, order, address=nobody, publish_edge_timeout=3)
+    run = publish(lab, order, "-e", "publish_edge_timeout=3", address=nobody)
     assert (run.failure["code"], run.failure["detail"]["check"]) == ("verify-failed", "ping container")
     assert f"{nobody}:25565 does not take the connection" in run.failure["msg"]
     assert "proxy" in run.failure["detail"]["passed"]

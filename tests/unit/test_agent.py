@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -471,6 +472,35 @@ def test_properties_keep_what_the_customer_set(start_agent: StartAgent) -> None:
     assert "server-port=25565" in lines
     assert "level-name=skylands" in lines
     assert (agent.root / "server" / "eula.txt").read_text() == "eula=true\n"
+
+
+@pytest.mark.parametrize("name", ["server.jar", "server-installer.jar"])
+def test_minecraft_without_accepted_eula_fails_at_once(start_agent: StartAgent, tmp_path: Path, name: str) -> None:
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / name).write_bytes(b"PK no program")
+    agent = start_agent("--artifacts", str(tmp_path / "jars"))
+    agent.configure({**GAME, "artifact_path": name})
+    status = agent.wait_for(lambda status: status["state"] in ("error", "crashed"))
+    assert (status["state"], status["crashCount"]) == ("error", 0)
+    assert status["error"] == "the Minecraft EULA is not accepted: order with env EULA=true"
+
+
+@pytest.mark.parametrize("accepted", ["env", "file"])
+def test_minecraft_with_accepted_eula_gets_to_java(start_agent: StartAgent, tmp_path: Path, accepted: str) -> None:
+    (tmp_path / "jars" / "java" / "bin").mkdir(parents=True)
+    (tmp_path / "jars" / "server.jar").write_bytes(b"PK no program")
+    java = tmp_path / "jars" / "java" / "bin" / "java"
+    java.write_text("#!/bin/sh\necho this is java; read line\n")
+    java.chmod(0o755)
+    with tarfile.open(tmp_path / "jars" / "java.tar.gz", "w:gz") as archive:
+        archive.add(java, "jdk/bin/java")
+    agent = start_agent("--artifacts", str(tmp_path / "jars"))
+    (agent.root / "server").mkdir(parents=True)
+    if accepted == "file":
+        (agent.root / "server" / "eula.txt").write_text("# Mojang\nEULA = TRUE\n")
+    env = {"EULA": "true"} if accepted == "env" else {}
+    agent.configure({**GAME, "artifact_path": "server.jar", "java_path": "java.tar.gz", "env": env})
+    assert agent.wait_for(lambda status: status["processRunning"] or status["state"] == "error")["error"] is None
 
 
 def test_termination_leaves_no_process(start_agent: StartAgent) -> None:

@@ -154,12 +154,21 @@ def test_does_not_fence_itself_while_the_lease_holds(database: Database) -> None
 
 def test_stops_at_the_operations_deadline(database: Database) -> None:
     made = attempt(database, age=20, operation_deadline_seconds=19)
-    assert not made._should_stop(), "no phase has begun"
     made._on_event(STARTED)
     assert made._should_stop()
     assert made._stopped is not None
     assert (made._stopped.code, made._stopped.phase) == ("deadline-exceeded", "clone-container")
     assert "the operation took longer than its 19 s" in made._stopped.message
+
+
+@pytest.mark.parametrize(("age", "stops"), [(100, False), (140, True)])
+def test_stops_a_playbook_that_never_begins(database: Database, age: float, stops: bool) -> None:
+    made = attempt(database, operation_deadline_seconds=1000)
+    made._played_at = time.monotonic() - age
+    assert made._should_stop() is stops
+    if stops:
+        assert made._stopped is not None
+        assert (made._stopped.code, made._stopped.phase) == ("deadline-exceeded", None)
 
 
 def test_has_no_deadline_while_it_cleans_up(database: Database) -> None:
@@ -193,3 +202,31 @@ def test_keeps_order_between_phases_it_enters_and_events(database: Database) -> 
         assert isinstance(update, leases.PhaseEntered)
         phases.append(update.phase)
     assert phases == [Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER]
+
+
+# why it failed
+
+
+def failed(play: str, message: str, code: str = "dns-failed") -> dict[str, Any]:
+    return {
+        "event": "runner_on_failed",
+        "event_data": {"play": play, "task": "t", "res": {"code": code, "msg": message}},
+    }
+
+
+def test_keeps_the_first_failure_and_says_what_else_failed_in_its_phase(database: Database) -> None:
+    made = attempt(database)
+    made._on_event(failed("unpublish-edge", "the proxy is away", "velocity-failed"))
+    made._on_event(failed("unpublish-edge", "the provider is away"))
+    made._on_event(failed("stop-container", "another matter"))
+    assert made._failure is not None
+    assert made._failure.code == "velocity-failed"
+    assert made._failure.message == "the proxy is away; also: the provider is away"
+
+
+def test_bounds_the_message_of_many_failures(database: Database) -> None:
+    made = attempt(database)
+    for number in range(9):
+        made._on_event(failed("unpublish-edge", f"{number}" * 1000))
+    assert made._failure is not None
+    assert len(made._failure.message) == 4000

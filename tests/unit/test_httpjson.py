@@ -1,8 +1,10 @@
 """The HTTP client against a real server."""
 
+import contextlib
 import json
 import socket
 import ssl
+import threading
 import time
 from pathlib import Path
 
@@ -104,6 +106,37 @@ def test_call_ends_when_the_answer_does_not() -> None:
 
     with http_server(slow) as server, pytest.raises(HttpError, match="no answer in time"):
         HttpJson(timeout=0.3).call("GET", server.url)
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"], ids=["length", "chunked"])
+def test_call_ends_when_the_answer_drips(head: bytes) -> None:
+    piece = b"x" if head.startswith(b"Content") else b"1\r\nx\r\n"
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+            for _ in range(40):
+                connection.sendall(piece)
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=drip, args=(listener,))
+        server.start()
+        started = time.monotonic()
+        with pytest.raises(HttpError, match="no answer in time"):
+            HttpJson(timeout=0.5).call("GET", f"http://127.0.0.1:{listener.getsockname()[1]}", patient=False)
+        assert time.monotonic() - started < 2
+        server.join()
+
+
+def test_call_cut_short_in_its_answer_is_an_error() -> None:
+    with (
+        http_server(lambda _: Answer(200, b"half", {"Content-Length": "1000"})) as server,
+        pytest.raises(HttpError),
+    ):
+        HttpJson().call("GET", server.url, patient=False)
 
 
 def test_call_verifies_tls_against_the_given_ca(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ ANSWERS = [
     (500, "Configuration file 'nodes/pve1/lxc/999.conf' does not exist", Kind.MISSING),
     (500, "CT is locked (disk)", Kind.LOCKED),
     (500, "CT is locked (snapshot-delete)", Kind.LOCKED),
-    (500, "can't lock file '/run/lock/lxc/pve-config-100.lock' - got timeout", Kind.UNREACHABLE),
+    (500, "can't lock file '/run/lock/lxc/pve-config-100.lock' - got timeout", Kind.LOCKED),
+    (500, "ipcc_send_rec[1] failed: Transport endpoint is not connected", Kind.UNREACHABLE),
+    (500, "ipcc_send_rec failed: Unknown error -1", Kind.UNREACHABLE),
+    (500, "Transport endpoint is not connected", Kind.UNREACHABLE),
     (500, "failed to read from command socket: Connection reset by peer", Kind.UNREACHABLE),
     (500, "short read on command socket", Kind.UNREACHABLE),
     (500, "failed to send to command socket", Kind.UNREACHABLE),
@@ -75,6 +78,15 @@ def test_attempt_names_every_bad_parameter() -> None:
 
     with pytest.raises(ProxmoxError, match=r"failed\. newid: invalid format; full: not a boolean"):
         attempt(call)
+
+
+def test_attempt_shows_no_bytes_of_an_empty_answer() -> None:
+    def call() -> None:
+        raise ResourceException(595, "Connection refused", "", errors={"errors": b""})
+
+    with pytest.raises(ProxmoxError) as caught:
+        attempt(call)
+    assert (caught.value.kind, str(caught.value)) == (Kind.UNREACHABLE, "Connection refused")
 
 
 def test_attempt_takes_a_gateways_page_for_no_answer() -> None:
@@ -184,14 +196,14 @@ def interface(name: str, *addresses: str) -> dict[str, Any]:
         ([interface("eth0", "fe80::1", "169.254.3.4")], None),
         ([interface("lo", "127.0.0.1"), interface("eth0", "fe80::1", "192.0.2.7", "192.0.2.8")], "192.0.2.7"),
         ([interface("eth0", "2001:db8::7", "192.0.2.7")], "192.0.2.7"),
-        ([interface("eth0", "fe80::1", "2001:db8::7")], "2001:db8::7"),
+        ([interface("eth0", "fe80::1", "2001:db8::7")], None),
         ([interface("eth1", "192.0.2.7")], None),
         ([interface("eth0", "127.4.16.1")], "127.4.16.1"),  # a container of the lab
         ([{"name": "eth0", "inet": "192.0.2.7/24", "inet6": "fe80::1/64"}], "192.0.2.7"),
         ([interface("eth0", "0.0.0.0", "224.0.0.1")], None),
     ],
 )
-def test_choose_takes_the_first_global_address_of_the_interface(
+def test_choose_takes_the_first_global_ipv4_address_of_the_interface(
     interfaces: list[dict[str, Any]], address: str | None
 ) -> None:
     assert choose(interfaces, "eth0") == address
@@ -207,11 +219,17 @@ def test_describe_names_interfaces_without_address() -> None:
     assert describe([]) == "no interface"
 
 
+def test_describe_says_that_a_global_ipv6_address_does_not_count() -> None:
+    seen = [interface("lo", "::1"), interface("eth0", "fe80::1", "2001:db8::7")]
+    assert describe(seen) == "lo ::1, eth0 fe80::1, eth0 2001:db8::7 (seen, but not IPv4)"
+
+
 # -- secrets -------------------------------------------------------------------------------------------------
 
 
 def test_scrub_finds_a_secret_in_every_form_it_travels_in(tmp_path: Any) -> None:
     file = tmp_path / "secrets.json"
+    file.touch(0o600)
     file.write_text('{"token": "a b+c/planted", "empty": ""}')
     secrets = Secrets(file)
     sha256 = hashlib.sha256(b"a b+c/planted").hexdigest()
@@ -224,7 +242,17 @@ def test_missing_secret_is_named_with_its_file(tmp_path: Any) -> None:
     file = tmp_path / "secrets.json"
     with pytest.raises(PhaseError, match=r"secrets file .*secrets\.json cannot be read"):
         Secrets(file).get("token")
+    file.touch(0o600)
     file.write_text("{}")
     with pytest.raises(PhaseError, match="secret token is missing in") as caught:
         Secrets(file).get("token")
     assert caught.value.code == "internal"
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o644])
+def test_secrets_that_others_may_read_are_refused(tmp_path: Any, mode: int) -> None:
+    file = tmp_path / "secrets.json"
+    file.write_text('{"token": "planted"}')
+    file.chmod(mode)
+    with pytest.raises(PhaseError, match=r"the secrets file .*secrets\.json may be read by others: chmod 600 it"):
+        Secrets(file).get("token")

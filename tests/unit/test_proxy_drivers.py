@@ -66,6 +66,7 @@ def read(request: Request) -> dict[str, Any]:
 
 def driver(tmp_path: Path, url: str, kind: str, **more: Any) -> ProxyDriver:
     secrets = tmp_path / "secrets.json"
+    secrets.touch(0o600)
     secrets.write_text(json.dumps({"velocity_secret": SECRET}))
     secret = "velocity_secret" if kind == "zpack-bridge" else ""
     proxy = Proxy.parse({"driver": kind, "url": url, "secret": secret, **more})

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from orchestrator.phases import Kind, Phase, played
+from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -70,6 +71,14 @@ def test_defaults_are_those_of_the_argument_specs(role: str) -> None:
     given = load(f"roles/{role}/defaults/main.yml") if defaults.exists() else {}
     declared = {name: option["default"] for name, option in options(role).items() if "default" in option}
     assert given == declared
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_default_time_limit_is_the_settings_one(role: str) -> None:
+    declared = options(role).get(f"{role}_timeout")
+    limit = DEFAULT_PHASE_TIMEOUTS[Phase(role.replace("_", "-"))]
+    # Building the payload asks nobody, so it has nothing to limit.
+    assert (declared and declared["default"]) == (None if role == "build_agent_payload" else limit)
 
 
 @pytest.mark.parametrize("role", ROLES)

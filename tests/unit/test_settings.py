@@ -1,0 +1,45 @@
+"""Wrong settings are named, all at once, before anything starts."""
+
+import pytest
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.phases import Phase
+from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, load_settings
+
+
+def test_reads_the_environment_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOSTWRIGHT_CONCURRENCY", "7")
+    monkeypatch.setenv("HOSTWRIGHT_PHASE_TIMEOUTS", '{"wait-for-ip": 5}')
+    settings = load_settings()
+    assert settings.concurrency == 7
+    assert settings.timeout(Phase.WAIT_FOR_IP) == 5
+    assert settings.timeout(Phase.CLONE_CONTAINER) == DEFAULT_PHASE_TIMEOUTS[Phase.CLONE_CONTAINER]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PORT", "70000", "HOSTWRIGHT_PORT"),
+        ("CONCURRENCY", "none", "HOSTWRIGHT_CONCURRENCY"),
+        ("PHASE_TIMEOUTS", '{"clone": 5}', "HOSTWRIGHT_PHASE_TIMEOUTS (clone)"),
+        ("PHASE_TIMEOUTS", '{"complete": 5}', "complete takes no time of its own"),
+        ("PHASE_TIMEOUTS", '{"wait-for-ip": 0}', "wait-for-ip: the timeout must be positive"),
+        (
+            "HEARTBEAT_SECONDS",
+            "5",
+            "HOSTWRIGHT_HEARTBEAT_SECONDS must be at most a quarter of HOSTWRIGHT_LEASE_SECONDS",
+        ),
+    ],
+)
+def test_names_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str) -> None:
+    monkeypatch.setenv(f"HOSTWRIGHT_{name}", value)
+    monkeypatch.setenv("HOSTWRIGHT_LEASE_SECONDS", "10")
+    with pytest.raises(ConfigurationError) as error:
+        load_settings()
+    assert told in str(error.value)
+
+
+def test_refuses_a_named_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOSTWRIGHT_CONFIG", "/nowhere/hostwright.toml")
+    with pytest.raises(ConfigurationError, match="which is not a file"):
+        load_settings()
