@@ -187,7 +187,7 @@ def test_guests_die_with_a_lab_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_agent_wants_the_token_that_the_site_names(lab: Lab) -> None:
-    address = start_container(lab, 5901)["address"]
+    address = start_container(lab, 7901)["address"]
     url = f"http://{address}:{lab.site['agent']['port']}/status"
 
     def status(headers: dict[str, str]) -> int:
@@ -205,10 +205,10 @@ def test_agent_wants_the_token_that_the_site_names(lab: Lab) -> None:
 
 
 def test_control_places_a_foreign_container(lab: Lab) -> None:
-    lab.place_foreign(5900, "somebody-elses")
-    placed = [c for c in lab.inventory()["containers"] if c["vmid"] == 5900]
+    lab.place_foreign(7900, "somebody-elses")
+    placed = [c for c in lab.inventory()["containers"] if c["vmid"] == 7900]
     assert [c["hostname"] for c in placed] == ["somebody-elses"]
-    assert lab.control("POST", "/containers", {"vmid": 5900, "hostname": "again"}).status_code == 409
+    assert lab.control("POST", "/containers", {"vmid": 7900, "hostname": "again"}).status_code == 409
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_control_places_a_foreign_container(lab: Lab) -> None:
         ("PUT", "/speed", {"speed": True}, "speed"),
         ("POST", "/containers", {"hostname": "x"}, "vmid"),
         ("POST", "/containers", {"vmid": 99, "hostname": "x"}, "vmid"),
-        ("POST", "/containers", {"vmid": 5901, "hostname": "a b"}, "hostname"),
+        ("POST", "/containers", {"vmid": 7901, "hostname": "a b"}, "hostname"),
     ],
 )
 def test_control_names_the_bad_field(clean_lab: Lab, method: str, path: str, body: object, field: str) -> None:
