@@ -1,4 +1,4 @@
-"""The named queries of queries.sql."""
+"""The named queries: one file below queries/ for each module of the store, of the same name."""
 
 import re
 from importlib.resources import files
@@ -7,8 +7,13 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 def _load() -> dict[str, str]:
-    _, *parts = _NAME.split((files(__package__) / "queries.sql").read_text(encoding="utf-8"))
-    return dict(zip(parts[::2], (text.strip().removesuffix(";") for text in parts[1::2]), strict=True))
+    queries: dict[str, str] = {}
+    for entry in sorted((files(__package__) / "queries").iterdir(), key=lambda entry: entry.name):
+        _, *parts = _NAME.split(entry.read_text(encoding="utf-8"))
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            assert name not in queries, f"the query {name} is named twice"  # noqa: S101
+            queries[name] = text.strip().removesuffix(";")
+    return queries
 
 
 QUERIES: dict[str, str] = _load()

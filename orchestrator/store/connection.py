@@ -16,7 +16,7 @@ from orchestrator.sql import QUERIES
 ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
 OPERATION_CHANNEL = "hostwright_operation"
-"""Notified with an operation's id whenever one changes (sql/queries.sql)."""
+"""Notified with an operation's id whenever one changes (sql/queries)."""
 
 _RECONNECT_SECONDS = 3.0
 """How long the pool tries to connect by itself, with growing pauses; after that whoever wants a connection makes it try

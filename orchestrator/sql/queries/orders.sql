@@ -1,0 +1,76 @@
+-- Placing an order and asking for a teardown.
+
+-- name: order_facts
+-- What the decision about an order needs, in one row; no row: there is no such customer.
+select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu_cores,
+       k.operation_id as key_operation, k.request_hash as key_hash,
+       a.id as active_operation, a.request_hash as active_hash,
+       u.instances as used_instances, u.memory_mib as used_memory_mib, u.cpu_cores as used_cpu_cores
+from customer c
+left join idempotency_key k
+    on k.customer_id = c.id and k.key = %(key)s and k.created_at > now() - interval '7 days'
+left join lateral (
+    select o.id, o.request_hash from operation o
+    where o.customer_id = c.id and o.ctype = %(ctype)s and o.kind = 'provision'
+      and o.status in ('queued', 'running', 'cleaning')
+    order by (o.request_hash = %(request_hash)s) desc, o.created_at limit 1
+) a on true
+left join lateral (
+    select count(*)::int as instances, coalesce(sum(i.memory_mib), 0)::int as memory_mib,
+           coalesce(sum(i.cpu_cores), 0)::int as cpu_cores
+    from instance i
+    -- What failed counts for as long as there may be a machine of it.
+    where i.customer_id = c.id and (i.status not in ('failed', 'quarantined') or i.vmid is not null)
+) u on true
+where c.id = %(customer_id)s;
+
+-- name: insert_order
+-- Instance, operation, idempotency key and the queue's message, all or nothing. No row: another order of the customer came
+-- between the decision and this, so the decision is made again on new facts.
+with guard as (
+    update customer set revision = revision + 1 where id = %(customer_id)s and revision = %(revision)s returning id
+), i as (
+    insert into instance (id, customer_id, ctype, spec, memory_mib, cpu_cores)
+    select %(instance_id)s, id, %(ctype)s, %(spec)s, %(memory_mib)s, %(cpu_cores)s from guard
+), o as (
+    insert into operation (id, instance_id, customer_id, kind, ctype, spec, request_id, request_hash)
+    select %(operation_id)s, %(instance_id)s, id, 'provision', %(ctype)s, %(spec)s, %(request_id)s, %(request_hash)s
+    from guard
+), k as (
+    insert into idempotency_key (customer_id, key, request_hash, operation_id)
+    select id, %(key)s, %(request_hash)s, %(operation_id)s from guard where %(key)s::text is not null
+    on conflict (customer_id, key) do update
+    set request_hash = excluded.request_hash, operation_id = excluded.operation_id, created_at = now()
+)
+insert into huey_task (queue, data) select %(queue)s, %(message)s from guard;
+
+-- name: accepted_operation
+-- What the answer to an order said.
+select instance_id, request_id from operation where id = %(operation_id)s;
+
+-- name: enqueue
+-- The queue's message for an operation.
+insert into huey_task (queue, data) values (%(queue)s, %(message)s);
+
+-- name: wake_workers
+-- Tell the workers to look into the queue now.
+select pg_notify(%(channel)s, '');
+
+-- name: lock_instance
+-- An instance by its id or its VMID, locked; a customer finds only its own.
+select * from instance
+where (id = %(server_id)s::uuid or vmid = %(vmid)s::int) and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
+for update;
+
+-- name: active_operation
+-- The operation that holds an instance now, if any.
+select id, kind from operation where instance_id = %(instance_id)s and status in ('queued', 'running', 'cleaning');
+
+-- name: insert_teardown
+-- A teardown of an instance, and the instance's state with it.
+with i as (
+    update instance set status = 'deleting', updated_at = now() where id = %(instance_id)s
+    returning id, customer_id, ctype, vmid, hostname, spec
+)
+insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash)
+select %(operation_id)s, id, customer_id, 'teardown', ctype, vmid, hostname, spec, %(request_id)s, ''::bytea from i;

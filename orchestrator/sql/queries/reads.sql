@@ -1,0 +1,62 @@
+-- Reading operations and instances. A customer id narrows every read to that customer's own.
+
+-- name: get_operation
+-- One operation with its phases; a customer sees only its own. A queue is counted up to 1000, no further.
+select o.*,
+       (select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
+                                            'finished_at', p.finished_at, 'retries', p.retries))
+        from operation_phase p where p.operation_id = o.id) as phases,
+       case when o.status = 'queued' then
+           (select count(*) from (
+                select from operation q
+                where q.status = 'queued' and (q.created_at, q.id) <= (o.created_at, o.id) limit 1000
+            ) as ahead)
+       end::int as queue_position
+from operation o
+where o.id = %(operation_id)s and (%(customer_id)s::text is null or o.customer_id = %(customer_id)s);
+
+-- name: list_operations
+-- Operations, newest first, in keyset pages.
+select o.*, null::jsonb as phases, null::int as queue_position
+from operation o
+where (%(customer_id)s::text is null or o.customer_id = %(customer_id)s)
+  and (%(status)s::operation_status is null or o.status = %(status)s)
+  and (%(kind)s::operation_kind is null or o.kind = %(kind)s)
+  and (%(after)s::uuid is null
+       or (o.created_at, o.id) < (select a.created_at, a.id from operation a
+                                  where a.id = %(after)s
+                                    and (%(customer_id)s::text is null or a.customer_id = %(customer_id)s)))
+order by o.created_at desc, o.id desc
+limit %(limit)s;
+
+-- name: list_events
+-- An operation's log after a sequence number, in order and without gaps.
+select seq, at, phase, level, message from operation_event
+where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(limit)s;
+
+-- name: list_instances
+-- Instances in the order they were ordered, with the active operation. The page before may end with one that is
+-- deleted by now.
+select i.*, o.id as active_operation from instance i
+left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
+where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
+  and (%(after)s::uuid is null
+       or (i.created_at, i.id) > (
+           select a.created_at, a.id
+           from (select id, customer_id, created_at from instance
+                 union all select id, customer_id, created_at from archived_instance) a
+           where a.id = %(after)s and (%(customer_id)s::text is null or a.customer_id = %(customer_id)s)))
+order by i.created_at, i.id
+limit %(limit)s::int;
+
+-- name: get_instance
+-- One instance by its id or its VMID; a customer sees only its own.
+select i.*, o.id as active_operation from instance i
+left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
+where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
+  and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);
+
+-- name: get_archived
+-- When a deleted instance was deleted, for its owner.
+select deleted_at from archived_instance
+where id = %(server_id)s::uuid and (%(customer_id)s::text is null or customer_id = %(customer_id)s);
