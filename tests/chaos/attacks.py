@@ -1,0 +1,121 @@
+"""SIGKILL and SIGSTOP of every process of ours, at every phase: the matrix of the scenarios, and what each does."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Literal
+
+from orchestrator.phases import LEDGER, PHASES, Kind, Phase
+from tests.chaos.customer import BrokenError, Server
+from tests.chaos.holds import held
+from tests.chaos.parts import Processes, Victim
+from tests.chaos.phases import Place
+from tests.chaos.site import LEASE
+from tests.chaos.stage import Stage
+
+Deed = Literal["kill", "freeze"]
+Target = Literal["worker", "playbook", "api", "postgres"]
+FROZEN_SECONDS = LEASE + 2
+"""Past the lease, so that somebody else has taken the operation by the time of SIGCONT."""
+TREE_GONE_SECONDS = 2.0
+TRIES = 3
+"""A phase of some milliseconds may be over when the signal arrives: then it is tried again with another order."""
+
+
+def phases_of(kind: Kind, target: Target) -> list[Phase]:
+    """The phases of a kind in which a target can be met: no playbook runs in a phase that only writes rows."""
+    return [phase for phase in PHASES[kind] if target != "playbook" or phase not in LEDGER]
+
+
+def attack(target: Target, deed: Deed, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
+    """What to do for one cell of the matrix; it returns what was seen, and raises BrokenError."""
+
+    def run(stage: Stage) -> str:
+        missed = 0
+        while True:
+            server = _begin(stage, kind)
+            hit = _strike(stage, server, target, deed, phase)
+            seen = _aftermath(stage, server, kind, target, deed)
+            if hit == phase or missed == TRIES - 1:
+                return seen if hit == phase else f"{seen} (met in {hit})"
+            missed += 1
+
+    return run
+
+
+def cancel(phase: Phase) -> Callable[[Stage], str]:
+    """Cancel an order in this phase: its processes are gone within 2 s, and in the end nothing of it is left."""
+
+    def run(stage: Stage) -> str:
+        server = stage.order()
+        with held(stage.site, stage.phases, server, phase):
+            runs = {one.run for one in stage.marks.living(server.operation_id)}
+            asked_at = time.monotonic()
+            status = server.customer.cancel(server)
+        if status != 202:
+            raise BrokenError(f"the cancel was answered {status}")
+        stage.finish(server, "cancelled")
+        stage.require_consistent(server)
+        alive = max((stage.marks.last_seen(server.operation_id, run) - asked_at for run in runs), default=0.0)
+        if alive > TREE_GONE_SECONDS:
+            raise BrokenError(f"processes of the playbook were alive {alive:.1f} s after the cancel")
+        return f"cancelled, processes gone after {max(alive, 0.0):.1f} s"
+
+    return run
+
+
+def _begin(stage: Stage, kind: Kind) -> Server:
+    if kind is Kind.PROVISION:
+        return stage.order()
+    server = stage.ready()
+    server.customer.delete(server)
+    return server
+
+
+def _strike(stage: Stage, server: Server, target: Target, deed: Deed, phase: Phase) -> str | None:
+    """Do it; returns the phase in which the operation was met."""
+    with ExitStack() as stack:
+        with held(stage.site, stage.phases, server, phase) as place:
+            victim = _victim(stage, place, target)
+            if deed == "kill":
+                victim.kill()
+            else:
+                stack.callback(victim.thaw)
+                victim.freeze()
+            met = _met(stage, place) if target == "worker" and phase not in LEDGER else str(phase)
+        if deed == "freeze":
+            time.sleep(FROZEN_SECONDS)
+    return met
+
+
+def _met(stage: Stage, place: Place) -> str | None:
+    now = stage.phases.now(place.operation)
+    return now.phase if now else None
+
+
+def _victim(stage: Stage, place: Place, target: Target) -> Victim:
+    if target == "postgres":
+        return stage.site.postgres
+    if target == "api":
+        return stage.site.apis[0]
+    if target == "playbook":
+        processes = stage.marks.living(place.operation)
+        if not processes:
+            raise BrokenError(f"operation {place.operation} has no process in {place.phase}")
+        return Processes([one.pid for one in processes])
+    worker = stage.site.worker_named(place.worker)
+    if worker is None:
+        raise BrokenError(f"operation {place.operation} is run by {place.worker}, which is no worker of this site")
+    return worker
+
+
+def _aftermath(stage: Stage, server: Server, kind: Kind, target: Target, deed: Deed) -> str:
+    """What must have become of it. A playbook that is killed fails its operation; nothing else may."""
+    tolerated = ("succeeded", "failed") if (target, deed) == ("playbook", "kill") else ("succeeded",)
+    operation = stage.finish(server, *tolerated)
+    if operation["status"] == "failed" and kind is Kind.TEARDOWN:
+        stage.delete(server)
+    stage.require_consistent(server)
+    if server.is_there:
+        stage.spare.append(server)
+    return f"{operation['status']}, attempt {operation['attempt']}"

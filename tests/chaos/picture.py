@@ -1,0 +1,75 @@
+"""Takes the picture that the check judges: from the lab, Proxmox's own API, agents, /proc and the disk."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.chaos.check import Picture, Row
+from tests.chaos.site import FOREIGN, Site
+from tests.fix_lab import Lab, tls_context
+
+RUNS = Path("/dev/shm")
+_AGENT_PORT = 18888
+
+
+def take(site: Site, operations: frozenset[str] = frozenset()) -> Picture:
+    """What is there now. `operations` are those whose run directories would be left-overs."""
+    inventory = site.lab.inventory()
+    return Picture(
+        containers=inventory["containers"],
+        records=inventory["records"],
+        registrations=inventory["registrations"],
+        configs=_configs(site.lab),
+        guest_pids=guest_pids(site.state_dir / "lab" / "guests"),
+        agents=_agents(site.lab, inventory["containers"]),
+        runs=[operation for operation in operations if any(RUNS.glob(f"hostwright-run-{operation}-*"))],
+        history=_history(site.lab),
+    )
+
+
+def guest_pids(guests: Path) -> dict[int, list[int]]:
+    """The processes whose working directory lies below a guest's, by VMID."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for directory in Path("/proc").iterdir():
+        if not directory.name.isdigit():
+            continue
+        try:
+            place = Path(str((directory / "cwd").readlink()).removesuffix(" (deleted)"))
+        except OSError:
+            continue
+        if place.is_relative_to(guests) and place != guests:
+            found[int(place.relative_to(guests).parts[0])].append(int(directory.name))
+    return found
+
+
+def _configs(lab: Lab) -> dict[int, Row]:
+    where = lab.site["proxmox"]
+    token = f"PVEAPIToken={where['user']}!{where['token_name']}={lab.secrets['proxmox_token']}"
+    with httpx.Client(
+        base_url=lab.urls["proxmoxUrl"], verify=tls_context(lab), trust_env=False, headers={"Authorization": token}
+    ) as client:
+        return {
+            vmid: client.get(f"/api2/json/nodes/{where['node']}/lxc/{vmid}/config").raise_for_status().json()["data"]
+            for vmid in FOREIGN
+        }
+
+
+def _agents(lab: Lab, containers: list[dict[str, Any]]) -> Mapping[int, Row | None]:
+    headers = {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
+    found: dict[int, Row | None] = {}
+    with httpx.Client(headers=headers, timeout=5, trust_env=False) as client:
+        for one in containers:
+            if one["address"] is None:
+                continue
+            try:
+                found[one["vmid"]] = client.get(f"http://{one['address']}:{_AGENT_PORT}/status").json()
+            except httpx.HTTPError:
+                found[one["vmid"]] = None
+    return found
+
+
+def _history(lab: Lab) -> list[Row]:
+    return []
