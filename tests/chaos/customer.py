@@ -34,6 +34,8 @@ class Server:
     """The operation that was asked for last."""
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Operation id → its final answer."""
+    leaving: bool = False
+    """Whether its teardown was asked for."""
     deleted: bool = False
 
     @property
@@ -43,8 +45,8 @@ class Server:
 
     @property
     def is_there(self) -> bool:
-        """Whether the customer was told that it has this server."""
-        return not self.deleted and any(
+        """Whether the customer was told that it has this server, and wants to keep it."""
+        return not self.leaving and any(
             one["kind"] == "provision" and one["status"] == "succeeded" for one in self.told.values()
         )
 
@@ -85,6 +87,7 @@ class Customer:
 
     def delete(self, server: Server) -> None:
         """Ask for its teardown."""
+        server.leaving = True
         server.operation_id = _expect(self.ask("DELETE", f"/api/instances/{server.server_id}"), 202)["operationId"]
 
     def cancel(self, server: Server) -> int:

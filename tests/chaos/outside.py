@@ -81,12 +81,13 @@ def dns_stumbles(stage: Stage) -> str:
         return _succeeds(stage, stage.order())
 
 
-def edge_away(target: str, code: str, **fault: Any) -> Callable[[Stage], str]:
+def edge_away(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
     """A part of the edge is away, for the cleanup too; what it left is retried until it is gone."""
 
     def run(stage: Stage) -> str:
         with _faults(stage):
-            stage.site.lab.fault(target=target, **fault)
+            for fault in faults:
+                stage.site.lab.fault(**fault)
             server = stage.order()
             operation = stage.finish(server, "failed", seconds=stage.patience + FAILS_SECONDS)
         if operation["error"]["code"] != code:
@@ -100,6 +101,8 @@ def edge_away(target: str, code: str, **fault: Any) -> Callable[[Stage], str]:
 
 def proxy_restarted(stage: Stage) -> str:
     """The proxy restarts while a server is being registered: it forgets all, and knows the server in the end."""
+    for server in [one for one in stage.servers if one.is_there]:
+        stage.delete(server)  # the proxy forgets them, and nobody registers a server that is ready a second time
     with _faults(stage):
         stage.site.lab.fault(target="velocity", path="/register", hang=2, times=1)
         server = stage.order()

@@ -1,32 +1,31 @@
 """Takes the picture that the check judges: from the lab, Proxmox's own API, agents, /proc and the disk."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.chaos.check import Picture, Row
-from tests.chaos.site import FOREIGN, Site
 from tests.fix_lab import Lab, tls_context
 
 RUNS = Path("/dev/shm")
 _AGENT_PORT = 18888
 
 
-def take(site: Site, operations: frozenset[str] = frozenset()) -> Picture:
-    """What is there now. `operations` are those whose run directories would be left-overs."""
-    inventory = site.lab.inventory()
+def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = ()) -> Picture:
+    """What is there now. `foreign` containers are looked at closely; run directories of `operations` are left-overs."""
+    inventory = lab.inventory()
     return Picture(
         containers=inventory["containers"],
         records=inventory["records"],
         registrations=inventory["registrations"],
-        configs=_configs(site.lab),
-        guest_pids=guest_pids(site.state_dir / "lab" / "guests"),
-        agents=_agents(site.lab, inventory["containers"]),
+        configs=_configs(lab, foreign),
+        guest_pids=guest_pids(lab.state_dir / "lab" / "guests"),
+        agents=_agents(lab, inventory["containers"]),
         runs=[operation for operation in operations if any(RUNS.glob(f"hostwright-run-{operation}-*"))],
-        history=_history(site.lab),
+        history=_history(lab),
     )
 
 
@@ -45,7 +44,7 @@ def guest_pids(guests: Path) -> dict[int, list[int]]:
     return found
 
 
-def _configs(lab: Lab) -> dict[int, Row]:
+def _configs(lab: Lab, vmids: Collection[int]) -> dict[int, Row]:
     where = lab.site["proxmox"]
     token = f"PVEAPIToken={where['user']}!{where['token_name']}={lab.secrets['proxmox_token']}"
     with httpx.Client(
@@ -53,7 +52,7 @@ def _configs(lab: Lab) -> dict[int, Row]:
     ) as client:
         return {
             vmid: client.get(f"/api2/json/nodes/{where['node']}/lxc/{vmid}/config").raise_for_status().json()["data"]
-            for vmid in FOREIGN
+            for vmid in vmids
         }
 
 

@@ -11,7 +11,7 @@ from tests.chaos.check import Claim, Picture
 from tests.chaos.customer import GAME, BrokenError, Customer, Server
 from tests.chaos.marks import Marks
 from tests.chaos.phases import Phases
-from tests.chaos.site import LEASE, REQUEUE, SWEEP, Plan, Site
+from tests.chaos.site import FOREIGN, LEASE, REQUEUE, SWEEP, Plan, Site
 
 ORDERS_OF_PATIENCE = 4
 """How many times as long as an undisturbed order a resumed one may take, on a machine that others use too."""
@@ -31,7 +31,7 @@ class Stage:
         self.spare: list[Server] = []
         """Servers that are ready and that nobody needs any more: a teardown may be tried on them."""
         self.order_seconds = 10.0
-        self.before: Picture = picture.take(site)
+        self.before: Picture = picture.take(site.lab, FOREIGN)
         self._taking = threading.Lock()
 
     @property
@@ -87,7 +87,7 @@ class Stage:
         claim, told = claim_of(server), _identity(server)
         problems = self._settled(
             lambda: check.of_server(
-                picture.take(self.site), claim, server.server_id, told.get("vmid"), told.get("hostname")
+                picture.take(self.site.lab), claim, server.server_id, told.get("vmid"), told.get("hostname")
             )
         )
         problems += [
@@ -103,13 +103,15 @@ class Stage:
         """The whole check over the whole site; everything must be final and nobody may be ordering."""
         claims = [claim for server in self.servers if (claim := claim_of(server)) is not None]
         operations = frozenset(operation for server in self.servers for operation in server.told)
-        problems = self._settled(lambda: check.violations(self.before, picture.take(self.site, operations), claims))
+        problems = self._settled(
+            lambda: check.violations(self.before, picture.take(self.site.lab, FOREIGN, operations), claims)
+        )
         problems += [f"two runs of operation {one.operation} were alive at once" for one in self._two_alive(operations)]
         return problems + self._changed_endings(self.servers) + self.site.surprises
 
     def clear_away(self) -> list[str]:
         """Delete every server there is, all at once; then nothing may be left. Returns what is."""
-        here = [server for server in self.servers if server.is_there]
+        here = [server for server in self.servers if server.is_there or (server.leaving and not server.deleted)]
         problems: list[str] = []
         threads = [threading.Thread(target=self._clear, args=(server, problems)) for server in here]
         for thread in threads:
