@@ -4,6 +4,7 @@ python -m tests.record_events
 """
 
 import json
+import math
 import socket
 import sys
 import tempfile
@@ -74,6 +75,7 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     }
     run = runner.Run(
         operation_id=OPERATION,
+        fencing_token=1,
         playbooks=[PROJECT_DIR / "playbooks" / scenario.playbook],
         inventory=settings.inventory,
         variables=timeouts | scenario.timeouts | runner.unsafe(scenario.order) | identity,
@@ -83,7 +85,7 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     events: list[Event] = []
     if scenario.fault is not None:
         lab.fault(**scenario.fault)
-    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False)
+    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: math.inf)
     lab.clear_faults()
     assert outcome == scenario.outcome, [event.get("stdout") for event in events]
     return events
