@@ -48,7 +48,7 @@ SCENARIOS = {
     "agent_timeout": Scenario(
         "failed",
         fault={"target": "agent", "behaviour": "hang"},
-        timeouts={"wait_for_agent_terminal_state_timeout": 6},
+        timeouts={"wait_for_agent_terminal_state_timeout": 9},
     ),
     "locked_clone": Scenario(
         "failed",

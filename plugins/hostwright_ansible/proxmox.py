@@ -59,14 +59,15 @@ LOG_LINES, LOG_LINES_READ = 5, 1000
 class Session:
     """One container, one deadline. `sent` says whether a change was, or may have been, accepted."""
 
-    def __init__(self, endpoint: Endpoint, token: str, vmid: int, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, token: str, vmid: int, timeout: float, waited: float = 0.0) -> None:
+        """`waited`: seconds of `timeout` that a task before has used."""
         self.endpoint = endpoint
         self.proxmox = Proxmox(endpoint, token)
         self.vmid = vmid
         self.sent = False
         self.upid: str | None = None
         self.timeout = timeout
-        self._started = time.monotonic()
+        self._started = time.monotonic() - waited
         self._pauses = 0
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -135,11 +136,10 @@ class Session:
         self.upid = upid
         since = time.monotonic()
         while (state := self._task(upid)).get("status") != "stopped":
-            now = time.monotonic()
-            if now >= self._started + self.timeout:
+            if self.left <= 0:
                 raise self._overdue(upid)
             # Short tasks are noticed at once, long ones cost few requests.
-            time.sleep(min(max(0.05, 0.15 * (now - since)), 1.0))
+            time.sleep(min(max(0.05, 0.15 * (time.monotonic() - since)), 1.0))
         outcome = str(state.get("exitstatus", ""))
         if outcome != "OK" and not outcome.startswith("WARNINGS"):
             detail = {"upid": upid, "exitstatus": outcome, "log": self._last_words(upid)}
@@ -162,9 +162,14 @@ class Session:
     # -- patience --------------------------------------------------------------------------------------------
 
     @property
+    def waited(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._started
+
+    @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return self._started + self.timeout - time.monotonic()
+        return self.timeout - self.waited
 
     def pause(self, error: ProxmoxError, subject: str | None = None) -> None:
         """Waits a little after a passing error; a lasting one, or the deadline, ends the phase."""
@@ -175,8 +180,7 @@ class Session:
         time.sleep(delay)
 
     def failed(self, error: ProxmoxError, subject: str | None = None) -> PhaseError:
-        waited = time.monotonic() - self._started
-        failure = explain(error, subject or f"container {self.vmid}", self.endpoint, waited)
+        failure = explain(error, subject or f"container {self.vmid}", self.endpoint, self.waited)
         failure.changed = self.sent
         return failure
 
@@ -210,7 +214,7 @@ def open_session(
         ca_file=where.get("ca_file"),
         timeout=request_timeout,
     )
-    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"])
+    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"], args.get("waited", 0.0))
     try:
         yield session
     finally:

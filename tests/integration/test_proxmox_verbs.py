@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 from fakepve.model import TaskError
 from hostwright_ansible.address import wait_for_address
-from hostwright_ansible.clone import Order, clone
+from hostwright_ansible.clone import Order, begin, clone
 from hostwright_ansible.configure import Wanted, configure
 from hostwright_ansible.delete import delete
 from hostwright_ansible.power import start, stop
+from hostwright_ansible.proxmox import Session
 from hostwright_ansible.result import PhaseError
 
 from orchestrator.proxmox import Gone, Kind, Present, Unknown
@@ -120,6 +121,39 @@ def test_clone_gives_up_on_an_unreachable_proxmox_at_its_deadline(proxmox: FakeP
     assert caught.value.code == "proxmox-unreachable"
     assert caught.value.detail["http_status"] == 595
     assert proxmox.changes() == []
+
+
+def test_begin_returns_while_the_clone_runs_and_the_wait_goes_on_from_its_upid(proxmox: FakeProxmox) -> None:
+    proxmox.pve.time_scale, proxmox.pve.ct_secs["clone"] = 1, 1.5
+    begun = begin(proxmox.session(VMID), ORDER, check=False)
+    assert (begun["changed"], begun["pending"]) == (True, True)
+    assert begun["clone_upid"].startswith(f"UPID:{NODE}:")
+    assert proxmox.pve.ct(VMID).lock == "create"
+    adopted = begin(proxmox.session(VMID), ORDER, check=False)
+    assert (adopted["changed"], adopted["pending"], adopted["clone_upid"]) == (False, True, "")
+    done = clone(proxmox.session(VMID), ORDER, check=False, upid=begun["clone_upid"])
+    assert (done["changed"], done["upid"]) == (False, begun["clone_upid"])
+    there = begin(proxmox.session(VMID), ORDER, check=False)
+    assert (there["changed"], there["pending"], there["clone_upid"]) == (False, False, "")
+    assert proxmox.changes() == [("POST", f"/api2/json{CLONE}")]
+
+
+def test_wait_for_a_clone_has_only_what_is_left_of_the_time(proxmox: FakeProxmox) -> None:
+    proxmox.pve.time_scale, proxmox.pve.ct_secs["clone"] = 1, 5
+    begun = begin(proxmox.session(VMID), ORDER, check=False)
+    session = Session(proxmox.endpoint, TOKEN, VMID, timeout=100, waited=99.8)
+    with pytest.raises(PhaseError, match="not through after 100 s") as caught:
+        clone(session, ORDER, check=False, upid=begun["clone_upid"])
+    assert caught.value.code == "deadline-exceeded"
+    session.proxmox.close()
+
+
+def test_wait_for_a_clone_that_a_passing_error_ended_clones_again(proxmox: FakeProxmox) -> None:
+    proxmox.pve.time_scale, proxmox.pve.ct_secs["clone"] = 1, 0.3
+    begun = begin(proxmox.session(VMID), ORDER, check=False)
+    proxmox.pve.tasks[begun["clone_upid"]].update(status="stopped", exitstatus="can't lock file 'x' - got timeout")
+    assert clone(proxmox.session(VMID), ORDER, check=False, upid=begun["clone_upid"])["vmid"] == VMID
+    assert proxmox.pve.ct(VMID).lock is None
 
 
 def test_clone_into_a_full_storage_fails_with_the_task_log(proxmox: FakeProxmox) -> None:
