@@ -7,6 +7,7 @@ a passing error `pause` and read again. So nothing is repeated blindly, and a lo
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,10 @@ COMMON: Mapping[str, Any] = {
 }
 
 LOG_LINES, LOG_LINES_READ = 5, 1000
+UNKNOWN_TASK = 400
+"""The HTTP status for a UPID that Proxmox has no task for."""
+# One segment of a path, whoever wrote it.
+_UPID = re.compile(r"UPID:[\w.-]+(?::[0-9A-Fa-f]+){3}:\w+:[^/:?#\s]*:[^/:?#\s]+:")
 
 
 class Session:
@@ -133,6 +138,13 @@ class Session:
 
     def finish(self, upid: str) -> None:
         """Waits for a task. Raises ProxmoxError with the task's own exitstatus and its last words."""
+        outcome = self.ended(upid)
+        if outcome != "OK" and not outcome.startswith("WARNINGS"):
+            detail = {"upid": upid, "exitstatus": outcome, "log": self._last_words(upid)}
+            raise ProxmoxError(classify(500, outcome), outcome, detail=detail)
+
+    def ended(self, upid: str) -> str:
+        """Waits until a task has ended, however it ends; its exitstatus."""
         self.upid = upid
         since = time.monotonic()
         while (state := self._task(upid)).get("status") != "stopped":
@@ -140,10 +152,18 @@ class Session:
                 raise self._overdue(upid)
             # Short tasks are noticed at once, long ones cost few requests.
             time.sleep(min(max(0.05, 0.15 * (time.monotonic() - since)), 1.0))
-        outcome = str(state.get("exitstatus", ""))
-        if outcome != "OK" and not outcome.startswith("WARNINGS"):
-            detail = {"upid": upid, "exitstatus": outcome, "log": self._last_words(upid)}
-            raise ProxmoxError(classify(500, outcome), outcome, detail=detail)
+        return str(state.get("exitstatus", ""))
+
+    def task(self, upid: str) -> dict[str, Any] | None:
+        """What Proxmox knows about a task; None for one that it does not know."""
+        if not _UPID.fullmatch(upid):
+            return None
+        try:
+            return self._task(upid)
+        except PhaseError as error:
+            if error.detail.get("http_status") == UNKNOWN_TASK:
+                return None
+            raise
 
     def _task(self, upid: str) -> dict[str, Any]:
         while True:
