@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from hostwright_ansible import lease
 from hostwright_ansible.failures import explain
 from hostwright_ansible.ownership import instance_tag, require_ours
 from hostwright_ansible.result import PhaseError
@@ -127,6 +128,7 @@ class Session:
     def send(self, method: str, path: str, **parameters: Any) -> Any:
         """One changing request, never repeated here. Raises ProxmoxError."""
         resource = self.proxmox.api(f"nodes/{self.proxmox.node}/{path}")
+        lease.require()
         try:
             # proxmoxer puts the parameters of DELETE into the query, where Proxmox wants them.
             answer = attempt(lambda: getattr(resource, method)(**parameters))
