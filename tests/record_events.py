@@ -4,10 +4,10 @@ python -m tests.record_events
 """
 
 import json
-import math
 import socket
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ SCENARIOS = {
     "agent_timeout": Scenario(
         "failed",
         fault={"target": "agent", "behaviour": "hang"},
-        timeouts={"wait_for_agent_terminal_state_timeout": 6},
+        timeouts={"wait_for_agent_terminal_state_timeout": 9},
     ),
     "locked_clone": Scenario(
         "failed",
@@ -85,7 +85,7 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     events: list[Event] = []
     if scenario.fault is not None:
         lab.fault(**scenario.fault)
-    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: math.inf)
+    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: time.monotonic() + 600)
     lab.clear_faults()
     assert outcome == scenario.outcome, [event.get("stdout") for event in events]
     return events

@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[1] / "fixtures" / "events"
 STREAMS = ["success_game", "success_dev", "agent_error", "agent_timeout", "locked_clone", "dns_failure", "no_playbook"]
 BUILT = [
     "enter clone-container: cloning the template",
+    "log clone-container info: container VMID is being cloned from 9000",
     "log clone-container info: container VMID cloned from 9000",
     "enter configure-container: setting memory, cores and network",
     "log configure-container info: container VMID configured (cores, memory, tags)",
