@@ -76,10 +76,10 @@ def _from_ok(phase: Phase, result: Mapping[str, Any]) -> Update | AddressSeen | 
     address = result.get("address")
     if phase is Phase.WAIT_FOR_IP and isinstance(address, str) and _is_address(address):
         return AddressSeen(address)
+    progress = _line(result.get("progress"))
     upid = result.get("clone_upid")
     if phase is Phase.CLONE_CONTAINER and isinstance(upid, str) and upid.startswith("UPID:") and "\0" not in upid:
-        return CloneBegun(upid)
-    progress = _line(result.get("progress"))
+        return CloneBegun(upid, progress or "cloning")
     return Logged(phase, "info", progress) if progress else None
 
 

@@ -85,7 +85,8 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     events: list[Event] = []
     if scenario.fault is not None:
         lab.fault(**scenario.fault)
-    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: time.monotonic() + 600)
+    lease_ends_at = time.monotonic() + 600
+    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: lease_ends_at)
     lab.clear_faults()
     assert outcome == scenario.outcome, [event.get("stdout") for event in events]
     return events

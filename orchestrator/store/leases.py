@@ -54,6 +54,7 @@ class CloneBegun:
     """Proxmox runs the clone as this task."""
 
     upid: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
                     guarded(connection, "count_retry", lease, phase=phase, retries=retries)
                 case PhasesClosed(status):
                     close_phases(connection, lease, status)
-                case CloneBegun(upid):
+                case CloneBegun(upid, message):
                     guarded(connection, "note_clone", lease, upid=upid)
+                    guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="info", message=message)
                 case CleanupRecorded(cleanup):
                     guarded(connection, "record_cleanup", lease, cleanup=as_json(cleanup))
 

@@ -104,7 +104,7 @@ def verbs(instance_id: UUID) -> dict[str, Callable[[Database, Lease], object]]:
         "allocate_vmid": lambda d, lease: leases.allocate_vmid(d, lease, ctype="game", bounds=(5000, 5999)),
         "set_hostname": lambda d, lease: leases.set_hostname(d, lease, "stolen"),
         "give_up_vmid": lambda d, lease: leases.give_up_vmid(d, lease, 5000),
-        "record a clone": lambda d, lease: leases.record(d, lease, [CloneBegun("UPID:x")]),
+        "record a clone": lambda d, lease: leases.record(d, lease, [CloneBegun("UPID:x", "x")]),
         "record a cleanup": lambda d, lease: leases.record(d, lease, [CleanupRecorded(CLEANED)]),
         "complete_ready": lambda d, lease: endings.complete_ready(
             d, instance_id, lease, address=None, message="x is ready"
