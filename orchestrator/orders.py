@@ -98,6 +98,14 @@ def decide(demand: Demand, facts: Facts) -> Decision:
     return Decision("accept")
 
 
+def decide_retry(demand: Demand, facts: Facts) -> None:
+    """Whether a kept machine may count again. Raises Problem when it may not."""
+    refusal = BILLING_REFUSALS.get(facts.billing_state)
+    if refusal is not None:
+        raise Problem(*refusal)
+    _check_quota(demand, facts)
+
+
 def _meet_active(demand: Demand, facts: Facts, active: UUID) -> Decision:
     if facts.active_hash == demand.request_hash:
         return Decision("active", active)

@@ -93,7 +93,7 @@ def _serve(parts: Parts, endpoints: list[Endpoint], legacy: bool) -> Callable[[R
     async def serve(request: Request) -> Response:
         endpoint = handlers["GET" if request.method == "HEAD" else request.method]
         try:
-            body = await _read_body(request) if request.method == "POST" else b""
+            body = await _read_body(request) if endpoint.takes_body else b""
             call = Call(parts, request.path_params, request.query_params, request.headers, body, legacy)
             response: Response
             if inspect.iscoroutinefunction(endpoint.handler):

@@ -39,6 +39,11 @@ class Endpoint:
     problems: tuple[ProblemCode, ...] = ()
     public: bool = False
 
+    @property
+    def takes_body(self) -> bool:
+        """Whether a request has a body; one that needs none may send none."""
+        return self.method == "POST" and "{" not in self.path
+
 
 _ORDER_PROBLEMS = (
     ProblemCode.INVALID_REQUEST,
@@ -50,6 +55,14 @@ _ORDER_PROBLEMS = (
     ProblemCode.CREATE_IN_PROGRESS,
     ProblemCode.BODY_TOO_LARGE,
     ProblemCode.UNSUPPORTED_MEDIA_TYPE,
+)
+
+_POWER_PROBLEMS = (
+    ProblemCode.NOT_FOUND,
+    ProblemCode.DELETED,
+    ProblemCode.INSTANCE_BUSY,
+    ProblemCode.NOT_STARTABLE,
+    ProblemCode.CUSTOMER_SUSPENDED,
 )
 
 # The paths of instances also answer under /api/servers; those of operations stand first, because "operations" would
@@ -70,13 +83,27 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
+        "POST", "/operations/{operation_id}/cancel", operations.cancel, "Cancel an order or a start, and undo it",
+        status=202, result=Accepted,
+        problems=(ProblemCode.NOT_FOUND, ProblemCode.ALREADY_FINISHED, ProblemCode.NOT_CANCELLABLE),
+    ),
+    Endpoint(
+        "POST", "/operations/{operation_id}/retry", operations.retry,
+        "Take a failed order up again on the machine that was kept",
+        status=202, result=Accepted,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.PAYMENT_REQUIRED,
+            ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,
+        ),
+    ),
+    Endpoint(
         "POST", "", instances.create, "Order a game server or a dev container",
         status=202, result=Accepted, body=(GameOrder, DevOrder), headers=("Idempotency-Key", "Prefer"),
         problems=_ORDER_PROBLEMS,
     ),
     Endpoint(
         "GET", "", instances.list_all, "List instances in the order they were ordered",
-        result=InstancePage, query=("after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
+        result=InstancePage, query=("leaked", "after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
     ),
     Endpoint(
         "GET", "/{server_id}", instances.show, "Show an instance, by its id or its VMID",
@@ -86,6 +113,14 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
         "DELETE", "/{server_id}", instances.delete, "Tear an instance down",
         status=202, result=Accepted,
         problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY),
+    ),
+    Endpoint(
+        "POST", "/{server_id}/start", instances.start, "Start a stopped instance and publish it again",
+        status=202, result=Accepted, problems=_POWER_PROBLEMS,
+    ),
+    Endpoint(
+        "POST", "/{server_id}/stop", instances.stop, "Take an instance off the edge and stop it",
+        status=202, result=Accepted, problems=_POWER_PROBLEMS,
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 MARK = re.compile(rb"(?:^|\0)HOSTWRIGHT_OPERATION=([0-9a-f-]{36})(?:\0|$)")
-RUN = re.compile(rb"hostwright-run-[0-9a-f-]{36}-(\w+)")
+RUN = re.compile(rb"hostwright-run-[0-9a-f-]{36}-([\w-]+)")
 SCAN_SECONDS = 0.05
 SETTLED_SECONDS = 3.0
 """A process that has carried no mark for so long will not get one: that happens between fork and exec."""

@@ -135,7 +135,7 @@ def _planted_registration(lab: Lab) -> Iterator[None]:
 @contextmanager
 def _planted_run() -> Iterator[str]:
     operation = str(uuid4())
-    directory = RUNS / f"hostwright-run-{operation}-abc"
+    directory = RUNS / f"hostwright-run-{operation}-7-abc"
     directory.mkdir()
     yield operation
     shutil.rmtree(directory)

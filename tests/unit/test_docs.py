@@ -114,7 +114,7 @@ def test_lists_the_phases_with_their_limits_and_codes(kind: Kind, sentence: str)
 
 
 def test_names_only_settings_that_are_there() -> None:
-    others = {"CONFIG", "URL", "TOKEN", "TEST_DATABASE_URL", "OPERATION"}
+    others = {"CONFIG", "URL", "TOKEN", "TEST_DATABASE_URL", "OPERATION", "LEASE_FILE"}
     known = {f"HOSTWRIGHT_{name}" for name in {field.upper() for field in Settings.model_fields} | others}
     for page in PAGES:
         assert set(re.findall(r"HOSTWRIGHT_[A-Z_]+", page.read_text(encoding="utf-8"))) <= known, page
