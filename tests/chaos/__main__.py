@@ -15,7 +15,7 @@ from tests.chaos.scenarios import GROUPS, Group
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 when every promise was kept."""
     parsed = _parser().parse_args(arguments)
-    groups = campaign.chosen(GROUPS, lambda name: not parsed.only or fnmatch.fnmatch(name, parsed.only))
+    groups = campaign.chosen(GROUPS, lambda name: _fits(name, parsed.only))
     if parsed.list:
         for group in groups:
             for row in group.scenarios:
@@ -27,6 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no scenario fits {parsed.only}: --list names all", file=sys.stderr)
         return 2
     return _table(groups, parsed.lanes, whole=parsed.only is None)
+
+
+def _fits(name: str, patterns: str | None) -> bool:
+    return patterns is None or any(fnmatch.fnmatch(name, one.strip()) for one in patterns.split(","))
 
 
 def _table(groups: list[Group], lanes: int, *, whole: bool) -> int:
@@ -64,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Kills and freezes every part of a whole site on the lab, at every phase, and lets the world "
         "around it fail; then looks outside whether anything was lost, leaked or made twice. Exits with 1 if so.",
     )
-    parser.add_argument("--only", metavar="PATTERN", help="only scenarios or groups whose name fits, such as 'kill-*'")
+    parser.add_argument(
+        "--only", metavar="PATTERNS", help="only scenarios or groups whose name fits one, such as 'kill-*,cancel'"
+    )
     parser.add_argument("--lanes", type=int, default=4, help="how many sites run at once (default 4)")
     parser.add_argument("--list", action="store_true", help="name the scenarios and run none")
     parser.add_argument(

@@ -1,5 +1,6 @@
 """SIGKILL and SIGSTOP of every process of ours, at every phase: the matrix of the scenarios, and what each does."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from typing import Literal
 
 from orchestrator.phases import LEDGER, PHASES, Kind, Phase
 from tests.chaos.customer import BrokenError, Server
-from tests.chaos.holds import held
+from tests.chaos.holds import begun
 from tests.chaos.parts import Processes, Victim
 from tests.chaos.phases import Place
 from tests.chaos.site import LEASE
@@ -18,6 +19,7 @@ Target = Literal["worker", "playbook", "api", "postgres"]
 FROZEN_SECONDS = LEASE + 2
 """Past the lease, so that somebody else has taken the operation by the time of SIGCONT."""
 TREE_GONE_SECONDS = 2.0
+HELD_SECONDS = 0.5
 TRIES = 3
 """A phase of some milliseconds may be over when the signal arrives: then it is tried again with another order."""
 
@@ -33,8 +35,7 @@ def attack(target: Target, deed: Deed, kind: Kind, phase: Phase) -> Callable[[St
     def run(stage: Stage) -> str:
         missed = 0
         while True:
-            server = _begin(stage, kind)
-            hit = _strike(stage, server, target, deed, phase)
+            server, hit = _strike(stage, kind, target, deed, phase)
             seen = _aftermath(stage, server, kind, target, deed)
             if hit == phase or missed == TRIES - 1:
                 return seen if hit == phase else f"{seen} (met in {hit})"
@@ -47,13 +48,15 @@ def cancel(phase: Phase) -> Callable[[Stage], str]:
     """Cancel an order in this phase: its processes are gone within 2 s, and in the end nothing of it is left."""
 
     def run(stage: Stage) -> str:
-        server = stage.order()
-        with held(stage.site, stage.phases, server, phase):
+        with begun(stage.site, stage.phases, stage.order, phase) as (server, _):
             runs = {one.run for one in stage.marks.living(server.operation_id)}
-            asked_at = time.monotonic()
-            status = server.customer.cancel(server)
-        if status != 202:
-            raise BrokenError(f"the cancel was answered {status}")
+            asked_at, answers = time.monotonic(), []
+            asking = threading.Thread(target=lambda: answers.append(server.customer.cancel(server)))
+            asking.start()
+            asking.join(HELD_SECONDS)  # whoever holds the rows of the operation goes on then, as in life
+        asking.join()
+        if answers != [202]:
+            raise BrokenError(f"the cancel was answered {answers}")
         stage.finish(server, "cancelled")
         stage.require_consistent(server)
         alive = max((stage.marks.last_seen(server.operation_id, run) - asked_at for run in runs), default=0.0)
@@ -72,10 +75,10 @@ def _begin(stage: Stage, kind: Kind) -> Server:
     return server
 
 
-def _strike(stage: Stage, server: Server, target: Target, deed: Deed, phase: Phase) -> str | None:
-    """Do it; returns the phase in which the operation was met."""
+def _strike(stage: Stage, kind: Kind, target: Target, deed: Deed, phase: Phase) -> tuple[Server, str | None]:
+    """Do it; returns the server, and the phase in which its operation was met."""
     with ExitStack() as stack:
-        with held(stage.site, stage.phases, server, phase) as place:
+        with begun(stage.site, stage.phases, lambda: _begin(stage, kind), phase) as (server, place):
             victim = _victim(stage, place, target)
             if deed == "kill":
                 victim.kill()
@@ -85,7 +88,7 @@ def _strike(stage: Stage, server: Server, target: Target, deed: Deed, phase: Pha
             met = _met(stage, place) if target == "worker" and phase not in LEDGER else str(phase)
         if deed == "freeze":
             time.sleep(FROZEN_SECONDS)
-    return met
+    return server, met
 
 
 def _met(stage: Stage, place: Place) -> str | None:

@@ -13,6 +13,9 @@ from tests.chaos.marks import Marks
 from tests.chaos.scenarios import Group, Scenario
 from tests.chaos.stage import Stage, staged
 
+SAID = 6
+"""So many of the things that are wrong are told: the rest follows from them."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -99,10 +102,12 @@ def _end(group: Group, stage: Stage) -> Result:
 
 
 def _judge_all(stage: Stage) -> str:
+    problems = stage.finish_all()
     there = sum(server.is_there for server in stage.servers)
-    problems = stage.violations() + stage.clear_away()
+    problems += stage.violations() + stage.clear_away()
     if problems:
-        raise BrokenError("; ".join(problems))
+        more = f"; and {len(problems) - SAID} more" if len(problems) > SAID else ""
+        raise BrokenError("; ".join(problems[:SAID]) + more)
     return f"{there} servers, then nothing"
 
 
@@ -111,9 +116,11 @@ def _run_scenario(row: Scenario, stage: Stage) -> Result:
     try:
         return _result(row, began, row.run(stage), kept=True)
     except BrokenError as error:
-        return _result(row, began, str(error), kept=False)
+        said = str(error)
     except Exception:  # noqa: BLE001  # a defect of the suite must not pass for a kept promise, nor stop the others
-        return _result(row, began, f"the suite itself failed: {traceback.format_exc(limit=-3)}", kept=False)
+        said = f"the suite itself failed: {traceback.format_exc(limit=-3)}"
+    stage.site.kept = True
+    return _result(row, began, f"{said} (see {stage.site.logs})", kept=False)
 
 
 def _result(row: Scenario, began: float, seen: str, *, kept: bool) -> Result:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -16,17 +16,27 @@ REACH_SECONDS = 90.0
 
 
 @contextmanager
-def held(site: Site, phases: Phases, server: Server, phase: str) -> Iterator[Place]:
-    """Inside, the operation is in this phase. Raises BrokenError when it never gets there."""
-    operation = server.operation_id
-    if phase == "allocate-vmid":
+def begun(site: Site, phases: Phases, begin: Callable[[], Server], phase: str) -> Iterator[tuple[Server, Place]]:
+    """Begin an operation; inside, it is in this phase. Raises BrokenError when it never gets there."""
+    if phase == "allocate-vmid":  # over before one could look, if the rows were not held first
         with _locked(site, "select from vmid_cursor for update") as lock:
-            yield _blocked(site, phases, lock, operation)
-    elif phase in ("complete", "archive-instance"):
+            server = begin()
+            yield server, _blocked(site, phases, lock, server.operation_id, phase)
+        return
+    server = begin()
+    with held(site, phases, server, phase) as place:
+        yield server, place
+
+
+@contextmanager
+def held(site: Site, phases: Phases, server: Server, phase: str) -> Iterator[Place]:
+    """Inside, an operation that has begun is in this phase. Raises BrokenError when it never gets there."""
+    operation = server.operation_id
+    if phase in ("complete", "archive-instance"):
         before = {"complete": "publish-edge", "archive-instance": "delete-container"}[phase]
         phases.wait(operation, before, seconds=REACH_SECONDS)
         with _locked(site, "select from instance where id = %s for update", server.server_id) as lock:
-            yield _blocked(site, phases, lock, operation)
+            yield _blocked(site, phases, lock, operation, before)
     elif phase == "send-agent-config":
         place = phases.wait(operation, "wait-for-ip", seconds=REACH_SECONDS)
         with _slow_agent(site, place):
@@ -46,19 +56,20 @@ def _locked(site: Site, query: str, *parameters: object) -> Iterator[psycopg.Con
         connection.close()
 
 
-def _blocked(site: Site, phases: Phases, lock: psycopg.Connection[tuple[object, ...]], operation: str) -> Place:
-    """Wait until somebody waits for our lock."""
+def _blocked(
+    site: Site, phases: Phases, lock: psycopg.Connection[tuple[object, ...]], operation: str, phase: str
+) -> Place:
+    """Wait until somebody waits for our lock while the operation is in this phase."""
     deadline = time.monotonic() + REACH_SECONDS
+    query = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
     with psycopg.connect(site.postgres.server.url, autocommit=True) as watcher:
-        query = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
-        while watcher.execute(query, (lock.info.backend_pid,)).fetchall() == [(0,)]:
-            if time.monotonic() > deadline:
-                raise BrokenError(f"operation {operation} never came to the rows that it should write")
+        while time.monotonic() < deadline:
+            place = phases.now(operation)
+            waiting = watcher.execute(query, (lock.info.backend_pid,)).fetchall() != [(0,)]
+            if waiting and place is not None and place.phase == phase:
+                return place
             time.sleep(0.02)
-    place = phases.now(operation)
-    if place is None:
-        raise BrokenError(f"operation {operation} ended before it could be held")
-    return place
+    raise BrokenError(f"operation {operation} never came to the rows that it should write")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Many orders at once: back-pressure, fairness, and a restart of everything under load."""
 
+import signal
 import time
 from datetime import datetime
 
@@ -115,7 +116,7 @@ def _restart(stage: Stage, part: Part) -> None:
         if time.monotonic() > deadline:
             raise BrokenError(f"{part.name} was still there {LEAVE_SECONDS:g} s after SIGTERM")
         time.sleep(0.05)
-    if old is not None and old.returncode != 0:
+    if old is not None and old.returncode not in (0, -signal.SIGTERM):  # uvicorn ends, then dies of the signal
         raise BrokenError(f"{part.name} ended with {old.returncode} after SIGTERM")
     part.killed = part.wanted = True  # the site's own thread starts it again
     while part.process is old:

@@ -64,6 +64,8 @@ class Site:
         self.urls: list[str] = []
         self.surprises: list[str] = []
         """Processes that ended though nobody had ended them."""
+        self.kept = False
+        """Whether its files stay, for somebody to look into."""
         self.database: Database
         self.lab: Lab
         self._lab: Part
@@ -83,7 +85,7 @@ class Site:
     ) -> None:
         self._leaving.set()
         self._hands.join()
-        if error is None and not self.surprises:
+        if error is None and not self.surprises and not self.kept:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def customer(self, name: str = "c") -> Customer:

@@ -109,6 +109,17 @@ class Stage:
         problems += [f"two runs of operation {one.operation} were alive at once" for one in self._two_alive(operations)]
         return problems + self._changed_endings(self.servers) + self.site.surprises
 
+    def finish_all(self) -> list[str]:
+        """Wait for what a broken scenario left under way; returns what does not end."""
+        problems = []
+        for server in self.servers:
+            if server.operation_id not in server.told:
+                try:
+                    self.finish(server)
+                except BrokenError as error:
+                    problems.append(str(error))
+        return problems
+
     def clear_away(self) -> list[str]:
         """Delete every server there is, all at once; then nothing may be left. Returns what is."""
         here = [server for server in self.servers if server.is_there or (server.leaving and not server.deleted)]
