@@ -93,7 +93,8 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
             execute(connection, "cancel_waiting", facts)
         else:
             execute(connection, "request_cancel", facts | {"message": "cancel requested"})
-            rouse(connection, operation_id)
+            if row["status"] == OperationStatus.QUEUED:
+                rouse(connection, operation_id)
         return True
 
 
