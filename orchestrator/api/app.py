@@ -99,7 +99,7 @@ def _serve(parts: Parts, endpoints: list[Endpoint], legacy: bool) -> Callable[[R
             if inspect.iscoroutinefunction(endpoint.handler):
                 response = await endpoint.handler(call)
             else:
-                response = await call.in_thread(cast("Callable[[Call], Response]", endpoint.handler), call)
+                response = await call.in_thread(_run, endpoint, call)
         except Problem as problem:
             response = problem_response(problem)
         except StoreUnavailable:
@@ -108,6 +108,11 @@ def _serve(parts: Parts, endpoints: list[Endpoint], legacy: bool) -> Callable[[R
         return response
 
     return serve
+
+
+def _run(endpoint: Endpoint, call: Call) -> Response:
+    call.permit(endpoint.action)
+    return cast("Callable[[Call], Response]", endpoint.handler)(call)
 
 
 async def _read_body(request: Request) -> bytes:

@@ -16,9 +16,11 @@ from orchestrator.api.changes import Changes, Waker
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import invalid
 from orchestrator.api.responses import Answer
+from orchestrator.billing import Action, refuse
 from orchestrator.catalogue import Catalogue
 from orchestrator.models import Principal
 from orchestrator.settings import Settings
+from orchestrator.store import accounts
 from orchestrator.store.connection import Database
 
 P = ParamSpec("P")
@@ -56,6 +58,14 @@ class Call:
         if "it" not in self._seen:
             self._seen["it"] = self.parts.tokens.principal(self.headers.get("authorization"))
         return self._seen["it"]
+
+    def permit(self, action: Action | None) -> None:
+        """Let operators and customers of good standing pass. Raises Problem when the billing state refuses."""
+        if action is None or self.principal.customer_id is None:
+            return
+        refusal = refuse(accounts.billing_state(self.parts.database, self.principal.customer_id), action)
+        if refusal is not None:
+            raise refusal
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, such as the store's verbs, in one of the process's threads."""

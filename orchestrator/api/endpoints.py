@@ -18,6 +18,7 @@ from orchestrator.api.responses import (
     OperationAnswer,
     OperationPage,
 )
+from orchestrator.billing import Action
 from orchestrator.errors import ProblemCode
 
 Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
@@ -38,13 +39,15 @@ class Endpoint:
     headers: tuple[str, ...] = ()
     problems: tuple[ProblemCode, ...] = ()
     public: bool = False
+    action: Action | None = None
+    """What a customer's billing state must allow; an order is decided with its other facts (orchestrator.orders)."""
 
 
+BILLING_PROBLEMS = (ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED)
 _ORDER_PROBLEMS = (
     ProblemCode.INVALID_REQUEST,
     ProblemCode.FORBIDDEN,
-    ProblemCode.PAYMENT_REQUIRED,
-    ProblemCode.CUSTOMER_SUSPENDED,
+    *BILLING_PROBLEMS,
     ProblemCode.QUOTA_EXCEEDED,
     ProblemCode.IDEMPOTENCY_KEY_REUSED,
     ProblemCode.CREATE_IN_PROGRESS,
@@ -84,8 +87,8 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "DELETE", "/{server_id}", instances.delete, "Tear an instance down",
-        status=202, result=Accepted,
-        problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY),
+        status=202, result=Accepted, action=Action.DELETE,
+        problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
     ),
 )  # fmt: skip
 
