@@ -58,7 +58,10 @@ class ProblemCode(StrEnum):
     CREATE_IN_PROGRESS = "create-in-progress"
     INSTANCE_BUSY = "instance-busy"
     BODY_TOO_LARGE = "body-too-large"
+    URI_TOO_LONG = "uri-too-long"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    RATE_LIMITED = "rate-limited"
+    HEADERS_TOO_LARGE = "headers-too-large"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
@@ -77,7 +80,10 @@ PROBLEM_STATUS: dict[ProblemCode, int] = {
     ProblemCode.CREATE_IN_PROGRESS: 409,
     ProblemCode.INSTANCE_BUSY: 409,
     ProblemCode.BODY_TOO_LARGE: 413,
+    ProblemCode.URI_TOO_LONG: 414,
     ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    ProblemCode.RATE_LIMITED: 429,
+    ProblemCode.HEADERS_TOO_LARGE: 431,
     ProblemCode.INTERNAL: 500,
     ProblemCode.UNAVAILABLE: 503,
 }

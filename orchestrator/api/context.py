@@ -11,7 +11,7 @@ from uuid import UUID
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
-from orchestrator.api.auth import Tokens
+from orchestrator.api.auth import Tokens, unauthenticated
 from orchestrator.api.changes import Changes, Waker
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import invalid
@@ -50,18 +50,27 @@ class Call:
     headers: Headers
     body: bytes = b""
     legacy: bool = False
-    _seen: dict[str, Principal] = field(default_factory=dict)
+    _who: dict[str, Principal] = field(default_factory=dict)
 
     @property
     def principal(self) -> Principal:
-        """Who asks. Raises Problem (unauthenticated)."""
-        if "it" not in self._seen:
-            self._seen["it"] = self.parts.tokens.principal(self.headers.get("authorization"))
-        return self._seen["it"]
+        """Who asks. Raises Problem (unauthenticated) where nobody was asked, as at public endpoints."""
+        if "it" not in self._who:
+            raise unauthenticated()
+        return self._who["it"]
 
-    def permit(self, action: Action | None) -> None:
+    async def identify(self) -> Principal:
+        """Find out who asks. Raises Problem (unauthenticated)."""
+        authorization = self.headers.get("authorization")
+        principal = self.parts.tokens.remembered(authorization)
+        if principal is None:
+            principal = await self.in_thread(self.parts.tokens.principal, authorization)
+        self._who["it"] = principal
+        return principal
+
+    def permit(self, action: Action) -> None:
         """Let operators and customers of good standing pass. Raises Problem when the billing state refuses."""
-        if action is None or self.principal.customer_id is None:
+        if self.principal.customer_id is None:
             return
         refusal = refuse(accounts.billing_state(self.parts.database, self.principal.customer_id), action)
         if refusal is not None:
@@ -73,7 +82,6 @@ class Call:
 
     def uuid(self, name: str) -> UUID:
         """A path parameter that must be a UUID; anything else is an unknown thing. Raises Problem."""
-        _ = self.principal  # who may not ask is told that before anything else
         try:
             return UUID(self.path[name])
         except ValueError:

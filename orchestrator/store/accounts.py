@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
-from psycopg.errors import ForeignKeyViolation
+from psycopg.errors import CheckViolation, ForeignKeyViolation
 from psycopg.rows import dict_row, scalar_row
 
 from orchestrator.billing import BillingState
@@ -51,9 +51,14 @@ def create_token(database: Database, *, name: str, customer_id: str | None, expi
 
 
 def ensure_customer(database: Database, customer_id: str) -> None:
-    """Make a customer unless there is one."""
-    with database.transaction() as connection:
-        execute(connection, "ensure_customer", {"id": customer_id})
+    """Make a customer unless there is one. Raises HostwrightError when the id cannot be one."""
+    try:
+        with database.transaction() as connection:
+            execute(connection, "ensure_customer", {"id": customer_id})
+    except CheckViolation as error:
+        raise HostwrightError(
+            f"{customer_id!r} cannot be a customer's id: use at most 63 lower-case letters, digits and -"
+        ) from error
 
 
 def update_customer(
