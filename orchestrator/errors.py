@@ -63,7 +63,10 @@ class ProblemCode(StrEnum):
     NOT_RETRYABLE = "not-retryable"
     NOT_STARTABLE = "not-startable"
     BODY_TOO_LARGE = "body-too-large"
+    URI_TOO_LONG = "uri-too-long"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
+    RATE_LIMITED = "rate-limited"
+    HEADERS_TOO_LARGE = "headers-too-large"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
@@ -86,7 +89,10 @@ PROBLEM_STATUS: dict[ProblemCode, int] = {
     ProblemCode.NOT_RETRYABLE: 409,
     ProblemCode.NOT_STARTABLE: 409,
     ProblemCode.BODY_TOO_LARGE: 413,
+    ProblemCode.URI_TOO_LONG: 414,
     ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    ProblemCode.RATE_LIMITED: 429,
+    ProblemCode.HEADERS_TOO_LARGE: 431,
     ProblemCode.INTERNAL: 500,
     ProblemCode.UNAVAILABLE: 503,
 }

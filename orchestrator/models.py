@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
 from orchestrator.errors import Code
 from orchestrator.phases import Kind, Phase
@@ -29,6 +30,34 @@ class Principal(Frozen):
     def is_operator(self) -> bool:
         """Operators see and touch everything."""
         return self.customer_id is None
+
+
+class Limits(Frozen):
+    """The most a customer may have; None is no limit of its own."""
+
+    instances: int | None = None
+    memory_mib: int | None = None
+    cpu_cores: int | None = None
+
+
+class Usage(Frozen):
+    """What a customer has that counts."""
+
+    instances: int = 0
+    memory_mib: int = 0
+    cpu_cores: int = 0
+
+
+class CustomerRow(Frozen):
+    """A customer as it stands, with its limits and use in total and per container type."""
+
+    id: str
+    billing_state: BillingState
+    created_at: datetime
+    limits: Limits
+    used: Usage
+    ctype_limits: dict[ContainerType, Limits]
+    ctype_used: dict[ContainerType, Usage]
 
 
 class Failure(Frozen):

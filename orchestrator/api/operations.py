@@ -34,7 +34,7 @@ async def show(call: Call) -> Response:
     wait = parse_wait(call.headers.get("prefer"))
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
-    operation_id = await call.in_thread(call.uuid, "operation_id")  # it asks who calls, which may ask the database
+    operation_id = call.uuid("operation_id")
     async with call.parts.changes.of(operation_id) as changed:
         row = await call.in_thread(_get, call)
         known = call.headers.get("if-none-match")

@@ -8,12 +8,13 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.cli import customers, tokens
 from orchestrator.cli.client import Client, read_run_file
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
@@ -25,11 +26,9 @@ app = typer.Typer(
     help="Order game servers and dev containers on Proxmox VE, and watch them become reachable.",
 )
 create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
-token_app = typer.Typer(no_args_is_help=True, help="Access tokens.")
-customer_app = typer.Typer(no_args_is_help=True, help="Customers and their limits.")
 app.add_typer(create_app, name="create", rich_help_panel="Servers")
-app.add_typer(token_app, name="token", rich_help_panel="Administration")
-app.add_typer(customer_app, name="customer", rich_help_panel="Administration")
+app.add_typer(tokens.app, name="token", rich_help_panel="Administration")
+app.add_typer(customers.app, name="customer", rich_help_panel="Administration")
 
 console = Console(highlight=False)
 
@@ -97,6 +96,7 @@ def serve(
     import uvicorn
 
     from orchestrator.api.app import make_app
+    from orchestrator.cli.protocol import BoundedProtocol
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
@@ -110,6 +110,8 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # whom to believe about a client's address is a setting of ours
+        http=BoundedProtocol,
     )
 
 
@@ -289,52 +291,6 @@ def logs(
         if not page["events"]:
             return
         after = page["next"]
-
-
-@token_app.command("create")
-def token_create(
-    name: Annotated[str, typer.Option(help="What the token is for.")],
-    customer: Annotated[str | None, typer.Option(help="The customer it belongs to.")] = None,
-    operator: Annotated[
-        bool, typer.Option("--operator", help="An operator's: it sees and changes everything.")
-    ] = False,
-) -> None:
-    """Make an access token and print it, this once."""
-    if operator == (customer is not None):
-        raise HostwrightError("say whose token it is: --customer ID, or --operator")
-    from orchestrator.cli.admin import open_database
-    from orchestrator.store.accounts import create_token
-
-    with open_database(load_settings()) as database:
-        print(create_token(database, name=name, customer_id=customer))
-
-
-@customer_app.command("set")
-def customer_set(
-    customer: Annotated[str, typer.Argument(help="The customer's id; made when it is new.")],
-    billing: Annotated[
-        Literal["active", "past_due", "overdue_warning", "suspended", "retained", "pending_deletion"] | None,
-        typer.Option(help="Billing state."),
-    ] = None,
-    instances: Annotated[int | None, typer.Option(min=0, help="Most instances.")] = None,
-    memory: Annotated[int | None, typer.Option(min=0, help="Most MiB of memory in all.")] = None,
-    cores: Annotated[int | None, typer.Option(min=0, help="Most CPU cores in all.")] = None,
-) -> None:
-    """Make a customer, or set its billing state and limits."""
-    from orchestrator.cli.admin import open_database
-    from orchestrator.store import accounts
-
-    with open_database(load_settings()) as database:
-        accounts.ensure_customer(database, customer)
-        accounts.update_customer(
-            database,
-            customer,
-            billing_state=billing,
-            max_instances=instances,
-            max_memory_mib=memory,
-            max_cpu_cores=cores,
-        )
-    console.print(f"customer {customer} is set")
 
 
 def _accepted(

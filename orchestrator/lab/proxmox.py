@@ -13,6 +13,7 @@ from fakepve import FakeCt
 from orchestrator.lab.errors import InputError, LabError
 from orchestrator.lab.guests import ProcessGuests
 from orchestrator.lab.listen import bind_tcp, serve_http
+from orchestrator.lab.privileges import PRIVILEGES, STORAGE
 from orchestrator.lab.pve_http import HttpFaults, manners
 from orchestrator.lab.pve_views import PveViews
 
@@ -56,6 +57,8 @@ class LabProxmox(PveViews):
         self._closing = False
         self.guests = ProcessGuests(root, address_block, speed=speed, agent_token=agent_token)
         self.apitokens[TOKEN_ID] = token
+        for path, privileges in PRIVILEGES.items():
+            self.grant(TOKEN_ID.partition("!")[0], path, *privileges)
         self.ct_secs.update(clone=CLONE_SECONDS, destroy=DESTROY_SECONDS)
         self.time_scale = speed
 
@@ -221,7 +224,7 @@ def _require(fault: Mapping[str, Any], *names: str) -> None:
 
 def _template() -> Any:
     config = {
-        "rootfs": f"local-lvm:base-{TEMPLATE}-disk-0,size=8G",
+        "rootfs": f"{STORAGE}:base-{TEMPLATE}-disk-0,size=8G",
         "net0": "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:90:00:00,ip=dhcp,type=veth",
         "cores": 1,
         "ostype": "debian",

@@ -93,7 +93,8 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
             execute(connection, "cancel_waiting", facts)
         else:
             execute(connection, "request_cancel", facts | {"message": "cancel requested"})
-            rouse(connection, operation_id)
+            if row["status"] == OperationStatus.QUEUED:
+                rouse(connection, operation_id)
         return True
 
 
@@ -108,7 +109,7 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
     """Take a failed order up again at its failed phase, on the machine that was kept; returns the new operation.
 
     None when there is no such operation; asking again while it runs gives the same one. Decided on the customer's facts
-    as an order is. Raises Problem: not-retryable, and what refuses an order.
+    as an order is. Raises Problem: not-retryable, quota-exceeded.
     """
     with database.connection() as connection:
         while True:
@@ -126,7 +127,7 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
 def _try_retry(connection: Connection, kept: dict[str, Any]) -> UUID | None:
     demand = orders.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
     facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
-    orders.decide_retry(demand, facts)
+    orders.check_quota(demand, facts)
     retry = uuid4()
     written = {
         "operation_id": retry,

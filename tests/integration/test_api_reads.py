@@ -71,6 +71,7 @@ def test_shows_a_queued_operation(customer: Caller) -> None:
     path = f"{OPERATIONS}/{accepted['operationId']}"
     assert operation["links"] == {
         "self": path, "events": f"{path}/events", "instance": f"/api/instances/{accepted['serverId']}",
+        "cancel": f"{path}/cancel",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from orchestrator.cli.main import app
 from orchestrator.errors import PROBLEM_STATUS, Code, ProblemCode
+from orchestrator.lab.privileges import PRIVILEGES, STORAGE
 from orchestrator.phases import LEDGER, PHASES, Kind, Phase
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
 from tests.chaos.scenarios import SCENARIOS
@@ -108,6 +109,21 @@ def test_lists_the_phases_with_their_limits_and_codes(kind: Kind, sentence: str)
     for row, phase in zip(table, PHASES[kind], strict=True):
         assert row[3] == ("–" if phase in LEDGER else f"{DEFAULT_PHASE_TIMEOUTS[phase]} s")
         assert {code.strip("`") for code in row[4].split()} <= set(map(str, Code))
+
+
+# privileges
+
+
+def test_lists_the_privileges_that_the_token_of_the_lab_has() -> None:
+    text = section(read("README.md"), "### 2. An API token")
+    listed: dict[str, list[str]] = {}
+    for privileges, where, _ in rows(text):
+        path = re.findall(r"`([^`]+)`", where)[0].replace("<storage>", STORAGE)
+        listed.setdefault(path, []).extend(re.findall(r"`([^`]+)`", privileges))
+    assert listed == {path: list(privileges) for path, privileges in PRIVILEGES.items()}
+    role = re.search(r'--privs "([^"]+)"', text)
+    assert role is not None
+    assert role[1].split() == [privilege for privileges in PRIVILEGES.values() for privilege in privileges]
 
 
 # settings

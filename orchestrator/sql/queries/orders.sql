@@ -1,12 +1,16 @@
 -- Placing an order, and waking the workers.
 
 -- name: order_facts
--- What the decision about an order needs, in one row; no row: there is no such customer.
+-- What the decision about an order needs, in one row; no row: there is no such customer. What failed and what is
+-- quarantined does not count, so a machine that is kept for a look takes no place away.
 select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu_cores,
+       q.max_instances as max_ctype_instances, q.max_memory_mib as max_ctype_memory_mib,
+       q.max_cpu_cores as max_ctype_cpu_cores,
        k.operation_id as key_operation, k.request_hash as key_hash,
        a.id as active_operation, a.request_hash as active_hash,
-       u.instances as used_instances, u.memory_mib as used_memory_mib, u.cpu_cores as used_cpu_cores
+       u.*
 from customer c
+left join quota q on q.customer_id = c.id and q.ctype = %(ctype)s
 left join idempotency_key k
     on k.customer_id = c.id and k.key = %(key)s and k.created_at > now() - interval '7 days'
 left join lateral (
@@ -16,8 +20,12 @@ left join lateral (
     order by (o.request_hash = %(request_hash)s) desc, o.created_at limit 1
 ) a on true
 left join lateral (
-    select count(*)::int as instances, coalesce(sum(i.memory_mib), 0)::int as memory_mib,
-           coalesce(sum(i.cpu_cores), 0)::int as cpu_cores
+    select count(*)::int as used_instances,
+           coalesce(sum(i.memory_mib), 0)::int as used_memory_mib,
+           coalesce(sum(i.cpu_cores), 0)::int as used_cpu_cores,
+           (count(*) filter (where i.ctype = %(ctype)s))::int as used_ctype_instances,
+           coalesce(sum(i.memory_mib) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_memory_mib,
+           coalesce(sum(i.cpu_cores) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_cpu_cores
     from instance i
     where i.customer_id = c.id and i.status not in ('failed', 'quarantined')
 ) u on true
