@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 
 from bench.__main__ import RESULTS, TARGETS
+from orchestrator.billing import ALLOWED, REFUSALS, Action, BillingState
+from orchestrator.errors import PROBLEM_STATUS
 from orchestrator.phases import PHASES, Kind
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, Settings
 from orchestrator.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
@@ -86,6 +88,15 @@ def phases_list() -> str:
     return "".join(f"- {kind}: {' → '.join(f'`{phase}`' for phase in PHASES[kind])}\n" for kind in Kind)
 
 
+def billing_table() -> str:
+    rows = [f"| state | {' | '.join(Action)} | refused with |\n|---|{'---|' * len(Action)}---|\n"]
+    for state in BillingState:
+        may = " | ".join("yes" if action in ALLOWED[state] else "no" for action in Action)
+        code = REFUSALS[state][0] if state in REFUSALS else None
+        rows.append(f"| `{state}` | {may} | {f'{PROBLEM_STATUS[code]} `{code}`' if code else '–'} |\n")
+    return "".join(rows)
+
+
 def benchmarks_table() -> str:
     if not RESULTS.exists():
         return "There is no result yet: run `make bench`, then `make docs`.\n"
@@ -105,6 +116,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "operation-states": lambda: state_diagram(OPERATION_TRANSITIONS, OperationStatus.QUEUED),
     "instance-states": lambda: state_diagram(INSTANCE_TRANSITIONS, InstanceStatus.PROVISIONING),
     "phases": phases_list,
+    "billing": billing_table,
     "benchmarks": benchmarks_table,
 }
 

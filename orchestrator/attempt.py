@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from orchestrator import runner
 from orchestrator.errors import Code, LostLease, StoreUnavailable
 from orchestrator.events import AddressSeen, Event, to_update
-from orchestrator.models import Failure, Lease, OperationRow
+from orchestrator.models import CANCELLED, Claim, Cleanup, Failure, Lease
 from orchestrator.phases import Kind, Phase, played
 from orchestrator.settings import PROJECT_DIR, Settings
 from orchestrator.states import PhaseStatus
 from orchestrator.store import leases
 from orchestrator.store.connection import Database
-from orchestrator.store.leases import PhaseEntered, PhasesClosed, Update
+from orchestrator.store.leases import CleanupRecorded, CloneBegun, PhaseEntered, PhasesClosed, Update
 
 log = logging.getLogger(__name__)
 
@@ -45,33 +45,35 @@ class Attempt:
     """Used as a context manager around everything that is done for a claimed operation."""
 
     def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        operation: OperationRow,
-        claimed_at: float,
-        leaving: threading.Event,
+        self, database: Database, settings: Settings, claim: Claim, claimed_at: float, handing_over: threading.Event
     ) -> None:
         """`claimed_at` is time.monotonic() from before the claim: the lease cannot have begun earlier.
 
-        `leaving` is set when the whole worker stops.
+        `handing_over` is set when the worker waits no longer for its operations to end.
         """
         self.database = database
         self.settings = settings
-        self.operation = operation
-        self.lease = Lease(operation_id=operation.id, fencing_token=operation.fencing_token)
+        self.operation = claim.operation
+        self.lease = Lease(operation_id=self.operation.id, fencing_token=self.operation.fencing_token)
         self.address: str | None = None
+        self.clone_upid = self.operation.clone_upid
+        self.published = claim.published
+        """Whether names at the edge may have been made for it."""
+        self.on_phase: Callable[[Phase], None] | None = None
+        """Told of every phase that a play enters, in the run's thread; must not block."""
         self._failure: Failure | None = None
         self._stopped: Failure | None = None
+        self._cancelled = self.operation.cancel_requested_at is not None
+        self._undoing = False
         self._lost = threading.Event()
-        self._worker_leaves = leaving
+        self._handing_over = handing_over
         self._leaving = threading.Event()
         self._updates: queue.SimpleQueue[Update | threading.Event] = queue.SimpleQueue()
         self._fence_at = claimed_at + settings.lease_seconds * (1 - _FENCE_MARGIN)
-        self._ends_at = claimed_at + settings.operation_deadline_seconds
+        self._ends_at = claimed_at + claim.left_seconds
         self._phase: tuple[Phase, float] | None = None
         self._played_at = claimed_at
-        self._writer = threading.Thread(target=self._write, name=f"writer-{operation.id}", daemon=True)
+        self._writer = threading.Thread(target=self._write, name=f"writer-{self.operation.id}", daemon=True)
 
     def __enter__(self) -> Self:
         self._writer.start()
@@ -91,24 +93,21 @@ class Attempt:
         """
         self._failure = self._stopped = None
         self._played_at = time.monotonic()
-        outcome = runner.play(
-            runner.Run(
-                operation_id=self.operation.id,
-                playbooks=playbooks(phases),
-                inventory=self.settings.inventory,
-                variables=variables,
-                secrets=secrets,
-                state_dir=self.settings.state_dir,
-            ),
-            on_event=self._on_event,
-            should_stop=self._should_stop,
-        )
+        try:
+            outcome = self._run(phases, variables, secrets)
+        except OSError as error:
+            return Failure(
+                code=Code.INTERNAL,
+                phase=phases[0],
+                message=f"the worker cannot keep a run's files ({error.strerror}): see to its disk, then order again",
+            )
         self._phase = None
-        self._updates.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
+        handed_over = self._is_handed_over(outcome)
+        if not handed_over:
+            self._updates.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
         self.flush()
-        if self._is_left(outcome):
-            self.persist(lambda: leases.release(self.database, self.lease))
-            raise LostLease(f"operation {self.operation.id}: handed back, the worker is leaving")
+        if handed_over:
+            self.hand_over()
         if outcome == "successful":
             return None
         return (
@@ -117,11 +116,37 @@ class Attempt:
             or Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
         )
 
-    def _is_left(self, outcome: runner.Outcome) -> bool:
+    def _run(self, phases: Sequence[Phase], variables: dict[str, Any], secrets: dict[str, Any]) -> runner.Outcome:
+        return runner.play(
+            runner.Run(
+                operation_id=self.operation.id,
+                fencing_token=self.operation.fencing_token,
+                playbooks=playbooks(phases),
+                inventory=self.settings.inventory,
+                variables=variables,
+                secrets=secrets,
+                state_dir=self.settings.state_dir,
+            ),
+            on_event=self._on_event,
+            should_stop=self._should_stop,
+            lease_ends_at=lambda: self._fence_at,
+        )
+
+    def _is_handed_over(self, outcome: runner.Outcome) -> bool:
         """Whether a run ended because its worker leaves; a signal to the whole process group may end it first."""
         if self._stopped is not None:
             return False
-        return outcome == "stopped" or (outcome == "failed" and self._failure is None and self._worker_leaves.is_set())
+        return outcome == "stopped" or (outcome == "failed" and self._failure is None and self._handing_over.is_set())
+
+    def hand_over(self) -> NoReturn:
+        """Put the operation back for another worker. Raises LostLease."""
+        self.persist(lambda: leases.hand_over(self.database, self.lease))
+        raise LostLease(f"operation {self.operation.id}: handed over, the worker is leaving")
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody wants it cancelled, and it is not being undone already."""
+        return self._cancelled and not self._undoing
 
     def enter(self, phase: Phase, message: str) -> None:
         """Begin a phase that is not a play."""
@@ -146,13 +171,18 @@ class Attempt:
                 log.warning("operation %s: the database is away: %s", self.operation.id, error)
                 self._lost.wait(0.5)
 
-    def lift_deadline(self) -> None:
-        """From here on only the phases have a time limit: the operation's is not for cleaning up after it."""
+    def record(self, cleanup: Cleanup) -> None:
+        """Write how far a cleanup has come, in its turn."""
+        self._updates.put(CleanupRecorded(cleanup))
+
+    def begin_undoing(self) -> None:
+        """From here on only the phases have a time limit, and a cancel changes nothing any more."""
+        self._undoing = True
         self._ends_at = math.inf
 
     def _should_stop(self) -> bool:
         self._watch_clock()
-        return self._lost.is_set() or self._worker_leaves.is_set() or self._stopped is not None
+        return self._lost.is_set() or self._handing_over.is_set() or self._stopped is not None
 
     def _check(self) -> None:
         self._watch_fence()
@@ -167,8 +197,16 @@ class Attempt:
             self._failure = meaning if self._failure is None else _joined(self._failure, meaning)
         elif meaning is not None:
             if isinstance(meaning, PhaseEntered):
-                self._phase = (meaning.phase, time.monotonic())
+                self._enter(meaning.phase)
+            elif isinstance(meaning, CloneBegun):
+                self.clone_upid = meaning.upid
             self._updates.put(meaning)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = (phase, time.monotonic())
+        self.published = self.published or phase is Phase.PUBLISH_EDGE
+        if self.on_phase is not None:
+            self.on_phase(phase)
 
     def _write(self) -> None:
         """The writer thread. Whatever ends it, nothing can be written any more, so the run ends too."""
@@ -195,7 +233,8 @@ class Attempt:
                 if self._leaving.is_set():
                     return
                 if asked_at >= beat_at:
-                    leases.heartbeat(self.database, self.lease, lease_seconds=self.settings.lease_seconds)
+                    cancelled = leases.heartbeat(self.database, self.lease, lease_seconds=self.settings.lease_seconds)
+                    self._cancelled = self._cancelled or cancelled
                     beat_at = asked_at + self.settings.heartbeat_seconds
                     self._fence_at = asked_at + self.settings.lease_seconds * (1 - _FENCE_MARGIN)
             except LostLease as error:
@@ -229,7 +268,9 @@ class Attempt:
         if self._stopped is not None:
             return
         phase, since = self._phase or (None, self._played_at)
-        if now > self._ends_at:
+        if self.cancelled:
+            self._stopped = CANCELLED.model_copy(update={"phase": phase})
+        elif now > self._ends_at:
             self._stopped = _too_long(phase, "the operation", self.settings.operation_deadline_seconds)
         elif phase is None and now > since + _START_SECONDS:
             self._stopped = _too_long(phase, "the start of the playbook", _START_SECONDS)

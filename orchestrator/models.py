@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
 from orchestrator.errors import Code
 from orchestrator.phases import Kind, Phase
@@ -31,6 +32,34 @@ class Principal(Frozen):
         return self.customer_id is None
 
 
+class Limits(Frozen):
+    """The most a customer may have; None is no limit of its own."""
+
+    instances: int | None = None
+    memory_mib: int | None = None
+    cpu_cores: int | None = None
+
+
+class Usage(Frozen):
+    """What a customer has that counts."""
+
+    instances: int = 0
+    memory_mib: int = 0
+    cpu_cores: int = 0
+
+
+class CustomerRow(Frozen):
+    """A customer as it stands, with its limits and use in total and per container type."""
+
+    id: str
+    billing_state: BillingState
+    created_at: datetime
+    limits: Limits
+    used: Usage
+    ctype_limits: dict[ContainerType, Limits]
+    ctype_used: dict[ContainerType, Usage]
+
+
 class Failure(Frozen):
     """Why an operation failed: the same object in the row, in the API and in the log."""
 
@@ -39,6 +68,10 @@ class Failure(Frozen):
     task: str | None = None
     message: str
     detail: dict[str, Any] | None = None
+
+
+CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
+"""Why a cancelled operation did not go on."""
 
 
 class CleanupStep(Frozen):
@@ -50,7 +83,7 @@ class CleanupStep(Frozen):
 
 
 class Cleanup(Frozen):
-    """What a cleanup did; `leaked` names what may still be there."""
+    """How far a cleanup has come, step by step; `leaked` names what it could not undo."""
 
     status: PhaseStatus
     steps: tuple[CleanupStep, ...] = ()
@@ -93,8 +126,23 @@ class OperationRow(BaseModel):
     error: Failure | None
     cleanup: Cleanup | None
     last_seq: int
+    losses: int
+    cancel_requested_at: datetime | None
+    clone_upid: str | None
+    background: bool
+    retry_of: UUID | None
     phases: tuple[PhaseRow, ...] | None
     queue_position: int | None
+
+
+class Claim(Frozen):
+    """An operation just claimed."""
+
+    operation: OperationRow
+    left_seconds: float
+    """Until its deadline; negative when that has passed."""
+    published: bool
+    """Whether an earlier attempt may have made names at the edge."""
 
 
 class EventRow(Frozen):
@@ -121,6 +169,9 @@ class InstanceRow(BaseModel):
     address: IPv4Address | IPv6Address | None
     spec: dict[str, Any]
     proxy_status: str | None
+    leaked: tuple[str, ...]
+    attend_at: datetime | None
+    expires_at: datetime | None
     created_at: datetime
     ready_at: datetime | None
     updated_at: datetime

@@ -9,28 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from orchestrator.billing import Action, BillingState, refuse
 from orchestrator.errors import Problem, ProblemCode
-
-BILLING_REFUSALS: dict[str, tuple[ProblemCode, str]] = {
-    "past_due": (
-        ProblemCode.PAYMENT_REQUIRED,
-        "an invoice is past due: new servers can be ordered after it is paid",
-    ),
-    "overdue_warning": (
-        ProblemCode.PAYMENT_REQUIRED,
-        "an invoice is overdue: new servers can be ordered after it is paid",
-    ),
-    "suspended": (
-        ProblemCode.CUSTOMER_SUSPENDED,
-        "the account is suspended: it may read but not order; settle it with support",
-    ),
-    "retained": (
-        ProblemCode.CUSTOMER_SUSPENDED,
-        "the account is closed and its data retained: it cannot order",
-    ),
-    "pending_deletion": (ProblemCode.CUSTOMER_SUSPENDED, "the account is being deleted: it cannot order"),
-}
-"""Why a billing state refuses an order; a state that is not here may order."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +26,13 @@ class Demand:
 
 @dataclass(frozen=True)
 class Facts:
-    """What stands in the database, in one snapshot. `revision` changes with every order of the customer."""
+    """What stands in the database, in one snapshot. `revision` changes with every order of the customer.
+
+    Names with `ctype` are about the container type that is ordered; a limit of None is none.
+    """
 
     revision: int
-    billing_state: str
+    billing_state: BillingState
     max_instances: int
     max_memory_mib: int
     max_cpu_cores: int
@@ -60,6 +43,12 @@ class Facts:
     used_instances: int
     used_memory_mib: int
     used_cpu_cores: int
+    max_ctype_instances: int | None
+    max_ctype_memory_mib: int | None
+    max_ctype_cpu_cores: int | None
+    used_ctype_instances: int
+    used_ctype_memory_mib: int
+    used_ctype_cpu_cores: int
 
 
 @dataclass(frozen=True)
@@ -89,12 +78,12 @@ def decide(demand: Demand, facts: Facts) -> Decision:
                 {"operationId": str(facts.key_operation)},
             )
         return Decision("replay", facts.key_operation)
-    refusal = BILLING_REFUSALS.get(facts.billing_state)
+    refusal = refuse(BillingState(facts.billing_state), Action.ORDER)
     if refusal is not None:
-        raise Problem(*refusal)
+        raise refusal
     if demand.key is None and facts.active_operation is not None:
         return _meet_active(demand, facts, facts.active_operation)
-    _check_quota(demand, facts)
+    check_quota(demand, facts)
     return Decision("accept")
 
 
@@ -108,17 +97,30 @@ def _meet_active(demand: Demand, facts: Facts, active: UUID) -> Decision:
     )
 
 
-def _check_quota(demand: Demand, facts: Facts) -> None:
-    wanted = {
-        "instances": (facts.used_instances, 1, facts.max_instances),
-        "memoryMiB": (facts.used_memory_mib, demand.memory_mib, facts.max_memory_mib),
-        "cpuCores": (facts.used_cpu_cores, demand.cpu_cores, facts.max_cpu_cores),
-    }
-    for name, (used, asked, limit) in wanted.items():
-        if used + asked > limit:
-            raise Problem(
-                ProblemCode.QUOTA_EXCEEDED,
-                f"the quota of {name} is {limit}, {used} are in use and the order needs {asked}: "
-                "delete a server or ask for a larger quota",
-                {"resource": name, "limit": limit, "used": used, "requested": asked},
-            )
+def check_quota(demand: Demand, facts: Facts) -> None:
+    """Whether there is room for it: the limits in total first, then those of the container type. Raises Problem."""
+    wanted = {"instances": 1, "memoryMiB": demand.memory_mib, "cpuCores": demand.cpu_cores}
+    total = (
+        (facts.used_instances, facts.max_instances),
+        (facts.used_memory_mib, facts.max_memory_mib),
+        (facts.used_cpu_cores, facts.max_cpu_cores),
+    )
+    own = (
+        (facts.used_ctype_instances, facts.max_ctype_instances),
+        (facts.used_ctype_memory_mib, facts.max_ctype_memory_mib),
+        (facts.used_ctype_cpu_cores, facts.max_ctype_cpu_cores),
+    )
+    for ctype, amounts in ((None, total), (demand.ctype, own)):
+        for (resource, asked), (used, limit) in zip(wanted.items(), amounts, strict=True):
+            if limit is not None and used + asked > limit:
+                raise _over_quota(resource, ctype, limit=limit, used=used, requested=asked)
+
+
+def _over_quota(resource: str, ctype: str | None, *, limit: int, used: int, requested: int) -> Problem:
+    of_type = f" of {ctype} servers" if ctype else ""
+    return Problem(
+        ProblemCode.QUOTA_EXCEEDED,
+        f"the quota of {resource}{of_type} is {limit}, {used} are in use and the order needs {requested}: "
+        "delete a server or ask for a larger quota",
+        {"resource": resource, "ctype": ctype, "limit": limit, "used": used, "requested": requested},
+    )

@@ -23,34 +23,34 @@ class Tokens:
         self._known: dict[bytes, tuple[float, Principal]] = {}
         self._lock = threading.Lock()
 
-    def principal(self, authorization: str | None) -> Principal:
-        """The principal of an Authorization header. Raises Problem (unauthenticated)."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise _unauthenticated("send your token as `Authorization: Bearer hw_…`")
-        if len(token) > _MAX_TOKEN_CHARACTERS:
-            raise _unauthenticated("the token is unknown, revoked or expired")
-        return self._find(token.strip())
+    def remembered(self, authorization: str | None) -> Principal | None:
+        """The principal of an Authorization header, if it was seen lately; does not block."""
+        with self._lock:
+            known = self._known.get(accounts.hash_token(_token(authorization) or ""))
+        return known[1] if known is not None and known[0] > time.monotonic() else None
 
-    def _find(self, token: str) -> Principal:
-        digest = accounts.hash_token(token)
-        now = time.monotonic()
-        with self._lock:
-            known = self._known.get(digest)
-        if known is not None and known[0] > now:
-            return known[1]
+    def principal(self, authorization: str | None) -> Principal:
+        """The principal of an Authorization header. Raises Problem (unauthenticated), StoreUnavailable."""
+        token = _token(authorization)
+        if token is None:
+            raise unauthenticated()
         principal = accounts.find_principal(self._database, token)
-        with self._lock:
-            if principal is None:
-                self._known.pop(digest, None)
-            else:
-                if len(self._known) >= _MAX_REMEMBERED:
-                    self._known.clear()
-                self._known[digest] = (now + REMEMBER_SECONDS, principal)
         if principal is None:
-            raise _unauthenticated("the token is unknown, revoked or expired")
+            raise unauthenticated("the token is unknown, revoked or expired")
+        with self._lock:
+            if len(self._known) >= _MAX_REMEMBERED:
+                self._known.clear()
+            self._known[accounts.hash_token(token)] = (time.monotonic() + REMEMBER_SECONDS, principal)
         return principal
 
 
-def _unauthenticated(detail: str) -> Problem:
+def _token(authorization: str | None) -> str | None:
+    """The token of a header, or None when it holds none that could be ours."""
+    scheme, _, token = (authorization or "").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and 0 < len(token) <= _MAX_TOKEN_CHARACTERS else None
+
+
+def unauthenticated(detail: str = "send your token as `Authorization: Bearer hw_…`") -> Problem:
+    """The refusal of whoever has no good token."""
     return Problem(ProblemCode.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})

@@ -11,14 +11,16 @@ from uuid import UUID
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
-from orchestrator.api.auth import Tokens
+from orchestrator.api.auth import Tokens, unauthenticated
 from orchestrator.api.changes import Changes, Waker
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import invalid
-from orchestrator.api.responses import Answer
+from orchestrator.api.responses import Accepted, Answer
+from orchestrator.billing import Action, refuse
 from orchestrator.catalogue import Catalogue
 from orchestrator.models import Principal
 from orchestrator.settings import Settings
+from orchestrator.store import accounts
 from orchestrator.store.connection import Database
 
 P = ParamSpec("P")
@@ -48,14 +50,31 @@ class Call:
     headers: Headers
     body: bytes = b""
     legacy: bool = False
-    _seen: dict[str, Principal] = field(default_factory=dict)
+    _who: dict[str, Principal] = field(default_factory=dict)
 
     @property
     def principal(self) -> Principal:
-        """Who asks. Raises Problem (unauthenticated)."""
-        if "it" not in self._seen:
-            self._seen["it"] = self.parts.tokens.principal(self.headers.get("authorization"))
-        return self._seen["it"]
+        """Who asks. Raises Problem (unauthenticated) where nobody was asked, as at public endpoints."""
+        if "it" not in self._who:
+            raise unauthenticated()
+        return self._who["it"]
+
+    async def identify(self) -> Principal:
+        """Find out who asks. Raises Problem (unauthenticated)."""
+        authorization = self.headers.get("authorization")
+        principal = self.parts.tokens.remembered(authorization)
+        if principal is None:
+            principal = await self.in_thread(self.parts.tokens.principal, authorization)
+        self._who["it"] = principal
+        return principal
+
+    def permit(self, action: Action) -> None:
+        """Let operators and customers of good standing pass. Raises Problem when the billing state refuses."""
+        if self.principal.customer_id is None:
+            return
+        refusal = refuse(accounts.billing_state(self.parts.database, self.principal.customer_id), action)
+        if refusal is not None:
+            raise refusal
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, such as the store's verbs, in one of the process's threads."""
@@ -63,7 +82,6 @@ class Call:
 
     def uuid(self, name: str) -> UUID:
         """A path parameter that must be a UUID; anything else is an unknown thing. Raises Problem."""
-        _ = self.principal  # who may not ask is told that before anything else
         try:
             return UUID(self.path[name])
         except ValueError:
@@ -111,3 +129,8 @@ def answer(body: Answer, status: int = 200, headers: dict[str, str] | None = Non
         headers={"Cache-Control": "no-store"} | (headers or {}),
         media_type="application/json",
     )
+
+
+def accepted_answer(body: Accepted, headers: dict[str, str]) -> Response:
+    """The answer to what was accepted and is going to happen."""
+    return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | headers)

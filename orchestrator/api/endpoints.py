@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
-from orchestrator.api import instances, operations, service
+from orchestrator.api import customers, instances, operations, service
 from orchestrator.api.context import Call
 from orchestrator.api.requests import DevOrder, GameOrder
 from orchestrator.api.responses import (
@@ -18,6 +19,7 @@ from orchestrator.api.responses import (
     OperationAnswer,
     OperationPage,
 )
+from orchestrator.billing import Action
 from orchestrator.errors import ProblemCode
 
 Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
@@ -27,29 +29,52 @@ Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
 class Endpoint:
     """One method of one path. A plain function runs in a thread, an async one on the loop."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     summary: str
     status: int = 200
     result: type[Answer] | None = None
-    body: tuple[type[GameOrder] | type[DevOrder], ...] = ()
+    body: tuple[type[BaseModel], ...] = ()
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     problems: tuple[ProblemCode, ...] = ()
     public: bool = False
+    operator: bool = False
+    """For operators only."""
+    free_body: bool = False
+    """It takes a JSON body of more than one spelling, which no model describes."""
+    action: Action | None = None
+    """What a customer's billing state must allow; an order is decided with its other facts (orchestrator.orders)."""
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a body is wanted; where it is not, one is refused."""
+        return bool(self.body) or self.free_body
 
 
-_ORDER_PROBLEMS = (
+BILLING_PROBLEMS = (ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED)
+_BODY_PROBLEMS = (
     ProblemCode.INVALID_REQUEST,
+    ProblemCode.BODY_TOO_LARGE,
+    ProblemCode.UNSUPPORTED_MEDIA_TYPE,
+)
+_ORDER_PROBLEMS = (
+    *_BODY_PROBLEMS,
     ProblemCode.FORBIDDEN,
-    ProblemCode.PAYMENT_REQUIRED,
-    ProblemCode.CUSTOMER_SUSPENDED,
+    *BILLING_PROBLEMS,
     ProblemCode.QUOTA_EXCEEDED,
     ProblemCode.IDEMPOTENCY_KEY_REUSED,
     ProblemCode.CREATE_IN_PROGRESS,
-    ProblemCode.BODY_TOO_LARGE,
-    ProblemCode.UNSUPPORTED_MEDIA_TYPE,
+)
+_OPERATOR_PROBLEMS = (ProblemCode.FORBIDDEN, ProblemCode.INVALID_REQUEST)
+
+_POWER_PROBLEMS = (
+    ProblemCode.NOT_FOUND,
+    ProblemCode.DELETED,
+    ProblemCode.INSTANCE_BUSY,
+    ProblemCode.NOT_STARTABLE,
+    ProblemCode.CUSTOMER_SUSPENDED,
 )
 
 # The paths of instances also answer under /api/servers; those of operations stand first, because "operations" would
@@ -70,13 +95,30 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
+        "POST", "/operations/{operation_id}/cancel", operations.cancel, "Cancel an order or a start, and undo it",
+        status=202, result=Accepted, action=Action.CANCEL,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.ALREADY_FINISHED, ProblemCode.NOT_CANCELLABLE,
+            ProblemCode.CUSTOMER_SUSPENDED,
+        ),
+    ),
+    Endpoint(
+        "POST", "/operations/{operation_id}/retry", operations.retry,
+        "Take a failed order up again on the machine that was kept",
+        status=202, result=Accepted, action=Action.RETRY,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.PAYMENT_REQUIRED,
+            ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,
+        ),
+    ),
+    Endpoint(
         "POST", "", instances.create, "Order a game server or a dev container",
         status=202, result=Accepted, body=(GameOrder, DevOrder), headers=("Idempotency-Key", "Prefer"),
         problems=_ORDER_PROBLEMS,
     ),
     Endpoint(
         "GET", "", instances.list_all, "List instances in the order they were ordered",
-        result=InstancePage, query=("after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
+        result=InstancePage, query=("leaked", "after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
     ),
     Endpoint(
         "GET", "/{server_id}", instances.show, "Show an instance, by its id or its VMID",
@@ -84,8 +126,32 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         "DELETE", "/{server_id}", instances.delete, "Tear an instance down",
-        status=202, result=Accepted,
-        problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY),
+        status=202, result=Accepted, action=Action.DELETE,
+        problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
+    ),
+)  # fmt: skip
+
+OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET", "/customers", customers.list_all, "List customers", operator=True,
+        result=customers.CustomerPage, query=("after", "limit"), problems=_OPERATOR_PROBLEMS,
+    ),
+    Endpoint(
+        "GET", "/customers/{customer_id}", customers.show, "Show a customer", operator=True,
+        result=customers.CustomerAnswer, problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
+    ),
+    Endpoint(
+        "PUT", "/customers/{customer_id}", customers.put, "Make a customer, or set its billing state and limits",
+        operator=True, result=customers.CustomerAnswer, body=(customers.CustomerChange,),
+        problems=(ProblemCode.FORBIDDEN, *_BODY_PROBLEMS),
+    ),
+    Endpoint(
+        "POST", "/{server_id}/start", instances.start, "Start a stopped instance and publish it again",
+        status=202, result=Accepted, action=Action.START, problems=_POWER_PROBLEMS,
+    ),
+    Endpoint(
+        "POST", "/{server_id}/stop", instances.stop, "Take an instance off the edge and stop it",
+        status=202, result=Accepted, action=Action.STOP, problems=_POWER_PROBLEMS,
     ),
 )  # fmt: skip
 
@@ -94,6 +160,15 @@ SERVICE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/readyz", service.readyz, "Database, schema and a worker are there", public=True),
     Endpoint(
         "POST", "/internal/velocity/proxy-status", service.proxy_status, "Take the proxy bridge's callbacks",
-        status=204, public=True, problems=(ProblemCode.INVALID_REQUEST, ProblemCode.UNAUTHENTICATED),
+        status=204, public=True, free_body=True, problems=(*_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED),
     ),
 )  # fmt: skip
+
+LEGACY_PREFIX = "/api/servers"
+TABLES: tuple[tuple[str, tuple[Endpoint, ...]], ...] = (
+    ("/api/instances", INSTANCE_ENDPOINTS),
+    (LEGACY_PREFIX, INSTANCE_ENDPOINTS),
+    ("/api", OPERATOR_ENDPOINTS),
+    ("", SERVICE_ENDPOINTS),
+)
+"""Where each endpoint answers."""

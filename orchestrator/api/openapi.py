@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, SERVICE_ENDPOINTS, Endpoint
+from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES, Endpoint
 from orchestrator.api.responses import ProblemAnswer
 from orchestrator.errors import PROBLEM_STATUS, ProblemCode
 
@@ -15,8 +15,8 @@ _EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE)
 
 def document(version: str) -> dict[str, Any]:
     """The whole document."""
-    endpoints = [(f"/api/instances{endpoint.path}", endpoint) for endpoint in INSTANCE_ENDPOINTS]
-    endpoints += [(endpoint.path, endpoint) for endpoint in SERVICE_ENDPOINTS]
+    tables = [(prefix, table) for prefix, table in TABLES if prefix != LEGACY_PREFIX]
+    endpoints = [(prefix + endpoint.path, endpoint) for prefix, table in tables for endpoint in table]
     paths: dict[str, dict[str, Any]] = {}
     for path, endpoint in endpoints:
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(path, endpoint)
@@ -52,8 +52,10 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         "parameters": _parameters(path, endpoint),
         "responses": _responses(endpoint),
     }
-    if endpoint.body:
-        schema = {"oneOf": [{"$ref": _REF.format(model=model.__name__)} for model in endpoint.body]}
+    if endpoint.takes_body:
+        schema: dict[str, Any] = {"oneOf": [{"$ref": _REF.format(model=model.__name__)} for model in endpoint.body]}
+        if endpoint.free_body:
+            schema = {"type": "object"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     if endpoint.public:
         operation["security"] = []

@@ -6,7 +6,7 @@ Every wrong field is named in one answer, by JSON pointer. What a customer wrote
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -33,8 +33,9 @@ _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
 _POINTER_CHARACTERS = 100
 
-_CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-CustomerId = Annotated[str, Field(pattern=f"^{_CUSTOMER_ID.pattern}$")]
+CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+Body = TypeVar("Body", bound=BaseModel)
+CustomerId = Annotated[str, Field(pattern=f"^{CUSTOMER_ID.pattern}$")]
 
 
 def _one_line(text: str) -> str:
@@ -138,7 +139,7 @@ def _choose(value: str, choices: Any) -> str:
 
 def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
     """An order from a request. Raises Problem: forbidden, or invalid-request naming every wrong field."""
-    data = _parse_object(body)
+    data = parse_object(body)
     ctype, errors = _ctype(data)
     customer_id = _customer(data, principal, errors)
     if ctype is None:
@@ -165,10 +166,20 @@ def _validate(
     try:
         return model.model_validate(data, context=_Context(catalogue, ctype)), []
     except ValidationError as error:
-        return None, [_field_error(item["loc"], item["type"], item["msg"]) for item in error.errors()]
+        # Nothing of an order nests deeper; a third part only says that a name is wrong.
+        return None, [_field_error(item["loc"][:2], item["type"], item["msg"]) for item in error.errors()]
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
+def parse_body(model: type[Body], body: bytes) -> Body:
+    """A body that needs nothing beside its model. Raises Problem naming every wrong field."""
+    try:
+        return model.model_validate(parse_object(body))
+    except ValidationError as error:
+        invalid([_field_error(item["loc"], item["type"], item["msg"], thing="request") for item in error.errors()])
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises Problem."""
     try:
         data = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_refuse_double)
     except (ValueError, RecursionError):
@@ -213,10 +224,10 @@ def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str,
     return principal.customer_id
 
 
-def _field_error(location: tuple[int | str, ...], kind: str, text: str) -> dict[str, str]:
-    parts = [str(part) for part in location[:2]]  # nothing nests deeper; a third part only says that a name is wrong
+def _field_error(location: tuple[int | str, ...], kind: str, text: str, *, thing: str = "order") -> dict[str, str]:
+    parts = [str(part) for part in location]
     pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
-    detail = "is not a field of this order" if kind == "extra_forbidden" else text
+    detail = f"is not a field of this {thing}" if kind == "extra_forbidden" else text
     return {
         "pointer": pointer.encode("utf-8", "replace").decode()[:_POINTER_CHARACTERS],
         "detail": "is required" if kind == "missing" else detail,
@@ -225,7 +236,7 @@ def _field_error(location: tuple[int | str, ...], kind: str, text: str) -> dict[
 
 def parse_customer(text: str | None) -> str | None:
     """The `customerId` of a query. Raises Problem when it cannot be one."""
-    if text is not None and not _CUSTOMER_ID.fullmatch(text):
+    if text is not None and not CUSTOMER_ID.fullmatch(text):
         invalid([{"parameter": "customerId", "detail": "is not a customer's id"}])
     return text
 

@@ -8,12 +8,13 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.cli import customers, tokens
 from orchestrator.cli.client import Client, read_run_file
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
@@ -25,11 +26,9 @@ app = typer.Typer(
     help="Order game servers and dev containers on Proxmox VE, and watch them become reachable.",
 )
 create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
-token_app = typer.Typer(no_args_is_help=True, help="Access tokens.")
-customer_app = typer.Typer(no_args_is_help=True, help="Customers and their limits.")
 app.add_typer(create_app, name="create", rich_help_panel="Servers")
-app.add_typer(token_app, name="token", rich_help_panel="Administration")
-app.add_typer(customer_app, name="customer", rich_help_panel="Administration")
+app.add_typer(tokens.app, name="token", rich_help_panel="Administration")
+app.add_typer(customers.app, name="customer", rich_help_panel="Administration")
 
 console = Console(highlight=False)
 
@@ -97,6 +96,7 @@ def serve(
     import uvicorn
 
     from orchestrator.api.app import make_app
+    from orchestrator.cli.protocol import BoundedProtocol
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
@@ -110,6 +110,8 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # whom to believe about a client's address is a setting of ours
+        http=BoundedProtocol,
     )
 
 
@@ -171,8 +173,9 @@ def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, 
 
 @app.command("list", rich_help_panel="Servers")
 def list_servers(
-    as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False
-) -> None:
+    leaked: Annotated[bool, typer.Option("--leaked", help="Only those of which something was left behind.")] = False,
+    as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
     """List servers."""
     from orchestrator.cli.display import instances_table
 
@@ -180,7 +183,7 @@ def list_servers(
     instances: list[dict[str, Any]] = []
     after = ""
     while True:
-        page = client.request("GET", f"/api/instances?limit=200{after}")
+        page = client.request("GET", f"/api/instances?limit=200{'&leaked=true' if leaked else ''}{after}")
         instances += page["instances"]
         if page["next"] is None:
             break
@@ -189,6 +192,8 @@ def list_servers(
         console.print_json(json.dumps(instances))
     elif instances:
         console.print(instances_table(instances))
+    elif leaked:
+        console.print("nothing was left behind")
     else:
         console.print("no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`")
 
@@ -224,6 +229,52 @@ def delete(
 
 
 @app.command(rich_help_panel="Servers")
+def start(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Start a stopped server and publish it again."""
+    client = _client(url, token, state_dir, operator)
+    _accepted(client, client.request("POST", f"/api/instances/{server}/start"), watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def stop(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Take a server off the edge and stop it."""
+    client = _client(url, token, state_dir, operator)
+    _accepted(client, client.request("POST", f"/api/instances/{server}/stop"), watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def cancel(
+    operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Cancel an order or a start, and undo what it made."""
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{operation}/cancel"
+    _accepted(client, client.request("POST", path), watch, as_json, wanted="cancelled")
+
+
+@app.command(rich_help_panel="Servers")
+def retry(
+    operation: Annotated[str, typer.Argument(help="Operation id of the failed order.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Take a failed order up again at its failed phase, on the machine that was kept."""
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{operation}/retry"
+    _accepted(client, client.request("POST", path), watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
 def logs(
     operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
     url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
@@ -242,66 +293,22 @@ def logs(
         after = page["next"]
 
 
-@token_app.command("create")
-def token_create(
-    name: Annotated[str, typer.Option(help="What the token is for.")],
-    customer: Annotated[str | None, typer.Option(help="The customer it belongs to.")] = None,
-    operator: Annotated[
-        bool, typer.Option("--operator", help="An operator's: it sees and changes everything.")
-    ] = False,
+def _accepted(
+    client: Client, accepted: dict[str, Any], watch: bool, as_json: bool, *, wanted: str = "succeeded"
 ) -> None:
-    """Make an access token and print it, this once."""
-    if operator == (customer is not None):
-        raise HostwrightError("say whose token it is: --customer ID, or --operator")
-    from orchestrator.cli.admin import open_database
-    from orchestrator.store.accounts import create_token
-
-    with open_database(load_settings()) as database:
-        print(create_token(database, name=name, customer_id=customer))
-
-
-@customer_app.command("set")
-def customer_set(
-    customer: Annotated[str, typer.Argument(help="The customer's id; made when it is new.")],
-    billing: Annotated[
-        Literal["active", "past_due", "overdue_warning", "suspended", "retained", "pending_deletion"] | None,
-        typer.Option(help="Billing state."),
-    ] = None,
-    instances: Annotated[int | None, typer.Option(min=0, help="Most instances.")] = None,
-    memory: Annotated[int | None, typer.Option(min=0, help="Most MiB of memory in all.")] = None,
-    cores: Annotated[int | None, typer.Option(min=0, help="Most CPU cores in all.")] = None,
-) -> None:
-    """Make a customer, or set its billing state and limits."""
-    from orchestrator.cli.admin import open_database
-    from orchestrator.store import accounts
-
-    with open_database(load_settings()) as database:
-        accounts.ensure_customer(database, customer)
-        accounts.update_customer(
-            database,
-            customer,
-            billing_state=billing,
-            max_instances=instances,
-            max_memory_mib=memory,
-            max_cpu_cores=cores,
-        )
-    console.print(f"customer {customer} is set")
-
-
-def _accepted(client: Client, accepted: dict[str, Any], watch: bool, as_json: bool) -> None:
     if as_json:
         console.print_json(json.dumps(accepted))
     elif not watch:
         console.print(f"accepted: server {accepted['serverId']}")
         console.print(f"watch it: hostwright watch {accepted['operationId']}")
     if watch:
-        _follow(client, accepted["operationId"])
+        _follow(client, accepted["operationId"], wanted)
 
 
-def _follow(client: Client, operation_id: str) -> None:
+def _follow(client: Client, operation_id: str, wanted: str = "succeeded") -> None:
     from orchestrator.cli.display import Watch
 
-    if Watch(client, console).follow([operation_id])[0]["status"] != "succeeded":
+    if Watch(client, console).follow([operation_id])[0]["status"] != wanted:
         raise typer.Exit(1)
 
 

@@ -2,13 +2,16 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 
-from psycopg.errors import ForeignKeyViolation
-from psycopg.rows import dict_row
+from psycopg.errors import CheckViolation, ForeignKeyViolation
+from psycopg.rows import dict_row, scalar_row
 
+from orchestrator.billing import BillingState
+from orchestrator.catalogue import ContainerType
 from orchestrator.errors import HostwrightError
-from orchestrator.models import Principal
+from orchestrator.models import CustomerRow, Limits, Principal
 from orchestrator.store.connection import Database, cursor_execute, execute
 
 TOKEN_PREFIX = "hw_"  # noqa: S105  # a mark for secret scanners, not a secret
@@ -48,9 +51,14 @@ def create_token(database: Database, *, name: str, customer_id: str | None, expi
 
 
 def ensure_customer(database: Database, customer_id: str) -> None:
-    """Make a customer unless there is one."""
-    with database.transaction() as connection:
-        execute(connection, "ensure_customer", {"id": customer_id})
+    """Make a customer unless there is one. Raises HostwrightError when the id cannot be one."""
+    try:
+        with database.transaction() as connection:
+            execute(connection, "ensure_customer", {"id": customer_id})
+    except CheckViolation as error:
+        raise HostwrightError(
+            f"{customer_id!r} cannot be a customer's id: use at most 63 lower-case letters, digits and -"
+        ) from error
 
 
 def update_customer(
@@ -61,8 +69,12 @@ def update_customer(
     max_instances: int | None = None,
     max_memory_mib: int | None = None,
     max_cpu_cores: int | None = None,
+    quotas: Mapping[ContainerType, Limits] | None = None,
 ) -> bool:
-    """Set what is given; False when there is no such customer."""
+    """Set what is given; False when there is no such customer.
+
+    The limits of a container type are replaced as a whole.
+    """
     parameters = {
         "id": customer_id,
         "billing_state": billing_state,
@@ -71,7 +83,36 @@ def update_customer(
         "max_cpu_cores": max_cpu_cores,
     }
     with database.transaction() as connection:
-        return execute(connection, "update_customer", parameters) == 1
+        if execute(connection, "update_customer", parameters) == 0:
+            return False
+        for ctype, limits in (quotas or {}).items():
+            execute(connection, "set_quota", {"customer_id": customer_id, "ctype": ctype, **limits.model_dump()})
+        return True
+
+
+def list_customers(database: Database, *, after: str | None = None, limit: int = 50) -> list[CustomerRow]:
+    """Customers by id; `after` is the last id of the page before."""
+    return _customers(database, customer_id=None, after=after, limit=limit)
+
+
+def get_customer(database: Database, customer_id: str) -> CustomerRow | None:
+    """One customer."""
+    found = _customers(database, customer_id=customer_id, after=None, limit=1)
+    return found[0] if found else None
+
+
+def _customers(database: Database, *, customer_id: str | None, after: str | None, limit: int) -> list[CustomerRow]:
+    parameters = {"customer_id": customer_id, "after": after, "limit": limit}
+    with database.connection() as connection:
+        rows = cursor_execute(connection.cursor(row_factory=dict_row), "list_customers", parameters)
+        return [CustomerRow.model_validate(row) for row in rows]
+
+
+def billing_state(database: Database, customer_id: str) -> BillingState:
+    """How a customer stands now."""
+    with database.connection() as connection:
+        cursor = connection.cursor(row_factory=scalar_row)
+        return BillingState(str(cursor_execute(cursor, "billing_state", {"id": customer_id}).fetchone()))
 
 
 def set_proxy_status(database: Database, hostname: str, proxy_status: str) -> bool:

@@ -4,6 +4,7 @@ import json
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,8 +12,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from orchestrator.models import Limits
 from orchestrator.store import accounts
-from tests.fix_api import Api, Caller, is_problem, together
+from tests.fix_api import Api, Caller, is_problem, running_api, together
 from tests.fix_stack import DEV, GAME, Running
 
 PAPER = GAME | {"variant": "paper"}
@@ -219,6 +221,34 @@ def test_heeds_the_billing_state(api: Api, state: str, status: int, code: str | 
     assert customer.get("/api/instances").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("state", "status", "code"),
+    [
+        ("past_due", 202, None),
+        ("overdue_warning", 202, None),
+        ("suspended", 403, "customer-suspended"),
+        ("retained", 403, "customer-suspended"),
+        ("pending_deletion", 403, "customer-suspended"),
+    ],
+)
+def test_heeds_the_billing_state_of_a_deletion_but_not_of_an_operators(
+    api: Api, state: str, status: int, code: str | None
+) -> None:
+    customer = api.customer()
+    mine, other = (customer.order(each) for each in (GAME, DEV))
+    for accepted in (mine, other):
+        api.complete(accepted)
+    accounts.update_customer(api.database, str(customer.customer_id), billing_state=state)
+    answer = customer.delete(f"/api/instances/{mine['serverId']}")
+    if code is None:
+        assert answer.status_code == status, answer.text
+    else:
+        is_problem(answer, status, code)
+        assert customer.delete(f"/api/instances/{uuid4()}").content == answer.content
+        assert operations_of(api, customer) == 2
+    assert api.caller(None).delete(f"/api/instances/{other['serverId']}").status_code == 202
+
+
 def test_refuses_what_is_over_quota(api: Api) -> None:
     customer = api.customer(max_instances=2)
     ready, flying = customer.order(GAME), customer.order(DEV)
@@ -245,12 +275,47 @@ def test_counts_memory_and_cores(api: Api, limits: dict[str, int], members: dict
     is_problem(customer.post(DEV), 403, "quota-exceeded", **members)
 
 
-def test_never_overshoots_the_quota_with_parallel_orders(api: Api) -> None:
-    customer = api.customer(max_instances=5)
-    answers = together(30, lambda number: customer.post(GAME, Idempotency_Key=f"parallel-{number}"))
-    assert Counter(answer.status_code for answer in answers) == {202: 5, 403: 25}
-    assert {answer.json()["used"] for answer in answers if answer.status_code == 403} == {5}
-    assert operations_of(api, customer) == 5
+def test_limits_each_container_type_beside_the_total(api: Api) -> None:
+    customer = api.customer(max_instances=3, quotas={"game": Limits(instances=1), "dev": Limits(memory_mib=4096)})
+    customer.order(GAME)
+    answer = customer.post(PAPER, Idempotency_Key="second")
+    is_problem(answer, 403, "quota-exceeded", resource="instances", ctype="game", limit=1, used=1, requested=1)
+    customer.order(DEV, Idempotency_Key="one")
+    customer.order(DEV, Idempotency_Key="two")
+    is_problem(customer.post(DEV, Idempotency_Key="three"), 403, "quota-exceeded", ctype=None, limit=3, used=3)
+    accounts.update_customer(api.database, str(customer.customer_id), max_instances=20, quotas={"game": Limits()})
+    is_problem(
+        customer.post(DEV, Idempotency_Key="three"), 403, "quota-exceeded",
+        resource="memoryMiB", ctype="dev", limit=4096, used=4096, requested=2048,
+    )  # fmt: skip
+    customer.order(PAPER, Idempotency_Key="second")
+
+
+@pytest.mark.parametrize("status", ["failed", "quarantined"])
+def test_counts_nothing_that_failed_or_is_quarantined(api: Api, status: str) -> None:
+    customer = api.customer(max_instances=1)
+    accepted = customer.order(GAME)
+    is_problem(customer.post(DEV), 403, "quota-exceeded")
+    api.name(api.claim(accepted["operationId"]))
+    api.query("update instance set status = %s::instance_status where id = %s", status, accepted["serverId"])
+    customer.order(DEV)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_instances": 3}, {"max_memory_mib": 3 * 2048}, {"quotas": {"game": Limits(instances=3)}},
+     {"quotas": {"game": Limits(cpu_cores=6)}}],
+    ids=["instances", "memory", "instances of a type", "cores of a type"],
+)  # fmt: skip
+def test_never_overshoots_the_quota_with_parallel_orders_at_several_processes(api: Api, limits: dict[str, Any]) -> None:
+    customer = api.customer(**limits)
+    with running_api(api.database.url) as second, running_api(api.database.url) as third:
+        doors = [replace(customer, http=each.http) for each in (api, second, third)]
+        answers = together(50, lambda number: doors[number % 3].post(GAME, Idempotency_Key=f"parallel-{number}"))
+    assert Counter(answer.status_code for answer in answers) == {202: 3, 403: 47}
+    refused = [answer.json() for answer in answers if answer.status_code == 403]
+    assert {problem["used"] // problem["requested"] for problem in refused} == {3}
+    assert operations_of(api, customer) == 3
 
 
 def _tokens(api: Api) -> Iterator[tuple[str, Caller]]:

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, SERVICE_ENDPOINTS
+from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES
 from orchestrator.store import sweep
 from orchestrator.store.connection import Database
 from tests.fix_api import Api, Caller, is_problem, running_api
@@ -116,9 +118,69 @@ def test_answers_head_as_get_without_a_body(api: Api) -> None:
 
 
 def test_lets_no_browser_guess(api: Api) -> None:
-    for answer in (api.http.get("/healthz"), api.http.get("/api/instances"), api.customer().get("/api/instances")):
+    customer = api.customer()
+    for answer in (
+        api.http.get("/healthz"),
+        api.http.get("/openapi.json"),
+        api.http.get("/nothing"),
+        api.http.put("/api/instances"),
+        api.http.get("/api/instances"),
+        customer.get("/api/instances"),
+        customer.post(GAME),
+        customer.post({}),
+        customer.get("/api/instances?a=" + "x" * 9_000),
+    ):
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "access-control-allow-origin" not in answer.headers
+        assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("path", ["/api/instances", "/api/customers/x", "/healthz", "/internal/velocity/proxy-status"])
+def test_refuses_a_preflight_of_another_origin(api: Api, path: str) -> None:
+    asking = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    answer = api.http.options(path, headers=asking)
+    is_problem(answer, 405, "method-not-allowed")
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["content-length", "chunked"])
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_refuses_a_body_where_none_is_wanted(api: Api, method: str, chunked: bool) -> None:
+    customer = api.customer()
+    content = iter([b"{}"]) if chunked else b"{}"
+    answer = customer.request(method, "/api/instances/5", content=content)
+    is_problem(answer, 400, "invalid-request")
+
+
+def test_bounds_the_head_of_a_request(api: Api) -> None:
+    customer = api.customer()
+    assert customer.get("/api/instances?limit=1&a=" + "x" * 8_000).status_code == 200
+    is_problem(customer.get("/api/instances?a=" + "x" * 9_000), 414, "uri-too-long")
+    assert customer.get("/api/instances", X_Long="x" * 15_000).status_code == 200
+    is_problem(customer.get("/api/instances", X_Long="x" * 17_000), 431, "headers-too-large")
+    is_problem(
+        customer.request("GET", "/api/instances", headers={f"X-{number}": "x" * 90 for number in range(200)}),
+        431,
+        "headers-too-large",
+    )
+
+
+@pytest.mark.parametrize("begin", [b"GET /api HTTP/1.1\r\nX: ", b"GET /", b"GET / HTTP/1.1\r\n"])
+def test_ends_a_head_that_never_ends(api: Api, begin: bytes) -> None:
+    sent = 0
+    with socket.create_connection((api.http.base_url.host, api.http.base_url.port), timeout=10) as connection:
+        connection.sendall(begin)
+        piece = b"x" * 1_000 if not begin.endswith(b"\r\n") else b"X: y\r\n" * 100
+        with suppress(ConnectionError):
+            while sent < 50_000_000:
+                connection.sendall(piece)
+                sent += len(piece)
+    assert sent < 50_000_000
+    assert api.http.get("/healthz").status_code == 200
 
 
 def test_resolves_every_reference_of_the_document(document: dict[str, Any]) -> None:
@@ -129,8 +191,8 @@ def test_resolves_every_reference_of_the_document(document: dict[str, Any]) -> N
 
 
 def test_documents_every_route(document: dict[str, Any]) -> None:
-    table = {(f"/api/instances{each.path}", each.method) for each in INSTANCE_ENDPOINTS}
-    table |= {(each.path, each.method) for each in SERVICE_ENDPOINTS}
+    tables = [(prefix, table) for prefix, table in TABLES if prefix != LEGACY_PREFIX]
+    table = {(prefix + each.path, each.method) for prefix, endpoints in tables for each in endpoints}
     documented = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
     assert documented == table
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.billing import Action, BillingState, refuse
 from orchestrator.errors import Problem, ProblemCode
-from orchestrator.orders import BILLING_REFUSALS, Decision, Demand, Facts, decide, request_hash
+from orchestrator.orders import Decision, Demand, Facts, decide, request_hash
 
 KNOWN = UUID(int=1)
 ACTIVE = UUID(int=2)
 HASH, OTHER_HASH = b"this order", b"another order"
-BILLING_STATES = ("active", "past_due", "overdue_warning", "suspended", "retained", "pending_deletion")
 
 KEYED = Demand("key", HASH, "game", 2048, 2)
 KEYLESS = replace(KEYED, key=None)
-NOTHING = Facts(0, "active", 20, 131072, 64, None, None, None, None, 0, 0, 0)
+NOTHING = Facts(0, BillingState.ACTIVE, 20, 131072, 64, None, None, None, None, 0, 0, 0, None, None, None, 0, 0, 0)
 REPLAYED = replace(NOTHING, key_operation=KNOWN, key_hash=HASH)
 REUSED = replace(NOTHING, key_operation=KNOWN, key_hash=OTHER_HASH)
 SAME_ACTIVE = replace(NOTHING, active_operation=ACTIVE, active_hash=HASH)
@@ -33,7 +33,10 @@ FULL = replace(NOTHING, used_instances=20)
         pytest.param(KEYLESS, NOTHING, Decision("accept"), id="first order without a key"),
         pytest.param(KEYED, REPLAYED, Decision("replay", KNOWN), id="same key, same body"),
         pytest.param(
-            KEYED, replace(REPLAYED, billing_state="suspended"), Decision("replay", KNOWN), id="suspended since"
+            KEYED,
+            replace(REPLAYED, billing_state=BillingState.SUSPENDED),
+            Decision("replay", KNOWN),
+            id="suspended since",
         ),
         pytest.param(KEYED, replace(REPLAYED, used_instances=20), Decision("replay", KNOWN), id="full since"),
         pytest.param(
@@ -65,7 +68,7 @@ def test_decides_for_an_operation(demand: Demand, facts: Facts, decision: Decisi
         ),
         pytest.param(
             KEYED,
-            replace(REUSED, billing_state="suspended"),
+            replace(REUSED, billing_state=BillingState.SUSPENDED),
             ProblemCode.IDEMPOTENCY_KEY_REUSED,
             {"operationId": str(KNOWN)},
             id="a reused key before the billing state",
@@ -81,26 +84,54 @@ def test_decides_for_an_operation(demand: Demand, facts: Facts, decision: Decisi
             KEYED,
             FULL,
             ProblemCode.QUOTA_EXCEEDED,
-            {"resource": "instances", "limit": 20, "used": 20, "requested": 1},
+            {"resource": "instances", "ctype": None, "limit": 20, "used": 20, "requested": 1},
             id="no instance left",
         ),
         pytest.param(
             KEYED,
             replace(NOTHING, used_memory_mib=129025),
             ProblemCode.QUOTA_EXCEEDED,
-            {"resource": "memoryMiB", "limit": 131072, "used": 129025, "requested": 2048},
+            {"resource": "memoryMiB", "ctype": None, "limit": 131072, "used": 129025, "requested": 2048},
             id="one MiB too little",
         ),
         pytest.param(
             KEYED,
             replace(NOTHING, used_cpu_cores=63),
             ProblemCode.QUOTA_EXCEEDED,
-            {"resource": "cpuCores", "limit": 64, "used": 63, "requested": 2},
+            {"resource": "cpuCores", "ctype": None, "limit": 64, "used": 63, "requested": 2},
             id="one core too little",
         ),
         pytest.param(
             KEYED,
-            replace(FULL, billing_state="past_due"),
+            replace(NOTHING, max_ctype_instances=2, used_ctype_instances=2, used_instances=2),
+            ProblemCode.QUOTA_EXCEEDED,
+            {"resource": "instances", "ctype": "game", "limit": 2, "used": 2, "requested": 1},
+            id="no instance of the type left",
+        ),
+        pytest.param(
+            KEYED,
+            replace(NOTHING, max_ctype_memory_mib=2047),
+            ProblemCode.QUOTA_EXCEEDED,
+            {"resource": "memoryMiB", "ctype": "game", "limit": 2047, "used": 0, "requested": 2048},
+            id="one MiB of the type too little",
+        ),
+        pytest.param(
+            KEYED,
+            replace(NOTHING, max_ctype_cpu_cores=0),
+            ProblemCode.QUOTA_EXCEEDED,
+            {"resource": "cpuCores", "ctype": "game", "limit": 0, "used": 0, "requested": 2},
+            id="no cores of the type at all",
+        ),
+        pytest.param(
+            KEYED,
+            replace(FULL, max_ctype_instances=0),
+            ProblemCode.QUOTA_EXCEEDED,
+            {"resource": "instances", "ctype": None, "limit": 20, "used": 20, "requested": 1},
+            id="the total before the type",
+        ),
+        pytest.param(
+            KEYED,
+            replace(FULL, billing_state=BillingState.PAST_DUE),
             ProblemCode.PAYMENT_REQUIRED,
             {},
             id="the billing state before the quota",
@@ -113,11 +144,8 @@ def test_refuses_an_order(demand: Demand, facts: Facts, code: ProblemCode, extra
     assert (refused.value.code, refused.value.extra) == (code, extra)
 
 
-def test_knows_every_billing_state() -> None:
-    assert {"active", *BILLING_REFUSALS} == set(BILLING_STATES)
-
-
 amounts = st.integers(min_value=0, max_value=40)
+limits = st.none() | amounts
 hashes = st.sampled_from([HASH, OTHER_HASH])
 
 
@@ -133,18 +161,22 @@ def situations(draw: st.DrawFn, demand: Demand) -> Facts:
     keyed = demand.key is not None and draw(st.booleans())
     active = draw(st.booleans())
     return Facts(
-        0, draw(st.sampled_from(BILLING_STATES)), draw(amounts), draw(amounts), draw(amounts),
+        0, draw(st.sampled_from(BillingState)), draw(amounts), draw(amounts), draw(amounts),
         KNOWN if keyed else None, draw(hashes) if keyed else None,
         ACTIVE if active else None, draw(hashes) if active else None,
+        draw(amounts), draw(amounts), draw(amounts),
+        draw(limits), draw(limits), draw(limits),
         draw(amounts), draw(amounts), draw(amounts),
     )  # fmt: skip
 
 
 def fits(demand: Demand, facts: Facts) -> bool:
-    return (
-        facts.used_instances + 1 <= facts.max_instances
-        and facts.used_memory_mib + demand.memory_mib <= facts.max_memory_mib
-        and facts.used_cpu_cores + demand.cpu_cores <= facts.max_cpu_cores
+    wanted = {"instances": 1, "memory_mib": demand.memory_mib, "cpu_cores": demand.cpu_cores}
+    return all(
+        limit is None or getattr(facts, f"used_{scope}{name}") + asked <= limit
+        for name, asked in wanted.items()
+        for scope in ("", "ctype_")
+        for limit in [getattr(facts, f"max_{scope}{name}")]
     )
 
 
@@ -155,8 +187,8 @@ def test_never_accepts_beyond_quota_and_replays_before_everything(data: st.DataO
     if facts.key_operation is not None:
         same = facts.key_hash == demand.request_hash
         assert outcome == (Decision("replay", KNOWN) if same else ProblemCode.IDEMPOTENCY_KEY_REUSED)
-    elif facts.billing_state != "active":
-        assert outcome in {ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED}
+    elif refusal := refuse(facts.billing_state, Action.ORDER):
+        assert outcome == refusal.code
     elif demand.key is None and facts.active_operation is not None:
         same = facts.active_hash == demand.request_hash
         assert outcome == (Decision("active", ACTIVE) if same else ProblemCode.CREATE_IN_PROGRESS)

@@ -15,14 +15,48 @@ insert into token (hash, name, customer_id, expires_at) values (%(hash)s, %(name
 insert into customer (id) values (%(id)s) on conflict (id) do nothing;
 
 -- name: update_customer
--- Set what is given of a customer's billing state and limits.
+-- Set what is given of a customer's billing state and limits. A state set here is newer than any event that happened before.
 update customer
 set billing_state = coalesce(%(billing_state)s::billing_state, billing_state),
+    billed_at = case when %(billing_state)s::text is null then billed_at else now() end,
     max_instances = coalesce(%(max_instances)s, max_instances),
     max_memory_mib = coalesce(%(max_memory_mib)s, max_memory_mib),
     max_cpu_cores = coalesce(%(max_cpu_cores)s, max_cpu_cores),
     revision = revision + 1
 where id = %(id)s;
+
+-- name: set_quota
+-- Replace a customer's own limits for a container type, in the transaction that raises its revision.
+insert into quota (customer_id, ctype, max_instances, max_memory_mib, max_cpu_cores)
+values (%(customer_id)s, %(ctype)s, %(instances)s, %(memory_mib)s, %(cpu_cores)s)
+on conflict (customer_id, ctype) do update
+set max_instances = excluded.max_instances, max_memory_mib = excluded.max_memory_mib,
+    max_cpu_cores = excluded.max_cpu_cores;
+
+-- name: list_customers
+-- Customers by id, in keyset pages, with what counts against their limits (as order_facts counts it).
+select c.id, c.billing_state, c.created_at,
+       jsonb_build_object('instances', c.max_instances, 'memory_mib', c.max_memory_mib, 'cpu_cores', c.max_cpu_cores)
+           as limits,
+       (select jsonb_build_object('instances', count(*), 'memory_mib', coalesce(sum(i.memory_mib), 0),
+                                  'cpu_cores', coalesce(sum(i.cpu_cores), 0))
+        from instance i where i.customer_id = c.id and i.status not in ('failed', 'quarantined')) as used,
+       coalesce((select jsonb_object_agg(q.ctype, jsonb_build_object('instances', q.max_instances,
+                                         'memory_mib', q.max_memory_mib, 'cpu_cores', q.max_cpu_cores))
+                 from quota q where q.customer_id = c.id), '{}') as ctype_limits,
+       coalesce((select jsonb_object_agg(i.ctype, jsonb_build_object('instances', i.instances,
+                                         'memory_mib', i.memory_mib, 'cpu_cores', i.cpu_cores))
+                 from (select ctype, count(*) as instances, sum(memory_mib) as memory_mib, sum(cpu_cores) as cpu_cores
+                       from instance where customer_id = c.id and status not in ('failed', 'quarantined')
+                       group by ctype) i), '{}') as ctype_used
+from customer c
+where (%(customer_id)s::text is null or c.id = %(customer_id)s) and (%(after)s::text is null or c.id > %(after)s)
+order by c.id
+limit %(limit)s;
+
+-- name: billing_state
+-- How a customer stands.
+select billing_state from customer where id = %(id)s;
 
 -- name: set_proxy_status
 -- What the proxy last said of a backend.

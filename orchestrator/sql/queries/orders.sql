@@ -1,12 +1,16 @@
--- Placing an order and asking for a teardown.
+-- Placing an order, and waking the workers.
 
 -- name: order_facts
--- What the decision about an order needs, in one row; no row: there is no such customer.
+-- What the decision about an order needs, in one row; no row: there is no such customer. What failed and what is
+-- quarantined does not count, so a machine that is kept for a look takes no place away.
 select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu_cores,
+       q.max_instances as max_ctype_instances, q.max_memory_mib as max_ctype_memory_mib,
+       q.max_cpu_cores as max_ctype_cpu_cores,
        k.operation_id as key_operation, k.request_hash as key_hash,
        a.id as active_operation, a.request_hash as active_hash,
-       u.instances as used_instances, u.memory_mib as used_memory_mib, u.cpu_cores as used_cpu_cores
+       u.*
 from customer c
+left join quota q on q.customer_id = c.id and q.ctype = %(ctype)s
 left join idempotency_key k
     on k.customer_id = c.id and k.key = %(key)s and k.created_at > now() - interval '7 days'
 left join lateral (
@@ -16,11 +20,14 @@ left join lateral (
     order by (o.request_hash = %(request_hash)s) desc, o.created_at limit 1
 ) a on true
 left join lateral (
-    select count(*)::int as instances, coalesce(sum(i.memory_mib), 0)::int as memory_mib,
-           coalesce(sum(i.cpu_cores), 0)::int as cpu_cores
+    select count(*)::int as used_instances,
+           coalesce(sum(i.memory_mib), 0)::int as used_memory_mib,
+           coalesce(sum(i.cpu_cores), 0)::int as used_cpu_cores,
+           (count(*) filter (where i.ctype = %(ctype)s))::int as used_ctype_instances,
+           coalesce(sum(i.memory_mib) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_memory_mib,
+           coalesce(sum(i.cpu_cores) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_cpu_cores
     from instance i
-    -- What failed counts for as long as there may be a machine of it.
-    where i.customer_id = c.id and (i.status not in ('failed', 'quarantined') or i.vmid is not null)
+    where i.customer_id = c.id and i.status not in ('failed', 'quarantined')
 ) u on true
 where c.id = %(customer_id)s;
 
@@ -55,22 +62,3 @@ insert into huey_task (queue, data) values (%(queue)s, %(message)s);
 -- name: wake_workers
 -- Tell the workers to look into the queue now.
 select pg_notify(%(channel)s, '');
-
--- name: lock_instance
--- An instance by its id or its VMID, locked; a customer finds only its own.
-select * from instance
-where (id = %(server_id)s::uuid or vmid = %(vmid)s::int) and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
-for update;
-
--- name: active_operation
--- The operation that holds an instance now, if any.
-select id, kind from operation where instance_id = %(instance_id)s and status in ('queued', 'running', 'cleaning');
-
--- name: insert_teardown
--- A teardown of an instance, and the instance's state with it.
-with i as (
-    update instance set status = 'deleting', updated_at = now() where id = %(instance_id)s
-    returning id, customer_id, ctype, vmid, hostname, spec
-)
-insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash)
-select %(operation_id)s, id, customer_id, 'teardown', ctype, vmid, hostname, spec, %(request_id)s, ''::bytea from i;

@@ -1,0 +1,159 @@
+"""Customers, for operators: what they may have, what they have, and how they stand."""
+
+from datetime import datetime
+from typing import Annotated, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from orchestrator.api.context import Call, answer
+from orchestrator.api.problems import not_found
+from orchestrator.api.requests import CUSTOMER_ID, invalid, parse_body
+from orchestrator.api.responses import Answer, camel
+from orchestrator.billing import BillingState
+from orchestrator.catalogue import ContainerType
+from orchestrator.models import CustomerRow, Limits, Usage
+from orchestrator.store import accounts
+
+_PAGE = 50
+_MAX_PAGE = 200
+MAX_LIMIT = 2_000_000_000
+"""What the database's integers hold; a larger limit is none."""
+
+Limit = Annotated[int, Field(ge=0, le=MAX_LIMIT)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
+
+
+class CtypeLimits(_Request):
+    """A customer's own limits for one container type, as a whole: what is left out or null is no limit."""
+
+    instances: Limit | None = None
+    memory_mib: Limit | None = None
+    cpu_cores: Limit | None = None
+
+
+class CustomerLimits(_Request):
+    """Limits in total, and for each container type; what is left out stays."""
+
+    instances: Limit | None = None
+    memory_mib: Limit | None = None
+    cpu_cores: Limit | None = None
+    game: CtypeLimits | None = None
+    dev: CtypeLimits | None = None
+
+
+class CustomerChange(_Request):
+    """What is to be set; what is left out stays."""
+
+    billing_state: Annotated[BillingState, Field(strict=False)] | None = None
+    limits: CustomerLimits | None = None
+
+
+class LimitsAnswer(Answer):
+    """Limits; null is none."""
+
+    instances: int | None
+    memory_mib: int | None = Field(alias="memoryMiB")
+    cpu_cores: int | None
+
+
+class UsageAnswer(Answer):
+    """What counts against the limits."""
+
+    instances: int
+    memory_mib: int = Field(alias="memoryMiB")
+    cpu_cores: int
+
+
+class AllLimits(LimitsAnswer):
+    """Limits in total, and for each container type."""
+
+    game: LimitsAnswer
+    dev: LimitsAnswer
+
+
+class AllUsage(UsageAnswer):
+    """Use in total, and of each container type."""
+
+    game: UsageAnswer
+    dev: UsageAnswer
+
+
+class CustomerAnswer(Answer):
+    """A customer as it stands."""
+
+    customer_id: str
+    billing_state: BillingState
+    created_at: datetime
+    limits: AllLimits
+    usage: AllUsage
+
+
+class CustomerPage(Answer):
+    """Customers by id; `next` is the `after` of the next page."""
+
+    customers: list[CustomerAnswer]
+    next: str | None
+
+
+def list_all(call: Call) -> Response:
+    """Every customer."""
+    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
+    after = call.query.get("after")
+    if after is not None and not CUSTOMER_ID.fullmatch(after):
+        invalid([{"parameter": "after", "detail": "must be the `next` of the page before"}])
+    rows = accounts.list_customers(call.parts.database, after=after, limit=limit)
+    following = rows[-1].id if len(rows) == limit else None
+    return answer(CustomerPage(customers=[customer_answer(row) for row in rows], next=following))
+
+
+def show(call: Call) -> Response:
+    """One customer."""
+    return answer(_get(call, call.path["customer_id"]))
+
+
+def put(call: Call) -> Response:
+    """Make a customer, or set what is given of one."""
+    customer_id = call.path["customer_id"]
+    if not CUSTOMER_ID.fullmatch(customer_id):
+        detail = "must be lower-case letters, digits and -, at most 63, and not begin with -"
+        invalid([{"parameter": "customerId", "detail": detail}])
+    change = parse_body(CustomerChange, call.body)
+    limits = change.limits or CustomerLimits()
+    own: dict[ContainerType, CtypeLimits | None] = {"game": limits.game, "dev": limits.dev}
+    accounts.ensure_customer(call.parts.database, customer_id)
+    accounts.update_customer(
+        call.parts.database,
+        customer_id,
+        billing_state=change.billing_state,
+        max_instances=limits.instances,
+        max_memory_mib=limits.memory_mib,
+        max_cpu_cores=limits.cpu_cores,
+        quotas={ctype: Limits(**each.model_dump()) for ctype, each in own.items() if each is not None},
+    )
+    return answer(_get(call, customer_id))
+
+
+def _get(call: Call, customer_id: str) -> CustomerAnswer:
+    row = accounts.get_customer(call.parts.database, customer_id) if CUSTOMER_ID.fullmatch(customer_id) else None
+    if row is None:
+        raise not_found()
+    return customer_answer(row)
+
+
+def customer_answer(row: CustomerRow) -> CustomerAnswer:
+    """A customer's row as an operator sees it."""
+    limits, used = row.limits.model_dump(), row.used.model_dump()
+    for ctype in get_args(ContainerType):
+        limits[ctype] = row.ctype_limits.get(ctype, Limits()).model_dump()
+        used[ctype] = row.ctype_used.get(ctype, Usage()).model_dump()
+    return CustomerAnswer(
+        customer_id=row.id,
+        billing_state=row.billing_state,
+        created_at=row.created_at,
+        limits=AllLimits.model_validate(limits),
+        usage=AllUsage.model_validate(used),
+    )
