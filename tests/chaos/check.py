@@ -40,7 +40,7 @@ class Picture:
     runs: Sequence[str] = ()
     """Run directories that lie about, by operation id."""
     history: Sequence[Row] = ()
-    """What Proxmox accepted, in order."""
+    """What the lab took note of, in order."""
 
 
 def violations(before: Picture, now: Picture, claims: Iterable[Claim]) -> list[str]:
@@ -55,6 +55,7 @@ def violations(before: Picture, now: Picture, claims: Iterable[Claim]) -> list[s
         *_processes(now, claimed, foreign),
         *(f"a run directory of operation {run} was left behind" for run in now.runs),
         *second_clones(now.history),
+        *touched(now.history, foreign),
     ]
 
 
@@ -158,18 +159,30 @@ def _processes(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> list
 
 
 def second_clones(history: Iterable[Row]) -> list[str]:
-    """No instance is cloned a second time unless the first clone was undone before."""
-    living: dict[str, int] = {}
+    """No VMID is cloned to a second time unless the first clone was deleted, or its task aborted, before."""
+    clones: dict[int, str] = {}
     problems = []
     for event in history:
-        vmid = int(event["vmid"])
-        if event["event"] == "gone":
-            living = {instance: held for instance, held in living.items() if held != vmid}
-        elif (instance := str(event["instance"])) in living:
-            problems.append(f"instance {instance} was cloned to {vmid} while it had container {living[instance]}")
-        else:
-            living[instance] = vmid
+        path = str(event.get("path", ""))
+        if event["kind"] != "proxmox":
+            continue
+        if event["method"] == "DELETE":
+            clones = {vmid: upid for vmid, upid in clones.items() if vmid != event["vmid"] and not path.endswith(upid)}
+        elif path.endswith("/clone"):
+            vmid = int(event["vmid"])
+            if vmid in clones:
+                problems.append(f"a second clone to {vmid} was accepted while the first was there")
+            clones[vmid] = str(event["upid"])
     return problems
+
+
+def touched(history: Iterable[Row], foreign: set[int]) -> list[str]:
+    """No request ever changed a container of somebody else, whatever it looks like now."""
+    return [
+        f"foreign container {event['vmid']} was meant by {event['method']} {event['path']}"
+        for event in history
+        if event["kind"] == "proxmox" and event["vmid"] in foreign
+    ]
 
 
 def of_server(now: Picture, claim: Claim | None, server_id: str, vmid: int | None, hostname: str | None) -> list[str]:

@@ -14,8 +14,11 @@ RUNS = Path("/dev/shm")
 _AGENT_PORT = 18888
 
 
-def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = ()) -> Picture:
-    """What is there now. `foreign` containers are looked at closely; run directories of `operations` are left-overs."""
+def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = (), after: int = 0) -> Picture:
+    """What is there now. `foreign` containers are looked at closely; run directories of `operations` are left-overs.
+
+    The history is that after event number `after`.
+    """
     inventory = lab.inventory()
     return Picture(
         containers=inventory["containers"],
@@ -25,7 +28,7 @@ def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = 
         guest_pids=guest_pids(lab.state_dir / "lab" / "guests"),
         agents=_agents(lab, inventory["containers"]),
         runs=[operation for operation in operations if any(RUNS.glob(f"hostwright-run-{operation}-*"))],
-        history=_history(lab),
+        history=lab.history(after),
     )
 
 
@@ -68,7 +71,3 @@ def _agents(lab: Lab, containers: list[dict[str, Any]]) -> Mapping[int, Row | No
             except httpx.HTTPError:
                 found[one["vmid"]] = None
     return found
-
-
-def _history(lab: Lab) -> list[Row]:
-    return []
