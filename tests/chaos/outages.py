@@ -160,7 +160,7 @@ def disk_full(phase: str) -> Callable[[Stage], str]:
         for pid, limit in limits.items():
             _limit_files(pid, limit)
         operation = stage.finish(server, "succeeded", "failed")
-        stage.require_consistent(server)
+        stage.require_consistent_in_the_end(server)
         again = stage.order()
         return f"{operation['status']}; the next order {_all_succeed(stage, [again])}"
 

@@ -1,6 +1,5 @@
 """What happens to the world around: Proxmox, agents, DNS providers and the proxy, by the lab's faults."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,6 +44,24 @@ def proxmox_lock_timeout(stage: Stage) -> str:
         return _succeeds(stage, stage.order())
 
 
+def proxmox_restarted(stage: Stage) -> str:
+    """Proxmox's daemon is away for 5 s during the clone, and again when the container starts."""
+    server = stage.order()
+    for phase in ("clone-container", "start-container"):
+        stage.phases.wait(server.operation_id, phase, seconds=REACH_SECONDS)
+        stage.site.lab.restart_proxmox(5)
+    return _succeeds(stage, server)
+
+
+def proxmox_late(stage: Stage) -> str:
+    """Proxmox carries the next clone out 20 s late, after its client has given up."""
+    with _faults(stage):
+        stage.site.lab.fault(
+            target="proxmox", method="POST", path="/lxc/9000/clone", error="delay", seconds=20, times=1
+        )
+        return _succeeds(stage, stage.order(), seconds=stage.patience + 60)
+
+
 def proxmox_hangs(stage: Stage) -> str:
     """Proxmox does not answer one request for 30 s."""
     with _faults(stage):
@@ -73,6 +90,24 @@ def agent_dies(stage: Stage) -> str:
         return _fails(stage, stage.order(), seconds=stage.patience + FAILS_SECONDS)
 
 
+def agent_comes_back(stage: Stage) -> str:
+    """The agent ends while it installs, and is back 3 s later as its container's init would have it."""
+    with _faults(stage):
+        stage.site.lab.fault(target="agent", behaviour="die", back=3, times=1)
+        server = stage.order()
+        operation = stage.finish(server, "succeeded", "failed", seconds=stage.patience + FAILS_SECONDS)
+        stage.require_consistent(server)
+        return f"{operation['status']}, attempt {operation['attempt']}"
+
+
+def proxy_stumbles(stage: Stage) -> str:
+    """The proxy's API refuses connections for 5 s when a server shall be registered."""
+    server = stage.order()
+    stage.phases.wait(server.operation_id, "wait-for-agent-terminal-state", seconds=REACH_SECONDS)
+    stage.site.lab.take_proxy_away(5)
+    return _succeeds(stage, server)
+
+
 def dns_stumbles(stage: Stage) -> str:
     """Each DNS provider in turn is unavailable for two requests."""
     with _faults(stage):
@@ -93,7 +128,7 @@ def edge_away(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
         if operation["error"]["code"] != code:
             raise BrokenError(f"it failed with {operation['error']}")
         leaked = (operation["cleanup"] or {}).get("leaked") or "nothing"
-        _until_consistent(stage, server)
+        stage.require_consistent_in_the_end(server)
         return f"failed with {code}; left behind: {leaked}; gone afterwards"
 
     return run
@@ -158,15 +193,3 @@ def _fails(stage: Stage, server: Server, *, seconds: float | None = None) -> str
     operation = stage.finish(server, "failed", seconds=seconds)
     stage.require_consistent(server)
     return f"failed with {operation['error']['code']}"
-
-
-def _until_consistent(stage: Stage, server: Server) -> None:
-    """What a cleanup could not undo is undone in the background, within the usual time."""
-    deadline = time.monotonic() + stage.patience
-    while True:
-        try:
-            return stage.require_consistent(server)
-        except BrokenError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)

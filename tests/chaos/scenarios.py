@@ -115,6 +115,10 @@ _PROXMOX = (
     ),
     Scenario("proxmox-lock-timeout", "Proxmox cannot lock the configuration twice", _FINE,
              outside.proxmox_lock_timeout),
+    Scenario("proxmox-restarted", "Proxmox's daemon away for 5 s during the clone, and again during the start", _FINE,
+             outside.proxmox_restarted),
+    Scenario("proxmox-late", "a clone that Proxmox begins 20 s late, when its client has given up", _FINE,
+             outside.proxmox_late),
     Scenario("proxmox-hangs", "Proxmox does not answer one request for 30 s", _FINE, outside.proxmox_hangs),
     Scenario("proxmox-clone-unheard", "the connection cut after the clone was accepted", _FINE,
              outside.clone_accepted_unheard),
@@ -124,6 +128,10 @@ _PROXMOX = (
 )  # fmt: skip
 _EDGE = (
     Scenario("agent-dies", "the agent ends while it installs", _CLEAN, outside.agent_dies),
+    Scenario("agent-comes-back", "the agent ends while it installs, and is back 3 s later", "all of it or nothing",
+             outside.agent_comes_back),
+    Scenario("proxy-stumbles", "the proxy's API refuses connections for 5 s before a server is registered", _FINE,
+             outside.proxy_stumbles),
     Scenario("dns-stumbles", "each DNS provider in turn answers 503 twice", _FINE, outside.dns_stumbles),
     Scenario("technitium-away", "the internal DNS provider answers 500 until the order has failed",
              "fails with dns-failed, nothing left in the end",

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.chaos.campaign import Result
-from tests.chaos.check import Claim, Picture, of_server, second_clones, violations
+from tests.chaos.check import Claim, Picture, of_server, second_clones, touched, violations
 from tests.chaos.marks import Marks
 from tests.chaos.picture import RUNS, guest_pids, take
 from tests.chaos.report import markdown, summary
@@ -85,25 +85,37 @@ def test_sees_what_is_left_of_a_server_that_should_be_gone() -> None:
     assert len(of_server(GOOD, None, SERVER, 5000, NAME)) == 1 + len(RECORDS) + 1 + 1
 
 
+def event(method: str, path: str, vmid: int | None, upid: str | None = None) -> dict[str, Any]:
+    return {"kind": "proxmox", "method": method, "path": f"/nodes/pve1/{path}", "vmid": vmid, "upid": upid}
+
+
 def test_sees_a_second_clone_unless_the_first_was_undone() -> None:
-    first = {"event": "clone", "vmid": 5000, "instance": SERVER}
-    second = first | {"vmid": 5001}
-    gone = {"event": "gone", "vmid": 5000}
-    assert second_clones([first, gone, second]) == []
-    assert second_clones([first, second, gone]) != []
-    assert second_clones([first, first]) != []
+    first, second = (event("POST", "lxc/9000/clone", 5000, upid) for upid in ("UPID:1:", "UPID:2:"))
+    for undone in (event("DELETE", "lxc/5000", 5000, "UPID:3:"), event("DELETE", "tasks/UPID:1:", None)):
+        assert second_clones([first, undone, second]) == []
+    assert second_clones([first, second]) != []
+    assert second_clones([first, event("DELETE", "lxc/5001", 5001, "UPID:3:"), second]) != []
+    assert second_clones([first, event("DELETE", "tasks/UPID:9:", None), second]) != []
+    assert second_clones([first, event("POST", "lxc/9000/clone", 5001, "UPID:2:")]) == []
+
+
+def test_sees_that_a_foreign_container_was_meant() -> None:
+    assert touched([event("POST", "lxc/5004/status/stop", 5004)], {5004}) != []
+    assert touched([event("POST", "lxc/5000/status/stop", 5000), {"kind": "control", "vmid": 5004}], {5004}) == []
 
 
 def test_sees_what_is_planted_in_the_lab(clean_lab: Lab) -> None:
     clean_lab.place_foreign(4801, "theirs-4801")
     before = take(clean_lab, foreign=[4801])
-    assert violations(before, take(clean_lab, foreign=[4801]), []) == []
+    so_far = len(before.history)
+    assert violations(before, take(clean_lab, foreign=[4801], after=so_far), []) == []
     with _planted_record(clean_lab), _planted_registration(clean_lab), _planted_run() as operation:
         _change(clean_lab, "PUT", "4801/config", cores="2")
         clean_lab.place_foreign(4802, "nobodys")
-        found = violations(before, take(clean_lab, foreign=[4801], operations=[operation]), [])
+        found = violations(before, take(clean_lab, [4801], [operation], so_far), [])
     said = (
         "configuration of foreign container 4801",
+        "container 4801 was meant by PUT",
         "container 4802",
         "'planted')",
         "registration planted",
