@@ -123,7 +123,7 @@ def put(call: Call) -> Response:
         invalid([{"parameter": "customerId", "detail": detail}])
     change = parse_body(CustomerChange, call.body)
     limits = change.limits or CustomerLimits()
-    own = {"game": limits.game, "dev": limits.dev}
+    own: dict[ContainerType, CtypeLimits | None] = {"game": limits.game, "dev": limits.dev}
     accounts.ensure_customer(call.parts.database, customer_id)
     accounts.update_customer(
         call.parts.database,
