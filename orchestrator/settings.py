@@ -56,6 +56,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8700, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+$",
+        description="The API as containers reach it, such as https://api.example.net; "
+        "unset: instances are told no callback_url.",
+    )
     inventory: Path = Field(
         default=PROJECT_DIR / "inventory" / "lab",
         description="Ansible inventory directory; its group_vars/all/catalogue.yml is the catalogue.",

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 from uuid import UUID
 
 from orchestrator.errors import StoreUnavailable
@@ -26,9 +28,14 @@ class Changes:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
+        self.over = False
+        """Nobody may wait any longer: the process is told to leave, and ends when its last request is answered."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen, in a thread of its own."""
+        """Begin to listen, in a thread of its own; from the process's SIGTERM on nobody waits."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._release_before(number, loop)
         self._thread = threading.Thread(target=self._listen, args=(loop,), name="changes", daemon=True)
         self._thread.start()
 
@@ -42,6 +49,8 @@ class Changes:
     async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
         """An event that is set when the operation changes, from now on."""
         event = asyncio.Event()
+        if self.over:
+            event.set()
         key = str(operation_id)
         self._waiting[key].add(event)
         try:
@@ -50,6 +59,22 @@ class Changes:
             self._waiting[key].discard(event)
             if not self._waiting[key]:
                 del self._waiting[key]
+
+    def _release_before(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer everybody who waits, and then do what the server does on this signal: wait for its requests."""
+        server = signal.getsignal(number)
+
+        def leave(received: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._release)
+            if callable(server):
+                server(received, frame)
+
+        if callable(server):
+            signal.signal(number, leave)
+
+    def _release(self) -> None:
+        self.over = True
+        self._tell(None)
 
     def _tell(self, key: str | None) -> None:
         """Wake the waiters of one operation, or all of them after a gap."""

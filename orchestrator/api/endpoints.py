@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from orchestrator.api import customers, instances, operations, service
+from orchestrator.api import customers, hooks, instances, operations, service
 from orchestrator.api.context import Call
 from orchestrator.api.requests import DevOrder, GameOrder
 from orchestrator.api.responses import (
@@ -160,7 +160,20 @@ SERVICE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/readyz", service.readyz, "Database, schema and a worker are there", public=True),
     Endpoint(
         "POST", "/internal/velocity/proxy-status", service.proxy_status, "Take the proxy bridge's callbacks",
-        status=204, public=True, free_body=True, problems=(*_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED),
+        status=204, public=True, free_body=True,
+        problems=(*_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE),
+    ),
+    Endpoint(
+        "POST", "/internal/billing", hooks.billing, "Take what the billing system says of a customer",
+        status=204, public=True, body=(hooks.BillingEvent,), headers=("X-Hostwright-Signature",),
+        problems=(
+            *_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.NOT_FOUND, ProblemCode.UNAVAILABLE,
+        ),
+    ),
+    Endpoint(
+        "POST", "/api/callbacks/{token}", hooks.callback, "Take what an instance says of itself, once",
+        status=204, public=True, body=(hooks.CallbackReport,),
+        problems=(*_BODY_PROBLEMS, ProblemCode.NOT_FOUND, ProblemCode.UNAVAILABLE),
     ),
 )  # fmt: skip
 

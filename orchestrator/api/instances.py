@@ -76,7 +76,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
             left = deadline - asyncio.get_running_loop().time()
             if operation is None:
                 raise not_found()
-            if operation.status in OPERATION_FINAL or left <= 0:
+            if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.over:
                 return operation
             try:
                 await asyncio.wait_for(changed.wait(), left)
