@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
     {"models", "orders"},
     {"store", "database"},
     {"events"},
-    {"runner", "inventory"},
+    {"runner", "inventory", "keeper"},
     {"attempt", "server"},
     {"undoing"},
     {"lifecycle"},
