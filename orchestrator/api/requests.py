@@ -45,7 +45,8 @@ def _one_line(text: str) -> str:
 
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
-EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(_one_line)]
+Line = Annotated[str, AfterValidator(_one_line)]
+EnvValue = Annotated[Line, Field(max_length=1024)]
 
 
 class _Order(BaseModel):
