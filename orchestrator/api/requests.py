@@ -154,7 +154,9 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
     spec = order.model_dump(exclude={"customer_id"})
     return Order(
         customer_id=customer_id,
-        demand=Demand(key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"]),
+        demand=Demand(
+            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"], keep=spec["on_failure"] == "keep"
+        ),
         spec=spec,
     )
 

@@ -78,6 +78,7 @@ def read_facts(connection: Connection, order: Order) -> orders.Facts:
         "key": order.demand.key,
         "ctype": order.demand.ctype,
         "request_hash": order.demand.request_hash,
+        "keep": order.demand.keep,
     }
     cursor = connection.cursor(row_factory=class_row(orders.Facts))
     facts = cursor_execute(cursor, "order_facts", parameters).fetchone()

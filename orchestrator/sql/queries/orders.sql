@@ -8,7 +8,12 @@ select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu
        q.max_cpu_cores as max_ctype_cpu_cores,
        k.operation_id as key_operation, k.request_hash as key_hash,
        a.id as active_operation, a.request_hash as active_hash,
-       u.*
+       u.*,
+       case when %(keep)s then (
+           select count(*) from instance i
+           where i.customer_id = c.id
+             and (i.status = 'quarantined' or (i.status = 'provisioning' and i.spec ->> 'on_failure' = 'keep'))
+       ) else 0 end::int as kept
 from customer c
 left join quota q on q.customer_id = c.id and q.ctype = %(ctype)s
 left join idempotency_key k
