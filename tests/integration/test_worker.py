@@ -1,5 +1,6 @@
 """Worker processes as production runs them, on a fresh database and the lab: what they pick up, lose and hand back."""
 
+import hashlib
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ from orchestrator.store.migrations import migrate
 from tests.fix_database import CUSTOMER
 from tests.fix_lab import Lab
 from tests.integration.test_runner import marked, run_directories
+from tests.observe import agent_status
 
 DEV = {"ctype": "dev", "runtime": "python", "version": "3.12"}
 HANG = {"target": "agent", "behaviour": "hang"}
@@ -271,6 +273,21 @@ def test_cancels_what_runs_within_two_seconds_and_undoes_it(site: Site) -> None:
     assert operation.error is not None
     assert (operation.error.code, operation.error.phase) == (Code.CANCELLED, Phase.WAIT_FOR_AGENT)
     assert_cleaned(site, operation)
+
+
+def test_tells_an_instance_where_to_report_once(site: Site) -> None:
+    operation_id = site.order()
+    with site.worker(public_url="http://127.0.0.1:9"):
+        operation = site.finish(operation_id)
+        assert operation.vmid is not None
+        told = agent_status(site.lab, operation.vmid)["config"]["callback_url"]
+        assert told.startswith("http://127.0.0.1:9/api/callbacks/")
+        with site.database.transaction() as connection:
+            rows = connection.execute("select operation_id, hash from callback_token").fetchall()
+        assert [(row[0], bytes(row[1])) for row in rows] == [
+            (operation_id, hashlib.sha256(told.rsplit("/", 1)[1].encode()).digest())
+        ]
+        tear_down(site, operation_id)
 
 
 def test_never_starts_what_was_cancelled_in_the_queue(site: Site) -> None:
