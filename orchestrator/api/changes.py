@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from types import FrameType
 from uuid import UUID
 
+from orchestrator.api.listening import Listener
 from orchestrator.errors import StoreUnavailable
 from orchestrator.store.connection import OPERATION_CHANNEL, Database
 from orchestrator.store.orders import wake_workers
 
 log = logging.getLogger(__name__)
-
-_POLL_SECONDS = 0.5
 
 
 class Changes:
@@ -26,8 +25,7 @@ class Changes:
         """Nothing runs until `start`."""
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._leaving = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._listener: Listener | None = None
         self.over = False
         """Nobody may wait any longer: the process is told to leave, and ends when its last request is answered."""
 
@@ -36,14 +34,15 @@ class Changes:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._release_before(number, loop)
-        self._thread = threading.Thread(target=self._listen, args=(loop,), name="changes", daemon=True)
-        self._thread.start()
+        self._listener = Listener(
+            self._database, OPERATION_CHANNEL, lambda key: loop.call_soon_threadsafe(self._tell, key)
+        )
+        self._listener.start()
 
     def stop(self) -> None:
         """Stop listening."""
-        self._leaving.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._listener is not None:
+            self._listener.stop()
 
     @asynccontextmanager
     async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
@@ -81,18 +80,6 @@ class Changes:
         for waiting in [key] if key is not None else list(self._waiting):
             for event in self._waiting.get(waiting, ()):
                 event.set()
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        while not self._leaving.is_set():
-            try:
-                with self._database.listen(OPERATION_CHANNEL) as changes:
-                    loop.call_soon_threadsafe(self._tell, None)
-                    while not self._leaving.is_set():
-                        for operation_id in changes(_POLL_SECONDS):
-                            loop.call_soon_threadsafe(self._tell, operation_id)
-            except StoreUnavailable as error:
-                log.warning("changes: the database is away: %s", error)
-                self._leaving.wait(_POLL_SECONDS)
 
 
 class Waker:

@@ -62,7 +62,9 @@ def billing(call: Call) -> Response:
         )
     if not is_signed(call.headers.get("x-hostwright-signature", ""), secret, call.body, now=time.time()):
         raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Hostwright-Signature header is missing, wrong or too old")
+    call.trace.actor = "billing"
     event = parse_body(BillingEvent, call.body)
+    call.trace.target = event.customer_id
     if event.occurred_at > datetime.now(UTC) + timedelta(seconds=TOLERANCE_SECONDS):
         invalid([{"pointer": "/occurredAt", "detail": "must not lie in the future"}])
     known = billing_events.apply(
@@ -92,4 +94,5 @@ def callback(call: Call) -> Response:
     message = _CONTROL.sub(" ", report.message or "").strip()
     if not callbacks.use_callback(call.parts.database, call.path["token"], report.status, message):
         raise not_found()
+    call.trace.actor = "instance"
     return Response(status_code=204)

@@ -50,8 +50,9 @@ async def create(call: Call) -> Response:
 def _place(call: Call) -> orders.Placed:
     principal = call.principal
     order = parse_order(call.body, parse_key(call.headers.get("idempotency-key")), principal, call.parts.catalogue)
-    placed = orders.place_order(call.parts.database, order)
+    placed = orders.place_order(call.parts.database, order, call.entry(status=202))
     if placed.kind == "accept":
+        call.trace.audited = True
         call.parts.waker.wake()
     return placed
 

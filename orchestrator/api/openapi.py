@@ -10,7 +10,7 @@ from orchestrator.api.responses import ProblemAnswer
 from orchestrator.errors import PROBLEM_STATUS, ProblemCode
 
 _REF = "#/components/schemas/{model}"
-_EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE)
+_EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE)
 
 
 def document(version: str) -> dict[str, Any]:

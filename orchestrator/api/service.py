@@ -51,6 +51,7 @@ def proxy_status(call: Call) -> Response:
     expected = hashlib.sha256(str(secret).encode()).hexdigest()
     if secret is None or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Zpack-Secret header is not the bridge's")
+    call.trace.actor = "proxy-bridge"
     name, event = _read_callback(call.body)
     accounts.set_proxy_status(call.parts.database, name, event)
     return Response(status_code=204)

@@ -17,6 +17,8 @@ ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
 OPERATION_CHANNEL = "hostwright_operation"
 """Notified with an operation's id whenever one changes (sql/queries)."""
+TOKEN_CHANNEL = "hostwright_token"  # noqa: S105  # a channel's name
+"""Notified with a token's id when it is revoked."""
 
 _RECONNECT_SECONDS = 3.0
 """How long the pool tries to connect by itself, with growing pauses; after that whoever wants a connection makes it try

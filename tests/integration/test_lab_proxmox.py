@@ -301,11 +301,11 @@ def test_http_fault_fits_any_request_or_a_pattern(make_lab: MakeLab, status: int
 
 def test_delayed_request_is_carried_out_for_a_client_that_is_gone(make_lab: MakeLab) -> None:
     lab = make_lab()
-    lab.pve.inject({"target": "proxmox", "path": "/9000/clone", "error": "delay", "seconds": 1, "times": 1})
+    lab.pve.inject({"target": "proxmox", "path": "/9000/clone", "error": "delay", "seconds": 4, "times": 1})
     url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/9000/clone"
     headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
     with pytest.raises(requests.exceptions.ReadTimeout):
-        requests.post(url, data={"newid": 5000}, headers=headers, verify=str(lab.files.ca), timeout=0.3)
+        requests.post(url, data={"newid": 5000}, headers=headers, verify=str(lab.files.ca), timeout=(10, 1))
     assert list(lab.locks()) == [9000]
     wait_until(lambda: 5000 in lab.locks())
 
@@ -316,7 +316,7 @@ def test_daemon_restarts_and_tasks_and_guests_live_on(make_lab: MakeLab) -> None
     address = lab.start(5000)
     upid = lab.node.lxc(9000).clone.post(newid=5001, full=1)
 
-    lab.run(lab.pve.restart(1.0))
+    lab.run(lab.pve.restart(3.0))
     with pytest.raises(requests.exceptions.ConnectionError):
         lab.node.status.get()
     assert answers(address)
