@@ -16,6 +16,8 @@ DEV: Mapping[str, Any] = {"ctype": "dev", "runtime": "python", "version": "3.12"
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 PATIENCE_SECONDS = 60.0
 """How long an API may be away before its customer gives up."""
+_LATER = frozenset({429, 502, 503})
+"""Answers that mean: ask again."""
 _ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
@@ -62,7 +64,7 @@ class Customer:
     def ask(
         self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """The first answer that any API gives; 503 and 502 are none. Raises BrokenError when there is none for long."""
+        """The first answer that any API gives. Raises BrokenError when there is none for long."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         said = "nothing was asked"
         with httpx.Client(headers=self._headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
@@ -73,7 +75,7 @@ class Customer:
                     except httpx.HTTPError as error:
                         said = f"{type(error).__name__} {error}"
                         continue
-                    if answer.status_code < 500 or answer.status_code not in (502, 503):
+                    if answer.status_code not in _LATER:
                         return answer
                     said = f"HTTP {answer.status_code} {answer.text}"
                 time.sleep(_POLL_SECONDS)

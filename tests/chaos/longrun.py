@@ -46,7 +46,7 @@ def run(minutes: float, seed: int, say: Say) -> list[str]:
             thread.join()
         orders = sum(actor.orders for actor in actors)
         say(f"{orders} orders; {sum(server.is_there for server in stage.servers)} servers are there, as was told")
-        return problems + stage.violations() + stage.clear_away()
+        return problems + stage.finish_all() + stage.violations() + stage.clear_away()
 
 
 class _Customer:

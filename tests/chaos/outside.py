@@ -127,9 +127,11 @@ def edge_away(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
             operation = stage.finish(server, "failed", seconds=stage.patience + FAILS_SECONDS)
         if operation["error"]["code"] != code:
             raise BrokenError(f"it failed with {operation['error']}")
-        leaked = (operation["cleanup"] or {}).get("leaked") or "nothing"
+        leaked = operation["cleanup"]["leaked"]
+        if not leaked:
+            raise BrokenError("its cleanup named nothing that was left, though it could not reach the edge")
         stage.require_consistent_in_the_end(server)
-        return f"failed with {code}; left behind: {leaked}; gone afterwards"
+        return f"failed with {code}; left behind: {', '.join(leaked)}; gone afterwards"
 
     return run
 

@@ -75,6 +75,7 @@ def _cancels() -> Iterator[Scenario]:
 
 
 _FAST_AGENT = {"HOSTWRIGHT_PHASE_TIMEOUTS": '{"wait-for-agent-terminal-state": 20, "send-agent-config": 20}'}
+_FAST_PHASES = {"HOSTWRIGHT_PHASE_TIMEOUTS": '{"configure-container": 20, "publish-edge": 20}'}
 _FAST_CLEANUP = {"HOSTWRIGHT_CLEANUP_RETRY_SECONDS": "2"}
 _FINE = "succeeds, one instance"
 _CLEAN = "fails, nothing left"
@@ -157,7 +158,7 @@ GROUPS: tuple[Group, ...] = (
     Group("queue", _QUEUE),
     Group("lost", _LOST),
     Group("alone", _ALONE, Plan(workers=1)),
-    Group("disk", _DISK, Plan(settings=_FAST_CLEANUP)),
+    Group("disk", _DISK, Plan(settings=_FAST_PHASES | _FAST_CLEANUP)),
     Group("proxmox", _PROXMOX),
     Group("edge", _EDGE, Plan(settings=_FAST_AGENT | _FAST_CLEANUP)),
     Group(

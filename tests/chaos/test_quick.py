@@ -1,7 +1,5 @@
 """A few rows of `make chaos` on a faster lab, so that a broken promise is seen with every change."""
 
-from dataclasses import replace
-
 from tests.chaos.campaign import Result, chosen, run_group
 from tests.chaos.marks import Marks
 from tests.chaos.report import line
