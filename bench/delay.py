@@ -17,6 +17,7 @@ from orchestrator.lifecycle import carry_out
 from orchestrator.settings import load_settings
 from orchestrator.store import leases
 from orchestrator.store.connection import Database
+from orchestrator.store.leases import Claimant
 
 _POLL_SECONDS = 0.004
 """The resolution of the figure: how often the operation is fetched."""
@@ -72,9 +73,9 @@ def _one_order(stack: Stack, database: Database, settings: Any) -> list[float]:
 
 def _carry_out(database: Database, settings: Any, operation_id: UUID) -> _TimedAttempt:
     claimed_at = time.monotonic()
-    operation = leases.claim(database, operation_id, worker="bench", lease_seconds=30, deadline_seconds=900)
-    assert operation is not None
-    with _TimedAttempt(database, settings, operation, claimed_at, threading.Event()) as attempt:
+    claim = leases.claim(database, operation_id, Claimant("bench", 30, 900, concurrency=1))
+    assert claim is not None
+    with _TimedAttempt(database, settings, claim, claimed_at, threading.Event()) as attempt:
         carry_out(attempt, load_catalogue(settings.catalogue_path))
     return attempt
 

@@ -5,6 +5,7 @@ HostwrightError
 ├── Problem              an answer of the API, RFC 9457 (`code`, HTTP status, sentence)
 ├── StoreUnavailable     the database does not answer
 ├── LostLease            a write carried a fencing token that is no longer valid
+├── CancelRequested      somebody wants the operation cancelled before it is through
 └── IllegalTransition    the database refused a state change
 
 `Code` is the reason a failed operation carries; `ProblemCode` the reason of a refused request. Both are stable:
@@ -57,6 +58,10 @@ class ProblemCode(StrEnum):
     IDEMPOTENCY_KEY_REUSED = "idempotency-key-reused"
     CREATE_IN_PROGRESS = "create-in-progress"
     INSTANCE_BUSY = "instance-busy"
+    ALREADY_FINISHED = "already-finished"
+    NOT_CANCELLABLE = "not-cancellable"
+    NOT_RETRYABLE = "not-retryable"
+    NOT_STARTABLE = "not-startable"
     BODY_TOO_LARGE = "body-too-large"
     URI_TOO_LONG = "uri-too-long"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
@@ -79,6 +84,10 @@ PROBLEM_STATUS: dict[ProblemCode, int] = {
     ProblemCode.IDEMPOTENCY_KEY_REUSED: 409,
     ProblemCode.CREATE_IN_PROGRESS: 409,
     ProblemCode.INSTANCE_BUSY: 409,
+    ProblemCode.ALREADY_FINISHED: 409,
+    ProblemCode.NOT_CANCELLABLE: 409,
+    ProblemCode.NOT_RETRYABLE: 409,
+    ProblemCode.NOT_STARTABLE: 409,
     ProblemCode.BODY_TOO_LARGE: 413,
     ProblemCode.URI_TOO_LONG: 414,
     ProblemCode.UNSUPPORTED_MEDIA_TYPE: 415,
@@ -119,6 +128,10 @@ class StoreUnavailable(HostwrightError):
 
 class LostLease(HostwrightError):
     """The operation belongs to somebody else by now: stop at once and write nothing more."""
+
+
+class CancelRequested(HostwrightError):
+    """Somebody wants the operation cancelled: undo it instead of finishing it."""
 
 
 class IllegalTransition(HostwrightError):

@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.errors import Code
 from orchestrator.models import Failure
 from orchestrator.phases import Phase
-from orchestrator.store.leases import Logged, PhaseEntered, Retried, Update
+from orchestrator.store.leases import CloneBegun, Logged, PhaseEntered, Retried, Update
 
 Event = Mapping[str, Any]
 
@@ -77,6 +77,9 @@ def _from_ok(phase: Phase, result: Mapping[str, Any]) -> Update | AddressSeen | 
     if phase is Phase.WAIT_FOR_IP and isinstance(address, str) and _is_address(address):
         return AddressSeen(address)
     progress = _line(result.get("progress"))
+    upid = result.get("clone_upid")
+    if phase is Phase.CLONE_CONTAINER and isinstance(upid, str) and upid.startswith("UPID:") and "\0" not in upid:
+        return CloneBegun(upid, progress or "cloning")
     return Logged(phase, "info", progress) if progress else None
 
 

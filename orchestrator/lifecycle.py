@@ -1,19 +1,21 @@
-"""What a worker does with a claimed operation: provision, teardown, and the cleanup of a failed provision."""
+"""What a worker does with a claimed operation, by its kind."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from orchestrator import runner
+from orchestrator import undoing
 from orchestrator.attempt import Attempt
 from orchestrator.catalogue import Catalogue
-from orchestrator.errors import Code, ConfigurationError
-from orchestrator.models import Cleanup, CleanupStep, Failure, OperationRow
-from orchestrator.phases import CLEANUP, Kind, Phase, played
+from orchestrator.errors import CancelRequested, Code, ConfigurationError
+from orchestrator.models import CANCELLED, Failure
+from orchestrator.phases import UNDO, Kind, Phase, played
 from orchestrator.secrets import read_secrets
-from orchestrator.settings import Settings
-from orchestrator.states import OperationStatus, PhaseStatus
-from orchestrator.store import leases
+from orchestrator.server import Server, server_of
+from orchestrator.states import OperationStatus
+from orchestrator.store import endings, leases
+from orchestrator.store.callbacks import create_callback
 
 log = logging.getLogger(__name__)
 
@@ -21,33 +23,7 @@ _CLEANUP_TRIES = 10
 """After so many attempts that met a defect, a cleanup ends with everything named as left behind."""
 _VMID_TRIES = 10
 """How many VMIDs that turn out to be somebody else's are passed over in one operation."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """What the roles are told of an instance: its identity and what was ordered."""
-
-    operation: OperationRow
-    vmid: int
-    hostname: str
-    published: bool = False
-    """Whether its names at the edge are known to be its own: else the container has to prove it (unpublish-edge)."""
-
-    def variables(self, settings: Settings) -> dict[str, Any]:
-        """The extra variables of a run; what a customer wrote is marked unsafe, so that it is never a template."""
-        timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for kind in Kind for phase in played(kind)}
-        ordered: dict[str, Any] = runner.unsafe(self.operation.spec)
-        return (
-            timeouts
-            | ordered
-            | {
-                "vmid": self.vmid,
-                "hostname": self.hostname,
-                "server_id": str(self.operation.instance_id),
-                "operation_id": str(self.operation.id),
-                "published": self.published,
-            }
-        )
+_UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
 
 
 def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
@@ -57,15 +33,32 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
     the secrets: it is tried again when the lease has run out.
     """
     operation = attempt.operation
-    unfit = _unfitness(attempt)
-    if unfit is not None and operation.status is not OperationStatus.CLEANING:
+    if operation.status is OperationStatus.CLEANING:
+        _undo(attempt, operation.error or _UNKNOWN, recorded=True)
+    elif (unfit := _unfitness(attempt)) is not None:
         _refuse(attempt, unfit)
-    elif operation.status is OperationStatus.CLEANING:
-        _clean_up(attempt, _server(operation), operation.error)
+    elif attempt.cancelled:
+        _undo(attempt, CANCELLED.model_copy(update={"phase": operation.phase}))
     elif operation.kind is Kind.PROVISION:
         _provision(attempt, catalogue)
+    elif operation.kind is Kind.START:
+        _start(attempt)
     else:
-        _tear_down(attempt)
+        _remove(attempt)
+
+
+def give_up(attempt: Attempt) -> None:
+    """After a defect of ours: fail what can be failed, and leave the undoing to another attempt. Raises LostLease."""
+    operation, database, lease = attempt.operation, attempt.database, attempt.lease
+    failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
+    if operation.kind not in UNDO:
+        _fail(attempt, failure)
+    elif operation.status is not OperationStatus.CLEANING:
+        attempt.persist(lambda: endings.begin_cleaning(database, lease, failure))
+        attempt.hand_over()
+    elif operation.attempt >= _CLEANUP_TRIES:
+        steps = operation.cleanup or undoing.planned(operation.kind, kept=False, made=True)
+        undoing.close(attempt, server_of(operation), operation.error or failure, steps)
 
 
 def _unfitness(attempt: Attempt) -> Failure | None:
@@ -78,66 +71,81 @@ def _unfitness(attempt: Attempt) -> Failure | None:
     return None
 
 
-def give_up(attempt: Attempt) -> None:
-    """After a defect of ours: fail what can be failed, and leave the cleanup to another attempt. Raises LostLease."""
-    operation, database, lease = attempt.operation, attempt.database, attempt.lease
-    failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
-    if operation.kind is Kind.TEARDOWN:
-        attempt.persist(lambda: leases.fail_teardown(database, lease, failure))
-    elif operation.status is not OperationStatus.CLEANING:
-        attempt.persist(lambda: leases.begin_cleaning(database, lease, failure))
-        attempt.persist(lambda: leases.release(database, lease))
-    elif operation.attempt >= _CLEANUP_TRIES:
-        leaked = (f"edge:{operation.hostname}", f"container:{operation.vmid}")
-        cleanup = Cleanup(status=PhaseStatus.FAILED, leaked=leaked)
-        attempt.persist(lambda: leases.finish_cleaned(database, operation.instance_id, lease, cleanup))
-
-
 def _refuse(attempt: Attempt, failure: Failure) -> None:
-    """Fail an operation before anything was done for it."""
-    database, lease, instance_id = attempt.database, attempt.lease, attempt.operation.instance_id
-    if attempt.operation.kind is Kind.TEARDOWN:
-        attempt.persist(lambda: leases.fail_teardown(database, lease, failure))
+    """Fail an operation that cannot be played here; what an earlier attempt made of it is named as left behind."""
+    if attempt.operation.kind not in UNDO:
+        _fail(attempt, failure)
         return
-    attempt.persist(lambda: leases.begin_cleaning(database, lease, failure))
-    cleanup = Cleanup(status=PhaseStatus.OK)
-    attempt.persist(lambda: leases.finish_cleaned(database, instance_id, lease, cleanup))
+    attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    server = server_of(attempt.operation)
+    steps = undoing.planned(attempt.operation.kind, kept=False, made=server is not None)
+    undoing.close(attempt, server, failure, steps)
 
 
 def _provision(attempt: Attempt, catalogue: Catalogue) -> None:
     server, failure = _try_vmids(attempt, catalogue)
     if failure is None and server is not None:
+        _get_ready(attempt, server)
+    elif failure is not None:
+        _undo(attempt, failure, server)
+
+
+def _start(attempt: Attempt) -> None:
+    server = server_of(attempt.operation)
+    if server is None:
+        _undo(attempt, Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again"))
+        return
+    failure = _play(attempt, Kind.START, _with_callback(attempt, server))
+    if failure is None:
+        _get_ready(attempt, server)
+    else:
+        _undo(attempt, failure, server)
+
+
+def _get_ready(attempt: Attempt, server: Server) -> None:
+    try:
         attempt.persist(
-            lambda: leases.complete_provision(
+            lambda: endings.complete_ready(
                 attempt.database,
                 attempt.operation.instance_id,
                 attempt.lease,
-                hostname=server.hostname,
                 address=attempt.address,
+                message=f"{server.hostname} is ready",
             )
         )
-    elif failure is not None:
-        attempt.persist(lambda: leases.begin_cleaning(attempt.database, attempt.lease, failure))
-        _clean_up(attempt, server, failure)
+    except CancelRequested:
+        _undo(attempt, CANCELLED, server)
 
 
 def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Failure | None]:
-    """Play the provision on a VMID of ours; one that proves to be somebody else's is left alone and another taken."""
+    """Play the provision on a VMID of ours; one that proves to be somebody else's is left alone and another taken.
+
+    A resumed or retried operation goes on with the VMID that it has.
+    """
     failure: Failure | None = None
+    server = server_of(attempt.operation)
     for _ in range(_VMID_TRIES):
-        server = _allocate(attempt, catalogue)
+        server = server or _allocate(attempt, catalogue)
         if server is None:
             return None, Failure(
                 code=Code.VMID_TAKEN,
                 phase=Phase.ALLOCATE_VMID,
                 message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
             )
-        failure = attempt.play(played(Kind.PROVISION), server.variables(attempt.settings), _secrets(attempt))
+        failure = _play(attempt, Kind.PROVISION, _with_callback(attempt, server))
         if failure is None or failure.code is not Code.VMID_TAKEN:
             return server, failure
-        taken = server.vmid
+        taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
     return None, failure
+
+
+def _with_callback(attempt: Attempt, server: Server) -> Server:
+    base = attempt.settings.public_url
+    if base is None:
+        return server
+    token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
+    return replace(server, callback_url=f"{base}/api/callbacks/{token}")
 
 
 def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
@@ -157,70 +165,43 @@ def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
     return Server(operation, vmid, hostname)
 
 
-def _tear_down(attempt: Attempt) -> None:
-    server = _server(attempt.operation, published=True)
+_COMPLETE: dict[Kind, Callable[..., None]] = {
+    Kind.TEARDOWN: endings.complete_teardown,
+    Kind.STOP: endings.complete_stop,
+    Kind.CLEANUP: endings.complete_cleanup,
+}
+
+
+def _remove(attempt: Attempt) -> None:
+    """Teardown, stop and cleanup: there is nothing to undo, they only go on."""
+    operation = attempt.operation
+    # Our rows know whose names a server has; those of an order that failed early may be somebody else's.
+    published = operation.kind is not Kind.CLEANUP
+    server = server_of(operation, published=published, clone_upid=attempt.clone_upid)
     if server is not None:
-        failure = attempt.play(played(Kind.TEARDOWN), server.variables(attempt.settings), _secrets(attempt))
-        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to delete.
-        if failure is not None and failure.code is not Code.NOT_OURS:
-            attempt.persist(lambda: leases.fail_teardown(attempt.database, attempt.lease, failure))
+        failure = _play(attempt, operation.kind, server)
+        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
+        if failure is not None and (failure.code is not Code.NOT_OURS or operation.kind is Kind.STOP):
+            _fail(attempt, failure)
             return
-    attempt.persist(lambda: leases.complete_teardown(attempt.database, attempt.operation.instance_id, attempt.lease))
+    complete = _COMPLETE[operation.kind]
+    attempt.persist(lambda: complete(attempt.database, operation.instance_id, attempt.lease))
 
 
-def _clean_up(attempt: Attempt, server: Server | None, failure: Failure | None) -> None:
-    """Undo a failed provision phase by phase; one that fails does not keep the next from being tried.
-
-    A machine that its customer wants to look at is only taken off the edge.
-    """
-    attempt.lift_deadline()
-    if server is not None and failure is not None and failure.phase == Phase.PUBLISH_EDGE:
-        server = replace(server, published=True)
-    kept = _is_kept(attempt.operation, failure)
-    steps: list[CleanupStep] = []
-    remaining = () if server is None else (Phase.UNPUBLISH_EDGE,) if kept else CLEANUP
-    while remaining and server is not None:
-        problem = attempt.play(remaining, server.variables(attempt.settings), _secrets(attempt))
-        failed = _failed_at(problem, remaining)
-        done = len(remaining) if failed is None else remaining.index(failed)
-        steps += [CleanupStep(name=phase, status=PhaseStatus.OK) for phase in remaining[:done]]
-        if failed is not None and problem is not None:
-            steps.append(_failed_step(failed, problem))
-        remaining = remaining[done + 1 :]
-    failed_steps = [step.name for step in steps if step.status is PhaseStatus.FAILED]
-    leaked = tuple(_what_leaked(name, server) for name in failed_steps) if server else ()
-    status = PhaseStatus.FAILED if leaked else PhaseStatus.OK
-    cleanup = Cleanup(status=status, steps=tuple(steps), leaked=leaked)
-    instance_id = attempt.operation.instance_id
-    attempt.persist(lambda: leases.finish_cleaned(attempt.database, instance_id, attempt.lease, cleanup, kept=kept))
+def _undo(attempt: Attempt, failure: Failure, server: Server | None = None, *, recorded: bool = False) -> None:
+    """Record why it failed, unless an earlier attempt did, and undo it."""
+    if not recorded:
+        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    undoing.undo(attempt, server or server_of(attempt.operation), failure)
 
 
-def _is_kept(operation: OperationRow, failure: Failure | None) -> bool:
-    """Whether there is a machine to keep, and its customer wants it kept."""
-    made_nothing = failure is None or failure.phase in (None, Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER)
-    return operation.spec.get("on_failure") == "keep" and not made_nothing
+def _fail(attempt: Attempt, failure: Failure) -> None:
+    instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
+    attempt.persist(lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds))
 
 
-def _failed_at(failure: Failure | None, phases: tuple[Phase, ...]) -> Phase | None:
-    if failure is None:
-        return None
-    return next((phase for phase in phases if phase == failure.phase), phases[0])
-
-
-def _failed_step(phase: Phase, failure: Failure) -> CleanupStep:
-    # A container that is not ours means that ours is not there: nothing of us is left, and theirs is untouched.
-    gone = failure.code is Code.NOT_OURS
-    return CleanupStep(name=phase, status=PhaseStatus.OK if gone else PhaseStatus.FAILED, message=failure.message)
-
-
-def _what_leaked(phase: Phase, server: Server) -> str:
-    return f"edge:{server.hostname}" if phase is Phase.UNPUBLISH_EDGE else f"container:{server.vmid}"
-
-
-def _server(operation: OperationRow, *, published: bool = False) -> Server | None:
-    if operation.vmid is None or operation.hostname is None:
-        return None
-    return Server(operation, operation.vmid, operation.hostname, published)
+def _play(attempt: Attempt, kind: Kind, server: Server) -> Failure | None:
+    return attempt.play(played(kind), server.variables(attempt.settings), _secrets(attempt))
 
 
 def _secrets(attempt: Attempt) -> dict[str, Any]:

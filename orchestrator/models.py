@@ -117,6 +117,10 @@ class Failure(Frozen):
     detail: dict[str, Any] | None = None
 
 
+CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
+"""Why a cancelled operation did not go on."""
+
+
 class CleanupStep(Frozen):
     """One phase of a cleanup."""
 
@@ -126,7 +130,7 @@ class CleanupStep(Frozen):
 
 
 class Cleanup(Frozen):
-    """What a cleanup did; `leaked` names what may still be there."""
+    """How far a cleanup has come, step by step; `leaked` names what it could not undo."""
 
     status: PhaseStatus
     steps: tuple[CleanupStep, ...] = ()
@@ -169,8 +173,23 @@ class OperationRow(BaseModel):
     error: Failure | None
     cleanup: Cleanup | None
     last_seq: int
+    losses: int
+    cancel_requested_at: datetime | None
+    clone_upid: str | None
+    background: bool
+    retry_of: UUID | None
     phases: tuple[PhaseRow, ...] | None
     queue_position: int | None
+
+
+class Claim(Frozen):
+    """An operation just claimed."""
+
+    operation: OperationRow
+    left_seconds: float
+    """Until its deadline; negative when that has passed."""
+    published: bool
+    """Whether an earlier attempt may have made names at the edge."""
 
 
 class EventRow(Frozen):
@@ -197,6 +216,9 @@ class InstanceRow(BaseModel):
     address: IPv4Address | IPv6Address | None
     spec: dict[str, Any]
     proxy_status: str | None
+    leaked: tuple[str, ...]
+    attend_at: datetime | None
+    expires_at: datetime | None
     created_at: datetime
     ready_at: datetime | None
     updated_at: datetime

@@ -83,7 +83,7 @@ def decide(demand: Demand, facts: Facts) -> Decision:
         raise refusal
     if demand.key is None and facts.active_operation is not None:
         return _meet_active(demand, facts, facts.active_operation)
-    _check_quota(demand, facts)
+    check_quota(demand, facts)
     return Decision("accept")
 
 
@@ -97,8 +97,8 @@ def _meet_active(demand: Demand, facts: Facts, active: UUID) -> Decision:
     )
 
 
-def _check_quota(demand: Demand, facts: Facts) -> None:
-    """The limits in total first, then those of the container type."""
+def check_quota(demand: Demand, facts: Facts) -> None:
+    """Whether there is room for it: the limits in total first, then those of the container type. Raises Problem."""
     wanted = {"instances": 1, "memoryMiB": demand.memory_mib, "cpuCores": demand.cpu_cores}
     total = (
         (facts.used_instances, facts.max_instances),

@@ -40,6 +40,10 @@ class Kind(StrEnum):
 
     PROVISION = "provision"
     TEARDOWN = "teardown"
+    START = "start"
+    STOP = "stop"
+    CLEANUP = "cleanup"
+    """Once more what the cleanup of a failed provision could not undo."""
 
 
 PHASES: dict[Kind, tuple[Phase, ...]] = {
@@ -61,11 +65,26 @@ PHASES: dict[Kind, tuple[Phase, ...]] = {
         Phase.DELETE_CONTAINER,
         Phase.ARCHIVE_INSTANCE,
     ),
+    # Not only the container: a new address, or a proxy that was restarted meanwhile, has to be published again.
+    Kind.START: (
+        Phase.START_CONTAINER,
+        Phase.WAIT_FOR_IP,
+        Phase.BUILD_AGENT_PAYLOAD,
+        Phase.SEND_AGENT_CONFIG,
+        Phase.WAIT_FOR_AGENT,
+        Phase.PUBLISH_EDGE,
+        Phase.COMPLETE,
+    ),
+    Kind.STOP: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.COMPLETE),
+    Kind.CLEANUP: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.DELETE_CONTAINER, Phase.COMPLETE),
 }
 """The phases of each kind, in order."""
 
-CLEANUP: tuple[Phase, ...] = (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.DELETE_CONTAINER)
-"""What undoes a failed provision, in order; teardown runs the same roles."""
+UNDO: dict[Kind, tuple[Phase, ...]] = {
+    Kind.PROVISION: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.DELETE_CONTAINER),
+    Kind.START: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER),
+}
+"""What undoes a kind that failed or was cancelled, in order; the others have nothing to undo and only go on."""
 
 
 def played(kind: Kind) -> tuple[Phase, ...]:

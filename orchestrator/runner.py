@@ -5,15 +5,11 @@ that the action plugins read by name. A stopped run takes its whole process tree
 setsid, so killing the process group would miss them.
 """
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,21 +17,16 @@ from uuid import UUID
 
 import ansible_runner.runner
 import pexpect
-import psutil
 from ansible_runner.interface import init_runner
 
+from orchestrator import rundir
 from orchestrator.events import Event
 from orchestrator.processes import die_with_parent
+from orchestrator.rundir import ATTEMPT_MARK, LEASE_FILE, OPERATION_MARK, LeaseFile
 from orchestrator.settings import PROJECT_DIR
 
-OPERATION_MARK = "HOSTWRIGHT_OPERATION"
-"""The variable by which a run's processes are found after their worker died."""
-_TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _POLL_SECONDS = 0.2
 """How often the run asks whether it shall stop: the latency of a cancel."""
-_KILL_SECONDS = 2
-_KILL_ROUNDS = 5
-"""A process may fork while its tree is being killed; what is still there after so many rounds cannot be killed."""
 _BINARIES = Path(sys.executable).parent
 """ansible-playbook of our own environment, whatever PATH says; it looks for its helpers on PATH."""
 _KEPT = ("HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
@@ -43,9 +34,10 @@ _KEPT = ("HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
 
 @dataclass(frozen=True)
 class Run:
-    """What to play, for which operation, with which variables and secrets."""
+    """What to play, for which attempt at which operation, with which variables and secrets."""
 
     operation_id: UUID
+    fencing_token: int
     playbooks: Sequence[Path]
     inventory: Path
     variables: Mapping[str, Any]
@@ -72,19 +64,27 @@ ansible_runner.runner.pexpect.spawn = _PromptSpawn
 Outcome = Literal["successful", "failed", "stopped"]
 
 
-def play(run: Run, *, on_event: Callable[[Event], None], should_stop: Callable[[], bool]) -> Outcome:
+def play(
+    run: Run,
+    *,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+    lease_ends_at: Callable[[], float],
+) -> Outcome:
     """Run the playbooks to their end, or until `should_stop` says so; then no process of it is left.
 
     `on_event` is called in this thread for every event and must not block. When it raises, the run is stopped and the
-    error comes out of here.
+    error comes out of here. `lease_ends_at` is on time.monotonic(): the tasks look at it themselves and end then,
+    because this process may stand still.
     """
     broken: list[Exception] = []
-    with _run_directory(run.operation_id) as directory:
-        runner = _prepare(run, directory, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
+    with rundir.run_directory(run.operation_id, run.fencing_token) as directory:
+        lease = LeaseFile(directory / "lease", lease_ends_at)
+        runner = _prepare(run, directory, lease, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
         try:
             status, _ = runner.run()
         finally:
-            kill_leftovers(run.operation_id)
+            rundir.kill_attempt(run.operation_id, run.fencing_token)
     if broken:
         raise broken[0]
     if status == "successful":
@@ -103,49 +103,6 @@ def unsafe(value: Any) -> Any:
     return value
 
 
-def remove_leftovers(operation_id: UUID) -> None:
-    """Remove what a dead worker left of an operation on this machine: processes, and the directory with secrets."""
-    kill_leftovers(operation_id)
-    for directory in _run_base().glob(f"{_run_prefix(operation_id)}*"):
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def kill_leftovers(operation_id: UUID) -> int:
-    """Kill every process of this machine that carries the operation's mark; returns how many there were.
-
-    All processes are looked at: one whose parent died is in nobody's tree.
-    """
-    mark = str(operation_id)
-    killed = 0
-    for _ in range(_KILL_ROUNDS):
-        found = [process for process in psutil.process_iter() if _carries(process, mark)]
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        deadline = time.monotonic() + _KILL_SECONDS
-        while not all(map(_has_ended, found)) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        killed += len(found)
-        if not found:
-            break
-    return killed
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    """Without collecting its end, which is ansible-runner's or the init process's to do, in their own time."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def _carries(process: psutil.Process, mark: str) -> bool:
-    try:
-        return process.environ().get(OPERATION_MARK) == mark
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return False
-
-
 def _guarded(on_event: Callable[[Event], None], broken: list[Exception]) -> Callable[[Event], None]:
     """ansible-runner takes a handler's OSError for the end of a successful run; another leaves the playbook running."""
 
@@ -158,24 +115,13 @@ def _guarded(on_event: Callable[[Event], None], broken: list[Exception]) -> Call
     return handle
 
 
-def _run_base() -> Path:
-    return _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK) else Path(tempfile.gettempdir())
-
-
-def _run_prefix(operation_id: UUID) -> str:
-    return f"hostwright-run-{operation_id}-"
-
-
-@contextlib.contextmanager
-def _run_directory(operation_id: UUID) -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix=_run_prefix(operation_id), dir=_run_base()))
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _prepare(run: Run, directory: Path, on_event: Callable[[Event], None], should_stop: Callable[[], bool]) -> Any:
+def _prepare(
+    run: Run,
+    directory: Path,
+    lease: LeaseFile,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> Any:
     variables = _write_private(
         directory / "variables.json",
         dict(run.variables)
@@ -191,8 +137,9 @@ def _prepare(run: Run, directory: Path, on_event: Callable[[Event], None], shoul
 
     def stop() -> bool:
         if not should_stop():
+            lease.update()
             return False
-        kill_leftovers(run.operation_id)
+        rundir.kill_attempt(run.operation_id, run.fencing_token)
         return True
 
     runner = init_runner(
@@ -215,7 +162,7 @@ def _prepare(run: Run, directory: Path, on_event: Callable[[Event], None], shoul
     ]
     config.cwd = str(PROJECT_DIR)
     config.pexpect_timeout = _POLL_SECONDS
-    config.env = _environment(config.env, run, directory)
+    config.env = _environment(config.env, run, directory) | {LEASE_FILE: str(lease.path)}
     return runner
 
 
@@ -229,6 +176,7 @@ def _environment(proposed: Mapping[str, str], run: Run, directory: Path) -> dict
         | {
             "PATH": f"{_BINARIES}:{os.environ.get('PATH', os.defpath)}",
             OPERATION_MARK: str(run.operation_id),
+            ATTEMPT_MARK: str(run.fencing_token),
             "ANSIBLE_CONFIG": str(PROJECT_DIR / "ansible.cfg"),
             "ANSIBLE_HOME": str(directory / "ansible"),
             "ANSIBLE_LOCAL_TEMP": str(directory / "ansible" / "tmp"),

@@ -72,7 +72,15 @@ class Settings(BaseSettings):
         description="JSON file (mode 0600) with the secrets the roles name; "
         "unset: lab/secrets.json in the state directory.",
     )
-    concurrency: int = Field(default=1, ge=1, le=256, description="Operations one worker runs at once.")
+    concurrency: int = Field(
+        default=1, ge=1, le=256, description="Operations that run at once, over all workers of the database."
+    )
+    node_concurrency: int | None = Field(
+        default=None, ge=1, le=256, description="Operations that run at once on one Proxmox node; unset: no limit."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=256, description="Operations this worker runs at once at most; unset: `concurrency`."
+    )
     lease_seconds: float = Field(
         default=30, ge=3, description="How long a claim holds without a heartbeat, in seconds."
     )
@@ -85,6 +93,22 @@ class Settings(BaseSettings):
     )
     operation_deadline_seconds: float = Field(
         default=900, gt=0, description="How long an operation may run in all before it fails, in seconds."
+    )
+    queue_deadline_seconds: float = Field(
+        default=1800, gt=0, description="How long an order may wait for a worker before it fails, in seconds."
+    )
+    drain_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="How long a worker that is told to leave lets its operations run before it hands them on.",
+    )
+    cleanup_retry_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="When what was left behind is tried again, in seconds; doubled each time, to an hour at most.",
+    )
+    quarantine_seconds: float = Field(
+        default=86400, gt=0, description="How long a failed machine that its customer wants to look at is kept."
     )
     phase_timeouts: dict[Phase, int] = Field(
         default_factory=dict, description="Seconds per phase, by phase name; others keep their default."

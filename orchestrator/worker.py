@@ -12,18 +12,21 @@ from uuid import UUID, uuid4
 
 from huey.consumer import Consumer
 
-from orchestrator import runner
+from orchestrator import rundir
 from orchestrator.attempt import Attempt
 from orchestrator.catalogue import Catalogue, load_catalogue
 from orchestrator.database import resolve_url
 from orchestrator.errors import HostwrightError, LostLease, StoreUnavailable
+from orchestrator.inventory import proxmox_node
 from orchestrator.lifecycle import carry_out, give_up
+from orchestrator.models import Claim
 from orchestrator.queue import RUN_OPERATION, make_huey
 from orchestrator.secrets import read_secrets
 from orchestrator.settings import Settings
-from orchestrator.store import leases
+from orchestrator.store import leases, orders
 from orchestrator.store import sweep as sweeps
 from orchestrator.store.connection import Database
+from orchestrator.store.leases import Claimant
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class _Consumer(Consumer):  # type: ignore[misc]
 
 
 class Worker:
-    """One worker process: `concurrency` threads that carry out operations, and one that sweeps."""
+    """One worker process: threads that carry out operations, and one that sweeps."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the catalogue, see that the secrets are there, and make the queue. Raises ConfigurationError."""
@@ -49,82 +52,120 @@ class Worker:
         read_secrets(settings.secrets_path)
         self.database = Database(resolve_url(settings), size=settings.pool_size)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        limited = settings.node_concurrency is not None
+        self._claimant = Claimant(
+            worker=self.name,
+            lease_seconds=settings.lease_seconds,
+            deadline_seconds=settings.operation_deadline_seconds,
+            concurrency=settings.concurrency,
+            node=proxmox_node(settings.inventory) if limited else None,
+            node_concurrency=settings.node_concurrency,
+        )
         self._leaving = threading.Event()
+        self._handing_over = threading.Event()
         self.huey = make_huey(self.database.connect)
         module, name = RUN_OPERATION.rsplit(".", 1)
         assert module == __name__, "the queue's messages name this module"  # noqa: S101
         self.huey.task(name=name, retries=0)(self.run_operation)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT."""
+        """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
         self.database.open()
         sweeper = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
         sweeper.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
+        threads = self.settings.threads or self.settings.concurrency
         consumer = _Consumer(
-            self.huey, workers=self.settings.concurrency, periodic=False, worker_type="thread", backoff=1.0,
+            self.huey, workers=threads, periodic=False, worker_type="thread", backoff=1.0,
             initial_delay=0.05, max_delay=0.5, check_worker_health=True,
         )  # fmt: skip
-        log.info("worker %s: %d operations at once", self.name, self.settings.concurrency)
+        log.info("worker %s: %d operations at once", self.name, threads)
         try:
             consumer.start()
             while not self._leaving.wait(_HEALTH_SECONDS):
                 consumer.check_worker_health()
-            consumer.stop(graceful=True)
+            self._drain(consumer)
         finally:
             sweeper.join(timeout=5)
             with suppress(StoreUnavailable):
                 sweeps.worker_gone(self.database, self.name)
             self.database.close()
 
+    def _drain(self, consumer: Consumer) -> None:
+        patience = threading.Timer(self.settings.drain_seconds, self._handing_over.set)
+        patience.daemon = True
+        patience.start()
+        consumer.stop(graceful=True)
+        patience.cancel()
+
     def run_operation(self, operation_id: str) -> None:
-        """The queue's task: claim an operation and take it to its end."""
-        if self._leaving.is_set():
-            return  # the message is gone, the sweep of another worker wakes the operation again
+        """The queue's task: carry out what waits, one after the other, as long as there is something and room for it.
+
+        The message only wakes: whose turn it is, the rows tell. The id in it is for whoever reads the queue's table.
+        """
         try:
-            self._attempt(UUID(operation_id))
+            while not self._leaving.is_set():
+                claimed_at = time.monotonic()
+                claim = leases.claim_next(self.database, self._claimant)
+                if claim is None:
+                    return
+                self._carry_out(claim, claimed_at)
+            orders.pass_on(self.database, UUID(operation_id))
+        except StoreUnavailable as error:
+            # A sweep wakes for what waits.
+            log.error("the database is away: %s", error)  # noqa: TRY400  # a sentence, not a trace
+
+    def _carry_out(self, claim: Claim, claimed_at: float) -> None:
+        operation = claim.operation
+        log.info("operation %s: %s, attempt %d", operation.id, operation.kind, operation.attempt)
+        try:
+            if operation.attempt > 1:
+                rundir.remove_leftovers(operation.id, operation.fencing_token)
+            with Attempt(self.database, self.settings, claim, claimed_at, self._handing_over) as attempt:
+                self._attempt(attempt)
         except LostLease as error:
             log.warning("%s", error)
         except HostwrightError as error:
             # The lease runs out and the sweep decides; nothing is swallowed, the row says worker-lost.
-            log.error("operation %s: %s", operation_id, error)  # noqa: TRY400  # a sentence, not a trace
+            log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace
 
-    def _attempt(self, operation_id: UUID) -> None:
-        claimed_at = time.monotonic()
-        operation = leases.claim(
-            self.database,
-            operation_id,
-            worker=self.name,
-            lease_seconds=self.settings.lease_seconds,
-            deadline_seconds=self.settings.operation_deadline_seconds,
-        )
-        if operation is None:
-            return
-        log.info("operation %s: %s, attempt %d", operation.id, operation.kind, operation.attempt)
-        if operation.attempt > 1:
-            runner.remove_leftovers(operation.id)
-        with Attempt(self.database, self.settings, operation, claimed_at, self._leaving) as attempt:
-            try:
-                carry_out(attempt, self.catalogue)
-            except LostLease:
-                raise
-            except Exception:
-                log.exception("operation %s", operation.id)
-                give_up(attempt)
+    def _attempt(self, attempt: Attempt) -> None:
+        try:
+            carry_out(attempt, self.catalogue)
+        except LostLease:
+            raise
+        except Exception:
+            log.exception("operation %s", attempt.operation.id)
+            give_up(attempt)
 
     def _sweep_for_ever(self) -> None:
         while not self._leaving.is_set():
             try:
+                rundir.remove_orphans()
                 sweeps.worker_seen(self.database, self.name)
-                for operation_id in sweeps.sweep(self.database, requeue_seconds=self.settings.requeue_seconds):
-                    log.warning("operation %s: swept", operation_id)
+                self._sweep()
             except StoreUnavailable as error:
                 log.warning("sweep: the database is away: %s", error)
             except Exception:
                 log.exception("sweep")  # whatever it is, the next one may succeed, and without any nothing is recovered
             self._leaving.wait(self.settings.sweep_seconds)
 
+    def _sweep(self) -> None:
+        swept = sweeps.sweep(
+            self.database,
+            requeue_seconds=self.settings.requeue_seconds,
+            queue_seconds=self.settings.queue_deadline_seconds,
+            attend_seconds=self.settings.cleanup_retry_seconds,
+            concurrency=self.settings.concurrency,
+        )
+        for what, operation_ids in vars(swept).items():
+            for operation_id in operation_ids:
+                log.warning("operation %s: swept, %s", operation_id, what)
+
     def _leave(self, number: int, frame: FrameType | None) -> None:
+        """The first signal lets what runs end; another one hands it over at once."""
+        if self._leaving.is_set():
+            self._handing_over.set()
         log.info("worker %s: leaving", self.name)
         self._leaving.set()

@@ -23,8 +23,9 @@ from psycopg.conninfo import make_conninfo
 from orchestrator.models import Lease, OperationRow
 from orchestrator.phases import Phase
 from orchestrator.processes import stop
-from orchestrator.store import accounts, leases
+from orchestrator.store import accounts, endings, leases
 from orchestrator.store.connection import Database
+from tests.storage import try_claim
 
 START_SECONDS = 60.0
 LEASE_SECONDS = 600.0
@@ -105,9 +106,7 @@ class Api:
 
     def claim(self, operation_id: str) -> OperationRow:
         """Takes an operation as a worker does."""
-        row = leases.claim(
-            self.database, UUID(operation_id), worker="test", lease_seconds=LEASE_SECONDS, deadline_seconds=900
-        )
+        row = try_claim(self.database, UUID(operation_id), lease_seconds=LEASE_SECONDS)
         assert row is not None
         return row
 
@@ -124,15 +123,15 @@ class Api:
         """Takes an order to its good end; returns its VMID."""
         row = self.claim(accepted["operationId"])
         vmid = self.name(row)
-        leases.complete_provision(
-            self.database, row.instance_id, lease_of(row), hostname=f"host-{vmid}", address="127.0.0.9"
+        endings.complete_ready(
+            self.database, row.instance_id, lease_of(row), address="127.0.0.9", message=f"host-{vmid} is ready"
         )
         return vmid
 
     def complete_teardown(self, accepted: dict[str, Any]) -> None:
         """Takes a teardown to its good end."""
         row = self.claim(accepted["operationId"])
-        leases.complete_teardown(self.database, row.instance_id, lease_of(row))
+        endings.complete_teardown(self.database, row.instance_id, lease_of(row))
 
 
 def lease_of(row: OperationRow) -> Lease:

@@ -70,6 +70,16 @@ def unsafe(text: str) -> dict[str, str]:
     return {"__ansible_unsafe": text}
 
 
+def environment(state_dir: Path) -> dict[str, str]:
+    """Of an ansible-playbook that reports what its tasks said."""
+    return os.environ | {
+        "HOSTWRIGHT_STATE_DIR": str(state_dir),
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+
 def play(
     playbooks: str | Path | Sequence[str],
     state_dir: Path,
@@ -80,19 +90,13 @@ def play(
     """Runs `playbooks/<name>.yml`, several in one go, or the file itself when it is a path."""
     named = [playbooks] if isinstance(playbooks, str | Path) else playbooks
     files = [str(one if isinstance(one, Path) else ROOT / "playbooks" / f"{one}.yml") for one in named]
-    environment = os.environ | {
-        "HOSTWRIGHT_STATE_DIR": str(state_dir),
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as extra:
         json.dump(variables, extra)
         extra.flush()
         done = subprocess.run(
             ["ansible-playbook", *files, "-e", f"@{extra.name}", *arguments],
             cwd=ROOT,
-            env=environment,
+            env=environment(state_dir),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

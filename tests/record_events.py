@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ SCENARIOS = {
     "agent_timeout": Scenario(
         "failed",
         fault={"target": "agent", "behaviour": "hang"},
-        timeouts={"wait_for_agent_terminal_state_timeout": 6},
+        timeouts={"wait_for_agent_terminal_state_timeout": 9},
     ),
     "locked_clone": Scenario(
         "failed",
@@ -74,6 +75,7 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     }
     run = runner.Run(
         operation_id=OPERATION,
+        fencing_token=1,
         playbooks=[PROJECT_DIR / "playbooks" / scenario.playbook],
         inventory=settings.inventory,
         variables=timeouts | scenario.timeouts | runner.unsafe(scenario.order) | identity,
@@ -83,7 +85,8 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     events: list[Event] = []
     if scenario.fault is not None:
         lab.fault(**scenario.fault)
-    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False)
+    lease_ends_at = time.monotonic() + 600
+    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: lease_ends_at)
     lab.clear_faults()
     assert outcome == scenario.outcome, [event.get("stdout") for event in events]
     return events

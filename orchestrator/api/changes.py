@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 from uuid import UUID
 
 from orchestrator.api.listening import Listener
@@ -24,9 +26,14 @@ class Changes:
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._listener: Listener | None = None
+        self.over = False
+        """Nobody may wait any longer: the process is told to leave, and ends when its last request is answered."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen, in a thread of its own."""
+        """Begin to listen, in a thread of its own; from the process's SIGTERM on nobody waits."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._release_before(number, loop)
         self._listener = Listener(
             self._database, OPERATION_CHANNEL, lambda key: loop.call_soon_threadsafe(self._tell, key)
         )
@@ -41,6 +48,8 @@ class Changes:
     async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
         """An event that is set when the operation changes, from now on."""
         event = asyncio.Event()
+        if self.over:
+            event.set()
         key = str(operation_id)
         self._waiting[key].add(event)
         try:
@@ -49,6 +58,22 @@ class Changes:
             self._waiting[key].discard(event)
             if not self._waiting[key]:
                 del self._waiting[key]
+
+    def _release_before(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer everybody who waits, and then do what the server does on this signal: wait for its requests."""
+        server = signal.getsignal(number)
+
+        def leave(received: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._release)
+            if callable(server):
+                server(received, frame)
+
+        if callable(server):
+            signal.signal(number, leave)
+
+    def _release(self) -> None:
+        self.over = True
+        self._tell(None)
 
     def _tell(self, key: str | None) -> None:
         """Wake the waiters of one operation, or all of them after a gap."""

@@ -18,7 +18,7 @@ from orchestrator.api.changes import Changes, Waker
 from orchestrator.api.limits import Limiter
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import CUSTOMER_ID, invalid
-from orchestrator.api.responses import Answer
+from orchestrator.api.responses import Accepted, Answer
 from orchestrator.billing import Action, refuse
 from orchestrator.catalogue import Catalogue
 from orchestrator.errors import ConfigurationError, ProblemCode
@@ -191,3 +191,8 @@ def answer(body: Answer, status: int = 200, headers: dict[str, str] | None = Non
         headers={"Cache-Control": "no-store"} | (headers or {}),
         media_type="application/json",
     )
+
+
+def accepted_answer(body: Accepted, headers: dict[str, str]) -> Response:
+    """The answer to what was accepted and is going to happen."""
+    return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | headers)

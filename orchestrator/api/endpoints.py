@@ -74,6 +74,14 @@ _ORDER_PROBLEMS = (
 )
 _OPERATOR_PROBLEMS = (ProblemCode.FORBIDDEN, ProblemCode.INVALID_REQUEST)
 
+_POWER_PROBLEMS = (
+    ProblemCode.NOT_FOUND,
+    ProblemCode.DELETED,
+    ProblemCode.INSTANCE_BUSY,
+    ProblemCode.NOT_STARTABLE,
+    ProblemCode.CUSTOMER_SUSPENDED,
+)
+
 # The paths of instances also answer under /api/servers; those of operations stand first, because "operations" would
 # else be taken for a server's id.
 INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
@@ -92,13 +100,30 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
+        "POST", "/operations/{operation_id}/cancel", operations.cancel, "Cancel an order or a start, and undo it",
+        status=202, result=Accepted, action=Action.CANCEL,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.ALREADY_FINISHED, ProblemCode.NOT_CANCELLABLE,
+            ProblemCode.CUSTOMER_SUSPENDED,
+        ),
+    ),
+    Endpoint(
+        "POST", "/operations/{operation_id}/retry", operations.retry,
+        "Take a failed order up again on the machine that was kept",
+        status=202, result=Accepted, action=Action.RETRY,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.PAYMENT_REQUIRED,
+            ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,
+        ),
+    ),
+    Endpoint(
         "POST", "", instances.create, "Order a game server or a dev container",
         status=202, result=Accepted, body=(GameOrder, DevOrder), headers=("Idempotency-Key", "Prefer"),
         problems=_ORDER_PROBLEMS,
     ),
     Endpoint(
         "GET", "", instances.list_all, "List instances in the order they were ordered",
-        result=InstancePage, query=("after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
+        result=InstancePage, query=("leaked", "after", "limit"), problems=(ProblemCode.INVALID_REQUEST,),
     ),
     Endpoint(
         "GET", "/{server_id}", instances.show, "Show an instance, by its id or its VMID",
@@ -108,6 +133,14 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
         "DELETE", "/{server_id}", instances.delete, "Tear an instance down",
         status=202, result=Accepted, action=Action.DELETE,
         problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
+    ),
+    Endpoint(
+        "POST", "/{server_id}/start", instances.start, "Start a stopped instance and publish it again",
+        status=202, result=Accepted, action=Action.START, problems=_POWER_PROBLEMS,
+    ),
+    Endpoint(
+        "POST", "/{server_id}/stop", instances.stop, "Take an instance off the edge and stop it",
+        status=202, result=Accepted, action=Action.STOP, problems=_POWER_PROBLEMS,
     ),
 )  # fmt: skip
 

@@ -1,11 +1,12 @@
 """Ordering, listing and deleting instances."""
 
 import asyncio
+from enum import StrEnum
 from uuid import UUID
 
 from starlette.responses import Response
 
-from orchestrator.api.context import Call, answer
+from orchestrator.api.context import Call, accepted_answer, answer
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import parse_key, parse_order, parse_wait
 from orchestrator.api.responses import (
@@ -19,8 +20,17 @@ from orchestrator.api.responses import (
 )
 from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import OperationRow
+from orchestrator.phases import Kind
 from orchestrator.states import OPERATION_FINAL, OperationStatus
-from orchestrator.store import orders, reads
+from orchestrator.store import orders, reads, requests
+
+
+class Truth(StrEnum):
+    """A truth value in a query."""
+
+    TRUE = "true"
+    FALSE = "false"
+
 
 _PAGE = 50
 _MAX_PAGE = 200
@@ -32,9 +42,9 @@ async def create(call: Call) -> Response:
     placed = await call.in_thread(_place, call)
     headers = {"Idempotency-Replayed": "true"} if placed.kind == "replay" else {}
     if wait is None:
-        return _accepted(_fresh(placed), headers)
+        return accepted_answer(_fresh(placed), headers)
     operation = await _wait_until_final(call, placed.operation_id, wait)
-    return _accepted(accepted(operation), headers | {"Preference-Applied": f"wait={wait}"})
+    return accepted_answer(accepted(operation), headers | {"Preference-Applied": f"wait={wait}"})
 
 
 def _place(call: Call) -> orders.Placed:
@@ -59,10 +69,6 @@ def _fresh(placed: orders.Placed) -> Accepted:
     )
 
 
-def _accepted(body: Accepted, headers: dict[str, str]) -> Response:
-    return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | headers)
-
-
 async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> OperationRow:
     deadline = asyncio.get_running_loop().time() + seconds
     async with call.parts.changes.of(operation_id) as changed:
@@ -71,7 +77,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
             left = deadline - asyncio.get_running_loop().time()
             if operation is None:
                 raise not_found()
-            if operation.status in OPERATION_FINAL or left <= 0:
+            if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.over:
                 return operation
             try:
                 await asyncio.wait_for(changed.wait(), left)
@@ -87,7 +93,8 @@ def list_all(call: Call) -> Response:
         rows = reads.list_instances(call.parts.database, customer_id=owner, limit=None)
         return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
     limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
-    rows = reads.list_instances(call.parts.database, customer_id=owner, after=call.cursor(), limit=limit)
+    leaked = call.choice("leaked", Truth) == Truth.TRUE
+    rows = reads.list_instances(call.parts.database, customer_id=owner, leaked=leaked, after=call.cursor(), limit=limit)
     following = rows[-1].id if len(rows) == limit else None
     return answer(InstancePage(instances=[instance_answer(row) for row in rows], next=following))
 
@@ -104,14 +111,29 @@ def show(call: Call) -> Response:
 def delete(call: Call) -> Response:
     """Tear an instance down; asking again gives the same operation."""
     found = call.server()
-    placed = orders.place_teardown(call.parts.database, **found)
+    return _placed(call, found["server_id"], requests.place_teardown(call.parts.database, **found))
+
+
+def start(call: Call) -> Response:
+    """Start an instance and publish it again; asking again gives the same operation."""
+    found = call.server()
+    return _placed(call, found["server_id"], requests.place_power(call.parts.database, Kind.START, **found))
+
+
+def stop(call: Call) -> Response:
+    """Take an instance off the edge and stop it; asking again gives the same operation."""
+    found = call.server()
+    return _placed(call, found["server_id"], requests.place_power(call.parts.database, Kind.STOP, **found))
+
+
+def _placed(call: Call, server_id: UUID | None, placed: tuple[UUID, UUID] | None) -> Response:
     if placed is None:
-        raise _gone_or_unknown(call, found["server_id"])
+        raise _gone_or_unknown(call, server_id)
     call.parts.waker.wake()
     operation = reads.get_operation(call.parts.database, placed[0], None)
     if operation is None:
         raise not_found()
-    return _accepted(accepted(operation), {})
+    return accepted_answer(accepted(operation), {})
 
 
 def _gone_or_unknown(call: Call, server_id: UUID | None) -> Problem:

@@ -1,15 +1,17 @@
 """Watching operations."""
 
 import asyncio
+from uuid import UUID
 
 from starlette.responses import Response
 
-from orchestrator.api.context import Call, answer
+from orchestrator.api.context import Call, accepted_answer, answer
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import parse_customer, parse_wait
 from orchestrator.api.responses import (
     EventPage,
     OperationPage,
+    accepted,
     entity_tag,
     event_answer,
     listed_operation,
@@ -19,7 +21,7 @@ from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import OperationRow
 from orchestrator.phases import Kind
 from orchestrator.states import OPERATION_FINAL, OperationStatus
-from orchestrator.store import reads
+from orchestrator.store import reads, requests
 
 _PAGE = 50
 _MAX_PAGE = 200
@@ -90,3 +92,26 @@ def events(call: Call) -> Response:
     lines = reads.list_events(call.parts.database, row.id, after=after, limit=limit)
     following = lines[-1].seq if lines else after
     return answer(EventPage(events=[event_answer(line) for line in lines], next=following))
+
+
+def cancel(call: Call) -> Response:
+    """Cancel an operation; what a worker has begun it undoes."""
+    operation_id = call.uuid("operation_id")
+    if not requests.place_cancel(call.parts.database, operation_id, call.principal.customer_id):
+        raise not_found()
+    return _as_accepted(call, operation_id)
+
+
+def retry(call: Call) -> Response:
+    """Take a failed order up again at its failed phase."""
+    retried = requests.place_retry(call.parts.database, call.uuid("operation_id"), call.principal.customer_id)
+    if retried is None:
+        raise not_found()
+    return _as_accepted(call, retried)
+
+
+def _as_accepted(call: Call, operation_id: UUID) -> Response:
+    row = reads.get_operation(call.parts.database, operation_id, None)
+    if row is None:
+        raise not_found()
+    return accepted_answer(accepted(row), {})

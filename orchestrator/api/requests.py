@@ -28,7 +28,7 @@ from orchestrator.store.orders import Order
 MAX_WAIT_SECONDS = 30
 CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
-_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
+_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
 _POINTER_CHARACTERS = 100

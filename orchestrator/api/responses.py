@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from orchestrator.models import Cleanup, EventRow, Failure, InstanceRow, OperationRow, PhaseRow
-from orchestrator.phases import PHASES, Phase
+from orchestrator.phases import PHASES, UNDO, Kind, Phase
 from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
 
 OPERATIONS_PATH = "/api/instances/operations"
@@ -97,6 +97,7 @@ class OperationAnswer(Answer):
     deadline_at: datetime | None
     error: Failure | None
     cleanup: Cleanup | None
+    retry_of: UUID | None
     request: dict[str, Any]
     links: dict[str, str]
 
@@ -144,6 +145,8 @@ class InstanceAnswer(Answer):
     ready_at: datetime | None
     address: str | None = Field(description="The container's own address; players use the published name.")
     proxy_status: str | None
+    leaked: list[str] = Field(description="What a cleanup could not remove yet; it is tried again.")
+    expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
     active_operation_id: UUID | None
     links: dict[str, str]
 
@@ -212,7 +215,8 @@ def operation_answer(row: OperationRow) -> OperationAnswer:
         error=row.error,
         cleanup=row.cleanup,
         request=_sanitised(row.spec),
-        links={"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"},
+        retry_of=row.retry_of,
+        links=_links(row, path),
     )
 
 
@@ -243,6 +247,8 @@ def instance_answer(row: InstanceRow) -> InstanceAnswer:
         ready_at=row.ready_at,
         address=None if row.address is None else str(row.address),
         proxy_status=row.proxy_status,
+        leaked=list(row.leaked),
+        expires_at=row.expires_at,
         active_operation_id=row.active_operation,
         links=links,
     )
@@ -293,6 +299,15 @@ def _phase(name: Phase, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswe
         duration_ms=duration,
         retries=begun.retries,
     )
+
+
+def _links(row: OperationRow, path: str) -> dict[str, str]:
+    links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
+    if row.kind in UNDO and row.status not in OPERATION_FINAL:
+        links["cancel"] = f"{path}/cancel"
+    if row.kind is Kind.PROVISION and row.status is OperationStatus.FAILED and row.spec.get("on_failure") == "keep":
+        links["retry"] = f"{path}/retry"
+    return links
 
 
 def _sanitised(spec: dict[str, Any]) -> dict[str, Any]:

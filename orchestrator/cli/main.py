@@ -174,8 +174,9 @@ def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, 
 
 @app.command("list", rich_help_panel="Servers")
 def list_servers(
-    as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False
-) -> None:
+    leaked: Annotated[bool, typer.Option("--leaked", help="Only those of which something was left behind.")] = False,
+    as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
     """List servers."""
     from orchestrator.cli.display import instances_table
 
@@ -183,7 +184,7 @@ def list_servers(
     instances: list[dict[str, Any]] = []
     after = ""
     while True:
-        page = client.request("GET", f"/api/instances?limit=200{after}")
+        page = client.request("GET", f"/api/instances?limit=200{'&leaked=true' if leaked else ''}{after}")
         instances += page["instances"]
         if page["next"] is None:
             break
@@ -192,6 +193,8 @@ def list_servers(
         console.print_json(json.dumps(instances))
     elif instances:
         console.print(instances_table(instances))
+    elif leaked:
+        console.print("nothing was left behind")
     else:
         console.print("no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`")
 
@@ -227,6 +230,52 @@ def delete(
 
 
 @app.command(rich_help_panel="Servers")
+def start(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Start a stopped server and publish it again."""
+    client = _client(url, token, state_dir, operator)
+    _accepted(client, client.request("POST", f"/api/instances/{server}/start"), watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def stop(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Take a server off the edge and stop it."""
+    client = _client(url, token, state_dir, operator)
+    _accepted(client, client.request("POST", f"/api/instances/{server}/stop"), watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def cancel(
+    operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Cancel an order or a start, and undo what it made."""
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{operation}/cancel"
+    _accepted(client, client.request("POST", path), watch, as_json, wanted="cancelled")
+
+
+@app.command(rich_help_panel="Servers")
+def retry(
+    operation: Annotated[str, typer.Argument(help="Operation id of the failed order.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Take a failed order up again at its failed phase, on the machine that was kept."""
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{operation}/retry"
+    _accepted(client, client.request("POST", path), watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
 def logs(
     operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
     url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
@@ -245,20 +294,22 @@ def logs(
         after = page["next"]
 
 
-def _accepted(client: Client, accepted: dict[str, Any], watch: bool, as_json: bool) -> None:
+def _accepted(
+    client: Client, accepted: dict[str, Any], watch: bool, as_json: bool, *, wanted: str = "succeeded"
+) -> None:
     if as_json:
         console.print_json(json.dumps(accepted))
     elif not watch:
         console.print(f"accepted: server {accepted['serverId']}")
         console.print(f"watch it: hostwright watch {accepted['operationId']}")
     if watch:
-        _follow(client, accepted["operationId"])
+        _follow(client, accepted["operationId"], wanted)
 
 
-def _follow(client: Client, operation_id: str) -> None:
+def _follow(client: Client, operation_id: str, wanted: str = "succeeded") -> None:
     from orchestrator.cli.display import Watch
 
-    if Watch(client, console).follow([operation_id])[0]["status"] != "succeeded":
+    if Watch(client, console).follow([operation_id])[0]["status"] != wanted:
         raise typer.Exit(1)
 
 

@@ -154,6 +154,8 @@ class Stack:
             "HOSTWRIGHT_HOST": self.settings.host,
             "HOSTWRIGHT_PORT": str(port),
             "HOSTWRIGHT_CONCURRENCY": str(self.settings.concurrency),
+            # Who presses Ctrl-C does not want to wait: what runs goes on at the next start.
+            "HOSTWRIGHT_DRAIN_SECONDS": "0",
         }
 
     def _spawn(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:

@@ -4,9 +4,9 @@ import hashlib
 import secrets
 from typing import Literal
 
-from orchestrator.errors import LostLease
 from orchestrator.models import Lease
 from orchestrator.store.connection import Database, execute
+from orchestrator.store.leases import guarded
 
 _MESSAGE_CHARACTERS = 500
 
@@ -14,10 +14,8 @@ _MESSAGE_CHARACTERS = 500
 def create_callback(database: Database, lease: Lease) -> str:
     """A token for an attempt, good once while the operation runs. Raises LostLease."""
     token = secrets.token_urlsafe(32)
-    parameters = {"hash": _hash(token), **lease.model_dump()}
     with database.transaction() as connection:
-        if execute(connection, "insert_callback", parameters) == 0:
-            raise LostLease(f"operation {lease.operation_id} is somebody else's by now")
+        guarded(connection, "insert_callback", lease, hash=_hash(token))
     return token
 
 

@@ -8,11 +8,13 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from orchestrator import queue
 from orchestrator.errors import LostLease
-from orchestrator.models import Cleanup, Failure, Lease, OperationRow
+from orchestrator.models import Claim, Cleanup, Failure, Lease, OperationRow
 from orchestrator.phases import Phase
-from orchestrator.states import InstanceStatus, OperationStatus, PhaseStatus
+from orchestrator.states import PhaseStatus
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.orders import enqueue
 
 
 @dataclass(frozen=True)
@@ -47,35 +49,72 @@ class PhasesClosed:
     status: PhaseStatus
 
 
-Update = PhaseEntered | Logged | Retried | PhasesClosed
+@dataclass(frozen=True)
+class CloneBegun:
+    """Proxmox runs the clone as this task."""
+
+    upid: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CleanupRecorded:
+    """A cleanup has come so far."""
+
+    cleanup: Cleanup
+
+
+Update = PhaseEntered | Logged | Retried | PhasesClosed | CloneBegun | CleanupRecorded
 """What an event of a run becomes in the database."""
 
 
-def claim(
-    database: Database, operation_id: UUID, *, worker: str, lease_seconds: float, deadline_seconds: float
-) -> OperationRow | None:
-    """Take an operation, or None when somebody else has it or it is final."""
-    parameters = {
-        "operation_id": operation_id,
-        "worker": worker,
-        "lease_seconds": lease_seconds,
-        "deadline_seconds": deadline_seconds,
-    }
+@dataclass(frozen=True)
+class Claimant:
+    """Who claims, and within which limits: operations at once over all workers, and on its Proxmox node."""
+
+    worker: str
+    lease_seconds: float
+    deadline_seconds: float
+    concurrency: int
+    node: str | None = None
+    node_concurrency: int | None = None
+
+
+def claim_next(database: Database, claimant: Claimant) -> Claim | None:
+    """Take the operation whose turn it is, or None when none waits or the limits are reached."""
     with database.transaction() as connection:
-        row = cursor_execute(connection.cursor(row_factory=dict_row), "claim", parameters).fetchone()
-        return OperationRow.model_validate(row) if row else None
+        execute(connection, "lock_claims")
+        row = cursor_execute(connection.cursor(), "next_waiting", vars(claimant)).fetchone()
+        return None if row is None else _claim(connection, row[0], claimant)
 
 
-def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> None:
-    """Prolong the lease. Raises LostLease, StoreUnavailable."""
+def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim | None:
+    """Take one operation whoever's turn it is, or None when somebody else has it or it is final."""
     with database.transaction() as connection:
-        _guarded(connection, "heartbeat", lease, lease_seconds=lease_seconds)
+        return _claim(connection, operation_id, claimant)
 
 
-def release(database: Database, lease: Lease) -> None:
-    """End the lease now, so that a sweep need not wait for it to run out. Raises LostLease."""
+def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
+    cursor = connection.cursor(row_factory=dict_row)
+    row = cursor_execute(cursor, "claim", vars(claimant) | {"operation_id": operation_id}).fetchone()
+    if row is None:
+        return None
+    operation = OperationRow.model_validate(row)
+    return Claim(operation=operation, left_seconds=row["left_seconds"], published=row["published"])
+
+
+def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:
+    """Prolong the lease; returns whether the operation is to be cancelled. Raises LostLease, StoreUnavailable."""
     with database.transaction() as connection:
-        _guarded(connection, "release_lease", lease)
+        return guarded_flag(connection, "heartbeat", lease, lease_seconds=lease_seconds)
+
+
+def hand_over(database: Database, lease: Lease) -> None:
+    """The worker leaves: put the operation back, for another to go on with at once. Raises LostLease."""
+    with database.transaction() as connection:
+        guarded(connection, "hand_over", lease, message="handed over: its worker is leaving")
+        enqueue(connection, lease.operation_id)
+        execute(connection, "wake_workers", {"channel": queue.CHANNEL})
 
 
 def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
@@ -84,13 +123,18 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
         for update in updates:
             match update:
                 case PhaseEntered(phase, message):
-                    _guarded(connection, "enter_phase", lease, phase=phase, message=message)
+                    guarded(connection, "enter_phase", lease, phase=phase, message=message)
                 case Logged(logged_phase, level, message):
-                    _guarded(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
+                    guarded(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
                 case Retried(phase, retries):
-                    _guarded(connection, "count_retry", lease, phase=phase, retries=retries)
+                    guarded(connection, "count_retry", lease, phase=phase, retries=retries)
                 case PhasesClosed(status):
-                    _close_phases(connection, lease, status)
+                    close_phases(connection, lease, status)
+                case CloneBegun(upid, message):
+                    guarded(connection, "note_clone", lease, upid=upid)
+                    guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="info", message=message)
+                case CleanupRecorded(cleanup):
+                    guarded(connection, "record_cleanup", lease, cleanup=as_json(cleanup))
 
 
 def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int]) -> int | None:
@@ -100,7 +144,7 @@ def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple
     """
     parameters: dict[str, Any] = {"ctype": ctype, "first": bounds[0], "final": bounds[1]}
     with database.transaction() as connection:
-        _guarded(connection, "hold_lease", lease)
+        guarded(connection, "hold_lease", lease)
         execute(connection, "lock_vmid_cursor", parameters)
         row = cursor_execute(connection.cursor(), "allocate_vmid", parameters | lease.model_dump()).fetchone()
         return int(row[0]) if row else None
@@ -109,100 +153,36 @@ def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple
 def set_hostname(database: Database, lease: Lease, hostname: str) -> None:
     """Name the instance, which ends the allocation. Raises LostLease."""
     with database.transaction() as connection:
-        _guarded(connection, "set_hostname", lease, hostname=hostname)
-        _close_phases(connection, lease, PhaseStatus.OK)
+        guarded(connection, "set_hostname", lease, hostname=hostname)
+        close_phases(connection, lease, PhaseStatus.OK)
 
 
 def give_up_vmid(database: Database, lease: Lease, vmid: int) -> None:
     """Remember that a VMID is somebody else's, and take it off the operation. Raises LostLease."""
     with database.transaction() as connection:
-        _guarded(connection, "release_vmid", lease)
+        guarded(connection, "release_vmid", lease)
         execute(connection, "mark_foreign", {"vmid": vmid})
         message = f"VMID {vmid} belongs to somebody else's machine: left alone, another is taken"
-        _guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)
+        guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)
 
 
-def complete_provision(
-    database: Database, instance_id: UUID, lease: Lease, *, hostname: str, address: str | None
-) -> None:
-    """A provision succeeded: its instance is ready. Raises LostLease."""
-    with database.transaction() as connection:
-        _guarded(connection, "enter_phase", lease, phase=Phase.COMPLETE, message="writing the result")
-        _close_phases(connection, lease, PhaseStatus.OK)
-        _finish(connection, lease, OperationStatus.SUCCEEDED, "info", f"{hostname} is ready")
-        execute(connection, "instance_ready", {"instance_id": instance_id, "address": address})
+def close_phases(connection: Connection, lease: Lease, status: PhaseStatus) -> None:
+    guarded(connection, "close_phases", lease, phase_status=status)
 
 
-def complete_teardown(database: Database, instance_id: UUID, lease: Lease) -> None:
-    """A teardown succeeded: its instance is archived and its VMID free. Raises LostLease."""
-    with database.transaction() as connection:
-        _guarded(connection, "enter_phase", lease, phase=Phase.ARCHIVE_INSTANCE, message="archiving the server")
-        _close_phases(connection, lease, PhaseStatus.OK)
-        _finish(connection, lease, OperationStatus.SUCCEEDED, "info", "the server is deleted")
-        execute(connection, "archive_instance", {"instance_id": instance_id})
+def as_json(model: Cleanup | Failure) -> Jsonb:
+    return Jsonb(model.model_dump(mode="json"))
 
 
-def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
-    """A provision failed: keep the reason, then clean up under the same lease. Raises LostLease."""
-    error = Jsonb(failure.model_dump(mode="json"))
-    with database.transaction() as connection:
-        _close_phases(connection, lease, PhaseStatus.FAILED)
-        _guarded(connection, "begin_cleaning", lease, error=error, message=failure.message)
+def guarded_flag(connection: Connection, query: str, lease: Lease, **parameters: Any) -> bool:
+    """As `_guarded`, for a statement that returns one truth value."""
+    row = cursor_execute(connection.cursor(), query, parameters | lease.model_dump()).fetchone()
+    if row is None:
+        raise LostLease(f"operation {lease.operation_id} is no longer held with token {lease.fencing_token}")
+    return bool(row[0])
 
 
-def finish_cleaned(
-    database: Database, instance_id: UUID, lease: Lease, cleanup: Cleanup, *, kept: bool = False
-) -> None:
-    """A failed provision is cleaned up, or kept for a look, or what is left of it is named. Raises LostLease."""
-    if cleanup.leaked:
-        level, message = "error", f"left behind: {', '.join(cleanup.leaked)}"
-    elif kept:
-        level, message = "warning", "kept for a look, off the edge: delete it when you are done"
-    else:
-        level, message = "info", "cleaned up: nothing is left"
-    status = InstanceStatus.QUARANTINED if kept else InstanceStatus.FAILED
-    released = not kept and not cleanup.leaked
-    with database.transaction() as connection:
-        summary = Jsonb(cleanup.model_dump(mode="json"))
-        _finish(connection, lease, OperationStatus.FAILED, level, message, cleanup=summary)
-        execute(connection, "instance_failed", {"instance_id": instance_id, "status": status, "released": released})
-
-
-def fail_teardown(database: Database, lease: Lease, failure: Failure) -> None:
-    """A teardown failed; the instance stays, and asking again continues. Raises LostLease."""
-    with database.transaction() as connection:
-        _close_phases(connection, lease, PhaseStatus.FAILED)
-        error = Jsonb(failure.model_dump(mode="json"))
-        _finish(connection, lease, OperationStatus.FAILED, "error", failure.message, error=error)
-
-
-def _finish(
-    connection: Connection,
-    lease: Lease,
-    status: OperationStatus,
-    level: str,
-    message: str,
-    *,
-    error: Jsonb | None = None,
-    cleanup: Jsonb | None = None,
-) -> None:
-    _guarded(
-        connection,
-        "finish_operation",
-        lease,
-        status=status,
-        level=level,
-        message=message,
-        error=error,
-        cleanup=cleanup,
-    )
-
-
-def _close_phases(connection: Connection, lease: Lease, status: PhaseStatus) -> None:
-    _guarded(connection, "close_phases", lease, phase_status=status)
-
-
-def _guarded(connection: Connection, query: str, lease: Lease, **parameters: Any) -> None:
+def guarded(connection: Connection, query: str, lease: Lease, **parameters: Any) -> None:
     """Run a statement that carries the fencing token; no row touched means that the lease is lost."""
     given: Mapping[str, Any] = parameters | lease.model_dump()
     if execute(connection, query, given) == 0:

@@ -1,16 +1,15 @@
-"""Placing an order and asking for a teardown: each one transaction, with the queue's message in it."""
+"""Placing an order, with the queue's message in its transaction, and waking the workers."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-import psycopg
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from orchestrator import orders, queue
 from orchestrator.errors import Problem, ProblemCode
-from orchestrator.models import AuditEntry, InstanceRow
+from orchestrator.models import AuditEntry
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 
 
@@ -43,7 +42,7 @@ def place_order(database: Database, order: Order, line: AuditEntry | None = None
     """
     with database.connection() as connection:
         while True:
-            facts = _read_facts(connection, order)
+            facts = read_facts(connection, order)
             decision = orders.decide(order.demand, facts)
             if decision.operation_id is not None:
                 return _known(connection, decision.kind, decision.operation_id)
@@ -72,7 +71,8 @@ def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | 
     }
 
 
-def _read_facts(connection: Connection, order: Order) -> orders.Facts:
+def read_facts(connection: Connection, order: Order) -> orders.Facts:
+    """What the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
     parameters = {
         "customer_id": order.customer_id,
         "key": order.demand.key,
@@ -98,47 +98,21 @@ def _known(connection: Connection, kind: Literal["accept", "replay", "active"], 
     return Placed(kind, operation_id, row["instance_id"], row["request_id"])
 
 
-def place_teardown(
-    database: Database, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
-) -> tuple[UUID, UUID] | None:
-    """Ask for the teardown of an instance; returns (operation, instance), or None when there is no such instance.
-
-    Asking again while it runs gives the same operation. Raises Problem (instance-busy) while another one is active.
-    """
-    found = {"server_id": server_id, "vmid": vmid, "customer_id": customer_id}
-    with database.transaction() as connection:
-        cursor = cursor_execute(connection.cursor(row_factory=dict_row), "lock_instance", found)
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        instance = InstanceRow.model_validate(row)
-        active = _active(connection, instance.id)
-        if active is not None:
-            if active["kind"] == "teardown":
-                return active["id"], instance.id
-            raise Problem(
-                ProblemCode.INSTANCE_BUSY,
-                "the server is still being made: delete it when its order has finished",
-                {"operationId": str(active["id"])},
-            )
-        operation_id = uuid4()
-        execute(
-            connection,
-            "insert_teardown",
-            {"operation_id": operation_id, "instance_id": instance.id, "request_id": uuid4()},
-        )
-        enqueue(connection, operation_id)
-        return operation_id, instance.id
-
-
-def _active(connection: Connection, instance_id: UUID) -> dict[str, Any] | None:
-    cursor: psycopg.Cursor[dict[str, Any]] = connection.cursor(row_factory=dict_row)
-    return cursor_execute(cursor, "active_operation", {"instance_id": instance_id}).fetchone()
-
-
 def enqueue(connection: Connection, operation_id: UUID) -> None:
     """Put the wake-up for an operation into the queue, within the caller's transaction."""
     execute(connection, "enqueue", {"queue": queue.QUEUE, "message": queue.message(operation_id)})
+
+
+def rouse(connection: Connection, operation_id: UUID) -> None:
+    """Put a wake-up into the queue and tell the workers, within the caller's transaction."""
+    enqueue(connection, operation_id)
+    execute(connection, "wake_workers", {"channel": queue.CHANNEL})
+
+
+def pass_on(database: Database, operation_id: UUID) -> None:
+    """Put a wake-up back that a worker took which is leaving."""
+    with database.transaction() as connection:
+        rouse(connection, operation_id)
 
 
 def wake_workers(database: Database) -> None:

@@ -53,10 +53,18 @@ def get_instance(
 
 
 def list_instances(
-    database: Database, *, customer_id: str | None, after: UUID | None = None, limit: int | None = 50
+    database: Database,
+    *,
+    customer_id: str | None,
+    leaked: bool = False,
+    after: UUID | None = None,
+    limit: int | None = 50,
 ) -> list[InstanceRow]:
-    """Instances in the order they were ordered; `after` is the last id of the page before, no limit means all."""
-    rows = _rows(database, "list_instances", customer_id=customer_id, after=after, limit=limit)
+    """Instances in the order they were ordered; `after` is the last id of the page before, no limit means all.
+
+    `leaked`: only those of which something was left behind.
+    """
+    rows = _rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
     return [InstanceRow.model_validate(row) for row in rows]
 
 

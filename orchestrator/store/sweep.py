@@ -1,37 +1,68 @@
-"""The sweep: wake-ups that were lost, workers that were lost, and who is alive."""
+"""The sweep: lost workers, lost wake-ups, orders nobody took, what nobody asks for, and who is alive."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
+from orchestrator.billing import STOPPED_STATES
 from orchestrator.errors import Code
-from orchestrator.models import Failure
+from orchestrator.models import CANCELLED, Failure
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.leases import as_json
 from orchestrator.store.orders import enqueue
 
 LOST = Failure(
     code=Code.WORKER_LOST,
-    message="the worker that ran this operation stopped answering; order again",
+    message="two workers that ran this operation stopped answering: see why they ended, then order again",
 )
+OVERDUE = Failure(
+    code=Code.DEADLINE_EXCEEDED,
+    message="no worker took the order in time: see whether workers run and how long the queue is, then order again",
+)
+_RESUMED = "its worker stopped answering: another goes on"
 
 
-def sweep(database: Database, *, requeue_seconds: float) -> list[UUID]:
-    """Fail what lost its worker and wake what was forgotten; returns the operations it touched.
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep did."""
 
-    Safe to run by any number of workers at once: rows another sweep holds are passed over.
+    lost: list[UUID]
+    """Resumed, or failed where they were lost before."""
+    overdue: list[UUID]
+    begun: list[UUID]
+    """Operations of our own."""
+    woken: list[UUID]
+
+
+def sweep(
+    database: Database, *, requeue_seconds: float, queue_seconds: float, attend_seconds: float, concurrency: int
+) -> Swept:
+    """Recover what lost its worker, fail what waited too long, begin what nobody asks for, wake what was forgotten.
+
+    Safe to run by any number of workers at once: rows another sweep holds are passed over. `queue_seconds`: how long an
+    order may wait; `attend_seconds`: when a failed deletion is taken up again.
     """
-    error: dict[str, Any] = {
-        "error": Jsonb(LOST.model_dump(mode="json")),
-        "message": LOST.message,
-    }
     with database.transaction() as connection:
-        to_clean = _ids(connection, "sweep_lost_provisions", error)
-        ended = _ids(connection, "sweep_lost_teardowns", error)
-        forgotten = _ids(connection, "sweep_unwoken", {"requeue_seconds": requeue_seconds})
-        for operation_id in (*to_clean, *forgotten):
+        lost = _ids(
+            connection,
+            "sweep_lost",
+            {
+                "lost": as_json(LOST),
+                "cancelled": as_json(CANCELLED),
+                "resumed": _RESUMED,
+                "attend_seconds": attend_seconds,
+            },
+        )
+        overdue = _ids(
+            connection,
+            "sweep_overdue",
+            {"error": as_json(OVERDUE), "message": OVERDUE.message, "queue_seconds": queue_seconds},
+        )
+        begun = _ids(connection, "sweep_unattended", {"stopped_states": sorted(STOPPED_STATES)})
+        woken = _ids(connection, "sweep_unwoken", {"requeue_seconds": requeue_seconds, "concurrency": concurrency})
+        for operation_id in (*lost, *begun, *woken):
             enqueue(connection, operation_id)
-        return [*to_clean, *ended, *forgotten]
+        return Swept(lost, overdue, begun, woken)
 
 
 def worker_seen(database: Database, worker: str) -> None:

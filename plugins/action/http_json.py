@@ -9,17 +9,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.httpjson import HttpError, HttpJson
+from hostwright_ansible.httpjson import READING, HttpError, HttpJson
 from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
-
-READING = ("GET", "HEAD")
 
 
 class ActionModule(PhaseAction):
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "url": {"type": "str", "required": True},
-        "method": {"type": "str", "default": "GET", "choices": [*READING, "POST", "PUT", "PATCH", "DELETE"]},
+        "method": {"type": "str", "default": "GET", "choices": [*sorted(READING), "POST", "PUT", "PATCH", "DELETE"]},
         "body": {"type": "raw"},
         "secret": {"type": "str", "no_log": False},
         "expect": {"type": "list", "elements": "int", "default": [200]},

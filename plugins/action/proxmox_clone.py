@@ -1,7 +1,8 @@
 """Clone a template into a VMID that is free, or already ours.
 
 Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), template, hostname, server_id,
-operation_id, full, storage, pool.
+operation_id, full, storage, pool. It returns once Proxmox has accepted the clone; a second task with `wait: true` is
+given the `clone_upid` (as upid) and `waited` of that result, and waits for the rest of the same timeout.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.clone import Order, clone
+from hostwright_ansible.clone import Order, begin, clone
 from hostwright_ansible.proxmox import COMMON, open_session
 from hostwright_ansible.secrets import Secrets
 
@@ -25,6 +26,9 @@ class ActionModule(PhaseAction):
         "full": {"type": "bool", "default": True},
         "storage": {"type": "str", "default": ""},
         "pool": {"type": "str", "default": ""},
+        "wait": {"type": "bool", "default": False},
+        "upid": {"type": "str", "default": ""},
+        "waited": {"type": "float", "default": 0.0},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
@@ -38,4 +42,6 @@ class ActionModule(PhaseAction):
             pool=args["pool"] or None,
         )
         with open_session(args, secrets) as session:
-            return clone(session, order, check=check)
+            if not args["wait"]:
+                return begin(session, order, check=check)
+            return clone(session, order, check=check, upid=args["upid"])

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+from hostwright_ansible import lease
 from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
 from orchestrator.processes import die_with_parent
@@ -29,6 +30,7 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
         # This is a process with a session of its own, which no signal to the playbook reaches: alone it would go on
         # waiting, and then change a container that is somebody else's by that time.
         die_with_parent(signal.SIGKILL)()
+        lease.hold()
         secrets = Secrets(self._secrets_file(task_vars or {}))
         try:
             args = self._checked_arguments()

@@ -22,23 +22,59 @@ class Order:
     pool: str | None = None
 
 
-def clone(session: Session, order: Order, *, check: bool) -> dict[str, Any]:
-    """Raises PhaseError `vmid-taken`, `template-missing`, `clone-locked`, `storage-full`, …"""
+def begin(session: Session, order: Order, *, check: bool) -> dict[str, Any]:
+    """Have Proxmox accept the clone; returns at once, with `pending` when a clone of ours runs.
+
+    `clone_upid` names the one that was begun here, so that it can be aborted. Raises PhaseError `vmid-taken`,
+    `template-missing`, `clone-locked`, …
+    """
     while True:
         if (config := session.config()) is not None:
             _require_ours(config, session.vmid, order.server_id)
-            if config.get("lock") != "create":
-                return session.result(f"container {session.vmid} is there")
-            # A clone of ours still runs: of an attempt that died, or one whose answer got lost.
-            session.pause(ProxmoxError(Kind.LOCKED, "CT is locked (create)"))
-            continue
+            # A clone of ours may still run: of an attempt that died, or one whose answer got lost.
+            pending = config.get("lock") == "create"
+            return _begun(session, "is being cloned already" if pending else "is there", pending=pending)
         if check:
             return _foresee(session, order)
         try:
-            session.finish(_send(session, order))
-            return session.result(f"container {session.vmid} cloned from {order.template}")
+            upid = _send(session, order)
         except ProxmoxError as error:
             _consider(session, order, error)
+        else:
+            return _begun(session, f"is being cloned from {order.template}", pending=True, upid=upid)
+
+
+def clone(session: Session, order: Order, *, check: bool, upid: str = "") -> dict[str, Any]:
+    """Clone to the end; `upid` is of the clone that was begun before.
+
+    Raises PhaseError as `begin`, `storage-full`, `deadline-exceeded`, …
+    """
+    while True:
+        if not upid:
+            begun = begin(session, order, check=check)
+            if not begun["pending"]:
+                return begun
+            upid = begun["clone_upid"]
+        try:
+            _await(session, upid)
+            if upid:
+                return session.result(f"container {session.vmid} cloned from {order.template}")
+        except ProxmoxError as error:
+            _consider(session, order, error)
+        upid = ""
+
+
+def _await(session: Session, upid: str) -> None:
+    """A clone without a name is looked at again a little later."""
+    if upid:
+        session.finish(upid)
+    else:
+        session.pause(ProxmoxError(Kind.LOCKED, "CT is locked (create)"))
+
+
+def _begun(session: Session, what: str, *, pending: bool, upid: str = "") -> dict[str, Any]:
+    progress = f"container {session.vmid} {what}"
+    return session.result(progress, pending=pending, clone_upid=upid, waited=round(session.waited, 3))
 
 
 def _send(session: Session, order: Order) -> str:
@@ -71,7 +107,7 @@ def _consider(session: Session, order: Order, error: ProxmoxError) -> None:
 def _foresee(session: Session, order: Order) -> dict[str, Any]:
     if session.config(order.template) is None:
         raise _no_template(session, order)
-    return {**session.result(f"container {session.vmid} would be cloned"), "changed": True}
+    return {**_begun(session, "would be cloned", pending=False), "changed": True}
 
 
 def _require_ours(config: dict[str, Any], vmid: int, server_id: str) -> None:

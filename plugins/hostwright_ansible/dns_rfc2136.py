@@ -17,6 +17,7 @@ import dns.tsig
 import dns.tsigkeyring
 import dns.update
 
+from hostwright_ansible import lease
 from hostwright_ansible.dns_provider import DnsDriver, Provider
 from hostwright_ansible.nameserver import NameserverError, lookup, split
 from hostwright_ansible.records import TTL, Names, Record
@@ -84,6 +85,7 @@ class Rfc2136(DnsDriver):
     def _send(self, update: dns.update.UpdateMessage) -> None:
         try:
             address, port = split(self._server)
+            lease.require()
             response = dns.query.tcp(update, address, timeout=self._timeout, port=port)
         except dns.tsig.PeerError as error:
             raise self.provider.failure(

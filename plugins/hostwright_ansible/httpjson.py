@@ -12,6 +12,9 @@ from typing import Any
 import requests
 import urllib3
 
+from hostwright_ansible import lease
+
+READING = frozenset({"GET", "HEAD"})
 LARGEST_ANSWER = 4 * 1024 * 1024
 RETRY_DELAY = 0.5
 # A gateway in front of a provider answers these while the provider itself is on its way back.
@@ -106,6 +109,8 @@ class HttpJson:
                 return reply
 
     def _once(self, method: str, url: str, deadline: float, **request: Any) -> Reply:
+        if method not in READING:
+            lease.require()
         remaining = max(deadline - time.monotonic(), 0.05)
         with self._session.request(
             method,

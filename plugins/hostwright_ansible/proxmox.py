@@ -7,11 +7,13 @@ a passing error `pause` and read again. So nothing is repeated blindly, and a lo
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from hostwright_ansible import lease
 from hostwright_ansible.failures import explain
 from hostwright_ansible.ownership import instance_tag, require_ours
 from hostwright_ansible.result import PhaseError
@@ -54,19 +56,24 @@ COMMON: Mapping[str, Any] = {
 }
 
 LOG_LINES, LOG_LINES_READ = 5, 1000
+UNKNOWN_TASK = 400
+"""The HTTP status for a UPID that Proxmox has no task for."""
+# One segment of a path, whoever wrote it.
+_UPID = re.compile(r"UPID:[\w.-]+(?::[0-9A-Fa-f]+){3}:\w+:[^/:?#\s]*:[^/:?#\s]+:")
 
 
 class Session:
     """One container, one deadline. `sent` says whether a change was, or may have been, accepted."""
 
-    def __init__(self, endpoint: Endpoint, token: str, vmid: int, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, token: str, vmid: int, timeout: float, waited: float = 0.0) -> None:
+        """`waited`: seconds of `timeout` that a task before has used."""
         self.endpoint = endpoint
         self.proxmox = Proxmox(endpoint, token)
         self.vmid = vmid
         self.sent = False
         self.upid: str | None = None
         self.timeout = timeout
-        self._started = time.monotonic()
+        self._started = time.monotonic() - waited
         self._pauses = 0
 
     # -- reading ---------------------------------------------------------------------------------------------
@@ -121,6 +128,7 @@ class Session:
     def send(self, method: str, path: str, **parameters: Any) -> Any:
         """One changing request, never repeated here. Raises ProxmoxError."""
         resource = self.proxmox.api(f"nodes/{self.proxmox.node}/{path}")
+        lease.require()
         try:
             # proxmoxer puts the parameters of DELETE into the query, where Proxmox wants them.
             answer = attempt(lambda: getattr(resource, method)(**parameters))
@@ -132,18 +140,32 @@ class Session:
 
     def finish(self, upid: str) -> None:
         """Waits for a task. Raises ProxmoxError with the task's own exitstatus and its last words."""
-        self.upid = upid
-        since = time.monotonic()
-        while (state := self._task(upid)).get("status") != "stopped":
-            now = time.monotonic()
-            if now >= self._started + self.timeout:
-                raise self._overdue(upid)
-            # Short tasks are noticed at once, long ones cost few requests.
-            time.sleep(min(max(0.05, 0.15 * (now - since)), 1.0))
-        outcome = str(state.get("exitstatus", ""))
+        outcome = self.ended(upid)
         if outcome != "OK" and not outcome.startswith("WARNINGS"):
             detail = {"upid": upid, "exitstatus": outcome, "log": self._last_words(upid)}
             raise ProxmoxError(classify(500, outcome), outcome, detail=detail)
+
+    def ended(self, upid: str) -> str:
+        """Waits until a task has ended, however it ends; its exitstatus."""
+        self.upid = upid
+        since = time.monotonic()
+        while (state := self._task(upid)).get("status") != "stopped":
+            if self.left <= 0:
+                raise self._overdue(upid)
+            # Short tasks are noticed at once, long ones cost few requests.
+            time.sleep(min(max(0.05, 0.15 * (time.monotonic() - since)), 1.0))
+        return str(state.get("exitstatus", ""))
+
+    def task(self, upid: str) -> dict[str, Any] | None:
+        """What Proxmox knows about a task; None for one that it does not know."""
+        if not _UPID.fullmatch(upid):
+            return None
+        try:
+            return self._task(upid)
+        except PhaseError as error:
+            if error.detail.get("http_status") == UNKNOWN_TASK:
+                return None
+            raise
 
     def _task(self, upid: str) -> dict[str, Any]:
         while True:
@@ -162,9 +184,14 @@ class Session:
     # -- patience --------------------------------------------------------------------------------------------
 
     @property
+    def waited(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._started
+
+    @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return self._started + self.timeout - time.monotonic()
+        return self.timeout - self.waited
 
     def pause(self, error: ProxmoxError, subject: str | None = None) -> None:
         """Waits a little after a passing error; a lasting one, or the deadline, ends the phase."""
@@ -175,8 +202,7 @@ class Session:
         time.sleep(delay)
 
     def failed(self, error: ProxmoxError, subject: str | None = None) -> PhaseError:
-        waited = time.monotonic() - self._started
-        failure = explain(error, subject or f"container {self.vmid}", self.endpoint, waited)
+        failure = explain(error, subject or f"container {self.vmid}", self.endpoint, self.waited)
         failure.changed = self.sent
         return failure
 
@@ -210,7 +236,7 @@ def open_session(
         ca_file=where.get("ca_file"),
         timeout=request_timeout,
     )
-    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"])
+    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"], args.get("waited", 0.0))
     try:
         yield session
     finally:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from orchestrator.phases import Phase
-from orchestrator.store import leases
+from orchestrator.store import endings, leases
 from tests.fix_api import Api, Caller, is_problem, lease_of
 from tests.fix_stack import DEV, FINAL, GAME, Running
 
@@ -71,6 +71,7 @@ def test_shows_a_queued_operation(customer: Caller) -> None:
     path = f"{OPERATIONS}/{accepted['operationId']}"
     assert operation["links"] == {
         "self": path, "events": f"{path}/events", "instance": f"/api/instances/{accepted['serverId']}",
+        "cancel": f"{path}/cancel",
     }  # fmt: skip
 
 
@@ -336,7 +337,7 @@ def test_deletes_once_however_often_it_is_asked(api: Api, customer: Caller) -> N
     assert customer.get(path).json()["activeOperationId"] == body["operationId"]
     row = api.claim(body["operationId"])
     assert customer.delete(path).json() == body | {"status": "running"}
-    leases.complete_teardown(api.database, row.instance_id, lease_of(row))
+    endings.complete_teardown(api.database, row.instance_id, lease_of(row))
     count = "select count(*) from operation where kind = 'teardown' and customer_id = %s"
     assert api.query(count, customer.customer_id) == [(1,)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import LostLease
 from orchestrator.models import Lease
-from orchestrator.store import callbacks, leases
+from orchestrator.store import callbacks, endings, leases
 from tests.fix_api import Api, Caller, is_problem, lease_of, together
 from tests.fix_stack import GAME
 
@@ -66,7 +66,7 @@ def test_answers_late_double_and_forged_calls_alike(api: Api, customer: Caller) 
     accepted, lease = running(api, customer)
     used, late = (callbacks.create_callback(api.database, lease) for _ in range(2))
     call_back(api, used)
-    leases.complete_provision(api.database, UUID(accepted["serverId"]), lease, hostname="host", address="127.0.0.9")
+    endings.complete_ready(api.database, UUID(accepted["serverId"]), lease, address=None, message="x")
     before = log(customer, accepted)
     answers = [call_back(api, token) for token in (used, late, "forged", "x" * 300, "%00", "é")]
     assert len({answer.content for answer in answers}) == 1
@@ -86,7 +86,7 @@ def test_gives_none_to_a_worker_that_lost_its_lease(api: Api, customer: Caller) 
     accepted, lease = running(api, customer)
     with pytest.raises(LostLease):
         callbacks.create_callback(api.database, lease.model_copy(update={"fencing_token": lease.fencing_token - 1}))
-    leases.complete_provision(api.database, UUID(accepted["serverId"]), lease, hostname="host", address="127.0.0.9")
+    endings.complete_ready(api.database, UUID(accepted["serverId"]), lease, address=None, message="x")
     with pytest.raises(LostLease):
         callbacks.create_callback(api.database, lease)
 

@@ -1,34 +1,25 @@
 """The lab's Proxmox as clients meet it: proxmoxer over verified TLS, real guests behind every running container."""
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 import requests
-from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
-from orchestrator.lab import tls
-from orchestrator.lab.addresses import Addresses, claim
+from orchestrator.lab.addresses import claim
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.proxmox import LabProxmox
+from tests.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
 
-T = TypeVar("T")
-PATIENCE = 15.0  # seconds any condition may take on a busy machine
-TOKEN = "b7c2-token-of-the-lab"
-MARK = "Managed by Hostwright. instance=1 operation=2"
 NET = "name=eth0,bridge=vmbr0,ip=dhcp"
 GAME = {
     "vmid": 5000,
@@ -42,125 +33,11 @@ GAME = {
 }
 
 
-def wait_until(condition: Callable[[], T | None]) -> T:
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.01)
-    return value
-
-
-class Lab:
-    """LabProxmox in a loop of its own thread, and a client."""
-
-    def __init__(self, root: Path, addresses: Addresses, speed: float, agent_token: str | None = None) -> None:
-        self.root, self.addresses, self.speed, self.agent_token = root, addresses, speed, agent_token
-        self.files = tls.issue(root, [addresses.proxmox])
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
-        self.up()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
-
-    def up(self) -> None:
-        self.run(self._up())
-
-    async def _up(self) -> None:
-        self.pve = LabProxmox(
-            host=self.addresses.proxmox,
-            port=8006,
-            root=self.root,
-            address_block=self.addresses.block,
-            speed=self.speed,
-            token=TOKEN,
-            agent_token=self.agent_token,
-        )
-        await self.pve.restore()
-        await self.pve.start(str(self.files.certificate), str(self.files.key))
-
-    def down(self) -> None:
-        self.run(self.pve.close())
-
-    def end(self) -> None:
-        self.down()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-    def client(self, token: str = TOKEN, verify: Path | bool | None = None) -> Any:
-        return ProxmoxAPI(
-            self.addresses.proxmox,
-            port=8006,
-            user="hostwright@pve",
-            token_name="lab",
-            token_value=token,
-            verify_ssl=str(self.files.ca) if verify is None else verify,
-            timeout=30,
-        )
-
-    @property
-    def node(self) -> Any:
-        return self.client().nodes("pve1")
-
-    def finish(self, upid: str) -> str:
-        """The exit status of a task."""
-        status = self.node.tasks(upid).status
-        return str(wait_until(lambda: status.get().get("exitstatus")))
-
-    def clone(self, vmid: int, source: int = 9000) -> None:
-        upid = self.node.lxc(source).clone.post(newid=vmid, hostname=f"mc-{vmid}", full=1, description=MARK)
-        assert self.finish(upid) == "OK"
-
-    def start(self, vmid: int) -> str:
-        """Start a container; its address."""
-        assert self.finish(self.node.lxc(vmid).status.start.post()) == "OK"
-        interface = wait_until(lambda: with_addresses(self.node.lxc(vmid).interfaces.get()))
-        address = str(interface["ip-addresses"][-1]["ip-address"])
-        wait_until(lambda: answers(address))
-        return address
-
-    def locks(self) -> dict[int, str | None]:
-        return {container["vmid"]: container["lock"] for container in self.pve.containers()}
-
-
-def with_addresses(interfaces: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return interfaces[1] if interfaces[1]["ip-addresses"] else None
-
-
-def answers(address: str) -> bool:
-    try:
-        return httpx.get(f"http://{address}:18888/health").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def refusal(call: Callable[[], object]) -> tuple[int, str]:
     """The status and the words of a refused request."""
     with pytest.raises(ResourceException) as caught:
         call()
     return caught.value.status_code, caught.value.content.split(" - {")[0]
-
-
-MakeLab = Callable[..., Lab]
-
-
-@pytest.fixture
-def make_lab(tmp_path: Path) -> Iterator[MakeLab]:
-    labs: list[Lab] = []
-    addresses, claimed = claim(tmp_path, block=None, last_used=None)
-
-    def make(speed: float = 0.0, agent_token: str | None = None) -> Lab:
-        labs.append(Lab(tmp_path, addresses, speed, agent_token))
-        return labs[-1]
-
-    yield make
-    for lab in labs:
-        lab.end()
-    claimed.close()
-    for process in psutil.process_iter(["cmdline"]):
-        assert str(tmp_path) not in " ".join(process.info["cmdline"] or []), "a guest outlived its lab"
 
 
 def test_container_lives_from_clone_to_delete(make_lab: MakeLab) -> None:
@@ -390,7 +267,121 @@ def test_http_faults_refuse_hang_and_drop(make_lab: MakeLab) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [{"path": "/x", "status": 500}, {"error": "task", "task": "vzstart"}, {"method": "GET", "path": "/x"}]
+    ("status", "message"),
+    [
+        (595, "Connection refused"),
+        (596, "Connection timed out"),
+        (500, "failed to read from command socket: Connection reset by peer"),
+        (500, "can't lock file '/run/lock/lxc/pve-config-100.lock' - got timeout"),
+    ],
+)
+def test_http_fault_fits_any_request_or_a_pattern(make_lab: MakeLab, status: int, message: str) -> None:
+    lab = make_lab()
+    fault = {"target": "proxmox", "status": status, "message": message}
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/{path}"
+        headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
+        with requests.Session() as session:
+            response = session.request(method, url, headers=headers, verify=str(lab.files.ca), timeout=10)
+            return response.status_code, response.reason
+
+    lab.pve.inject({**fault, "times": 2})
+    assert answer("GET", "9000/config") == (status, message)
+    assert answer("POST", "9000/clone") == (status, message)
+    assert answer("GET", "9000/config")[0] == 200
+
+    lab.pve.inject({**fault, "path": "/nodes/*/lxc/*/config"})
+    assert answer("GET", "9000/config") == (status, message)
+    assert answer("PUT", "9000/config") == (status, message)
+    assert answer("GET", "9000/status/current")[0] == 200
+    lab.pve.clear_faults()
+    assert answer("GET", "9000/config")[0] == 200
+
+
+def test_delayed_request_is_carried_out_for_a_client_that_is_gone(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.pve.inject({"target": "proxmox", "path": "/9000/clone", "error": "delay", "seconds": 1, "times": 1})
+    url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/9000/clone"
+    headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.post(url, data={"newid": 5000}, headers=headers, verify=str(lab.files.ca), timeout=0.3)
+    assert list(lab.locks()) == [9000]
+    wait_until(lambda: 5000 in lab.locks())
+
+
+def test_daemon_restarts_and_tasks_and_guests_live_on(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=1)
+    lab.clone(5000)
+    address = lab.start(5000)
+    upid = lab.node.lxc(9000).clone.post(newid=5001, full=1)
+
+    lab.run(lab.pve.restart(1.0))
+    with pytest.raises(requests.exceptions.ConnectionError):
+        lab.node.status.get()
+    assert answers(address)
+    wait_until(lambda: is_up(lab))
+    assert lab.finish(upid) == "OK"
+    assert lab.locks()[5001] is None
+
+
+def is_up(lab: Lab) -> bool:
+    try:
+        lab.client().version.get()
+    except requests.exceptions.ConnectionError:
+        return False
+    return True
+
+
+def test_agent_that_died_comes_back_when_it_shall(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    address = lab.start(5000)
+    (first,) = lab.pve.processes()
+
+    lab.pve.inject({"target": "agent", "behaviour": "die", "back": 0.2, "times": 1})
+    assert httpx.post(f"http://{address}:18888/config", json=GAME).status_code == 202
+    wait_until(lambda: [item["pid"] for item in lab.pve.processes()] not in ([], [first["pid"]]))
+    wait_until(lambda: answers(address))
+
+    lab.pve.clear_faults()
+    lab.pve.inject({"target": "agent", "behaviour": "die", "times": 1})
+    wait_until(lambda: httpx.post(f"http://{address}:18888/config", json=GAME).status_code == 202)
+    wait_until(lambda: not lab.pve.processes())
+    lab.finish(lab.node.lxc(5000).status.stop.post())
+    actions = [event["action"] for event in lab.pve.history.after(0) if event["kind"] == "guest"]
+    assert actions == ["start", "exit", "start", "exit", "stop"]
+
+
+def test_history_tells_what_was_accepted_and_from_whom(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    with pytest.raises(ResourceException):
+        lab.node.lxc(9000).clone.post(newid=5000)
+    lab.pve.inject({"target": "proxmox", "path": "/start", "error": "drop", "times": 1})
+    with pytest.raises(requests.exceptions.ConnectionError):
+        lab.node.lxc(5000).status.start.post()
+    lab.node.lxc(5000).config.put(cores=2)
+    told = [event for event in lab.pve.history.after(0) if event["kind"] == "proxmox"]
+    assert [(event["method"], event["path"], event["vmid"]) for event in told] == [
+        ("POST", "/nodes/pve1/lxc/9000/clone", 5000),
+        ("POST", "/nodes/pve1/lxc/5000/status/start", 5000),
+        ("PUT", "/nodes/pve1/lxc/5000/config", 5000),
+    ]
+    assert {event["user"] for event in told} == {"hostwright@pve!lab"}
+    assert told[0]["upid"].startswith("UPID:pve1:")
+    assert told[2]["upid"] is None
+    assert [event["monotonic"] for event in told] == sorted(event["monotonic"] for event in told)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": "/x", "status": 200},
+        {"error": "task", "task": "vzstart"},
+        {"method": "GET", "path": "/x"},
+        {"error": "already_running"},
+    ],
 )
 def test_inject_refuses_a_fault_without_effect(make_lab: MakeLab, fault: dict[str, Any]) -> None:
     with pytest.raises(InputError):
@@ -473,6 +464,7 @@ def test_many_guests_start_and_end_together(make_lab: MakeLab) -> None:
 LAB_PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
+from orchestrator.lab.addresses import claim
 from orchestrator.lab.proxmox import LabProxmox
 
 async def main(root, host, block):

@@ -1,18 +1,20 @@
 """The verbs on containers against a Proxmox API over TLS: what they do, refuse, and wait out."""
 
+import time
 from collections.abc import Callable
 
 import pytest
 from fakepve.model import TaskError
 from hostwright_ansible.address import wait_for_address
-from hostwright_ansible.clone import Order, clone
+from hostwright_ansible.clone import Order, begin, clone
 from hostwright_ansible.configure import Wanted, configure
-from hostwright_ansible.delete import delete
+from hostwright_ansible.delete import Unfinished, delete
 from hostwright_ansible.power import start, stop
+from hostwright_ansible.proxmox import Session
 from hostwright_ansible.result import PhaseError
 
 from orchestrator.proxmox import Gone, Kind, Present, Unknown
-from tests.fix_proxmox import LO, NODE, TEMPLATE, TOKEN, FakeProxmox
+from tests.fix_proxmox import LO, NODE, TEMPLATE, TOKEN, TOKEN_NAME, USER, FakeProxmox
 
 VMID, OURS, OTHER = 5000, "3f0c-ours", "77aa-other"
 ORDER = Order(TEMPLATE, "mc-vanilla-5000", OURS, "operation-1")
@@ -120,6 +122,39 @@ def test_clone_gives_up_on_an_unreachable_proxmox_at_its_deadline(proxmox: FakeP
     assert caught.value.code == "proxmox-unreachable"
     assert caught.value.detail["http_status"] == 595
     assert proxmox.changes() == []
+
+
+def test_begin_returns_while_the_clone_runs_and_the_wait_goes_on_from_its_upid(proxmox: FakeProxmox) -> None:
+    proxmox.pve.time_scale, proxmox.pve.ct_secs["clone"] = 1, 1.5
+    begun = begin(proxmox.session(VMID), ORDER, check=False)
+    assert (begun["changed"], begun["pending"]) == (True, True)
+    assert begun["clone_upid"].startswith(f"UPID:{NODE}:")
+    assert proxmox.pve.ct(VMID).lock == "create"
+    adopted = begin(proxmox.session(VMID), ORDER, check=False)
+    assert (adopted["changed"], adopted["pending"], adopted["clone_upid"]) == (False, True, "")
+    done = clone(proxmox.session(VMID), ORDER, check=False, upid=begun["clone_upid"])
+    assert (done["changed"], done["upid"]) == (False, begun["clone_upid"])
+    there = begin(proxmox.session(VMID), ORDER, check=False)
+    assert (there["changed"], there["pending"], there["clone_upid"]) == (False, False, "")
+    assert proxmox.changes() == [("POST", f"/api2/json{CLONE}")]
+
+
+def test_wait_for_a_clone_has_only_what_is_left_of_the_time(proxmox: FakeProxmox) -> None:
+    proxmox.pve.time_scale, proxmox.pve.ct_secs["clone"] = 1, 5
+    begun = begin(proxmox.session(VMID), ORDER, check=False)
+    session = Session(proxmox.endpoint, TOKEN, VMID, timeout=100, waited=99.8)
+    with pytest.raises(PhaseError, match="not through after 100 s") as caught:
+        clone(session, ORDER, check=False, upid=begun["clone_upid"])
+    assert caught.value.code == "deadline-exceeded"
+    session.proxmox.close()
+
+
+def test_wait_for_a_clone_that_a_passing_error_ended_clones_again(proxmox: FakeProxmox) -> None:
+    proxmox.pve.time_scale, proxmox.pve.ct_secs["clone"] = 1, 0.3
+    begun = begin(proxmox.session(VMID), ORDER, check=False)
+    proxmox.pve.tasks[begun["clone_upid"]].update(status="stopped", exitstatus="can't lock file 'x' - got timeout")
+    assert clone(proxmox.session(VMID), ORDER, check=False, upid=begun["clone_upid"])["vmid"] == VMID
+    assert proxmox.pve.ct(VMID).lock is None
 
 
 def test_clone_into_a_full_storage_fails_with_the_task_log(proxmox: FakeProxmox) -> None:
@@ -278,6 +313,45 @@ def test_delete_whose_answer_got_lost_ends_well(proxmox: FakeProxmox) -> None:
     proxmox.pve.lose_answer_of = f"/lxc/{VMID}"
     assert delete(proxmox.session(VMID), OURS, check=False)["changed"]
     assert len(proxmox.changes()) == 1
+
+
+def test_delete_settles_until_a_late_clone_has_come(proxmox: FakeProxmox) -> None:
+    proxmox.soon(0.5, make, proxmox, OURS, "stopped", "create")
+    proxmox.soon(1.5, proxmox.pve.unlock, VMID)
+    assert delete(proxmox.session(VMID), OURS, Unfinished(settle=4), check=False)["changed"]
+    assert proxmox.pve.ct(VMID) is None
+
+
+def test_delete_believes_in_nothing_after_the_settling_time(proxmox: FakeProxmox) -> None:
+    before = time.monotonic()
+    assert not delete(proxmox.session(VMID), OURS, Unfinished(settle=1.5), check=False)["changed"]
+    assert time.monotonic() - before >= 1.5
+    assert proxmox.changes() == []
+
+
+def test_delete_that_cannot_settle_in_its_time_says_so_at_once(proxmox: FakeProxmox) -> None:
+    with pytest.raises(PhaseError, match="a clone of it may come for 60 s") as caught:
+        delete(proxmox.session(VMID), OURS, Unfinished(settle=60), check=False)
+    assert caught.value.code == "deadline-exceeded"
+
+
+def test_delete_leaves_alone_who_takes_the_vmid_while_it_settles(proxmox: FakeProxmox) -> None:
+    proxmox.soon(0.3, make, proxmox, OTHER)
+    with pytest.raises(PhaseError) as caught:
+        delete(proxmox.session(VMID), OURS, Unfinished(settle=4), check=False)
+    assert caught.value.code == "not-ours"
+    assert proxmox.changes() == []
+
+
+@pytest.mark.parametrize(("kind", "status"), [("vzdump", "running"), ("vzclone", "stopped")])
+def test_delete_aborts_nothing_but_a_running_clone(proxmox: FakeProxmox, kind: str, status: str) -> None:
+    make(proxmox, lock="create")
+    upid = f"UPID:{NODE}:00000001:00000002:00000003:{kind}:{VMID}:{USER}!{TOKEN_NAME}:"
+    task = {"upid": upid, "node": NODE, "type": kind, "id": str(VMID), "user": f"{USER}!{TOKEN_NAME}"}
+    proxmox.pve.tasks[upid] = {**task, "status": status, "log": []}
+    proxmox.soon(0.4, proxmox.pve.unlock, VMID)
+    assert delete(proxmox.session(VMID), OURS, Unfinished(upid), check=False)["changed"]
+    assert {path for _, path in proxmox.changes()} == {f"/api2/json/nodes/{NODE}/lxc/{VMID}"}
 
 
 @pytest.mark.parametrize("status", ["stopped", "running"])

@@ -3,11 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hostwright_ansible.clone import Order, begin
+from hostwright_ansible.delete import Unfinished, delete
+from hostwright_ansible.proxmox import Session
 
+from orchestrator.proxmox import Endpoint
 from tests.fix_lab import Lab
 from tests.fix_proxmox import TOKEN, FakeProxmox
 from tests.playbook import CREATE, DELETE, ROOT, Run, play, unsafe
@@ -79,6 +85,44 @@ def test_passing_errors_are_waited_out(clean_lab: Lab) -> None:
     made = run(clean_lab.state_dir, CREATE + DELETE, vmid=5102).ok()
     assert len(made.changed) == 5
     assert container(clean_lab, 5102) is None
+
+
+@contextmanager
+def begun_clone(lab: Lab, vmid: int, speed: float) -> Iterator[tuple[str, Session]]:
+    """A clone of ours that goes on for two seconds times `speed`, as a playbook leaves it that was killed."""
+    session = Session(Endpoint(**lab.site["proxmox"]), lab.secrets["proxmox_token"], vmid, timeout=60)
+    lab.set_speed(speed)
+    try:
+        order = Order(lab.site["templates"]["game"], f"mc-{vmid}", OURS, "operation-1")
+        yield begin(session, order, check=False)["clone_upid"], session
+    finally:
+        lab.set_speed(1)
+        session.proxmox.close()
+
+
+def lock_of(lab: Lab, vmid: int) -> Any:
+    found = container(lab, vmid)
+    assert found is not None
+    return found["lock"]
+
+
+def test_running_clone_is_aborted_by_its_upid(slow_lab: Lab) -> None:
+    with begun_clone(slow_lab, 5110, speed=5) as (upid, session):
+        assert (lock_of(slow_lab, 5110), lock_of(slow_lab, 9000)) == ("create", "disk")
+        deleted = run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid, clone_settle=5).ok()
+        assert deleted.changed == ["Delete the container"]
+        assert session.ended(upid) == "interrupted by signal"
+    assert container(slow_lab, 5110) is None
+    assert lock_of(slow_lab, 9000) is None
+    assert run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid).ok().changed == []
+
+
+@pytest.mark.parametrize("upid", ["", "UPID:pve1:00000001:00000002:00000003:vzclone:9000:root@pam:", "../9000"])
+def test_running_clone_without_its_upid_is_waited_for(slow_lab: Lab, upid: str) -> None:
+    with begun_clone(slow_lab, 5111, speed=1) as (clone, session):
+        assert delete(session, OURS, Unfinished(upid), check=False)["changed"]
+        assert session.ended(clone) == "OK"
+    assert container(slow_lab, 5111) is None
 
 
 def test_missing_template_fails_with_cause_and_remedy(lab: Lab) -> None:

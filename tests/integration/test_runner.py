@@ -1,6 +1,8 @@
 """The runner with real, tiny playbooks: outcomes, what a run may see, and that nothing of it stays behind."""
 
+import math
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,9 +15,10 @@ import psutil
 import pytest
 import yaml
 
-from orchestrator import runner
+from orchestrator import rundir, runner
 from orchestrator.events import Event
 
+TOKEN = 7
 SECRET = "planted-9d1f3c7a"
 KILL_SECONDS = 2.0
 # A module's process has a session of its own (ansible-core calls setsid); the second sleep escapes from the tree too.
@@ -45,16 +48,20 @@ class Bench:
         variables: dict[str, Any] | None = None,
         on_event: Callable[[Event], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        lease_ends_at: Callable[[], float] = lambda: math.inf,
     ) -> runner.Outcome:
         run = runner.Run(
             operation_id=self.operation_id,
+            fencing_token=TOKEN,
             playbooks=playbooks,
             inventory=self.inventory,
             variables={"out": str(self.out)} | (variables or {}),
             secrets={"token": SECRET},
             state_dir=self.out,
         )
-        return runner.play(run, on_event=on_event or self.events.append, should_stop=should_stop)
+        return runner.play(
+            run, on_event=on_event or self.events.append, should_stop=should_stop, lease_ends_at=lease_ends_at
+        )
 
     def names(self, event: str) -> list[str]:
         return [one["event_data"]["name"] for one in self.events if one["event"] == event]
@@ -79,7 +86,7 @@ def run_directories(operation_id: UUID) -> list[Path]:
 def marked(operation_id: UUID) -> list[psutil.Process]:
     """The processes that carry an operation's mark, read without the code under test."""
     found = []
-    mark = f"{runner.OPERATION_MARK}={operation_id}".encode()
+    mark = f"{rundir.OPERATION_MARK}={operation_id}".encode()
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
             if mark in entry.read_bytes().split(b"\0"):
@@ -162,28 +169,79 @@ def test_stops_and_raises_when_the_handler_raises(bench: Bench, error: Exception
     assert not (bench.out / "after").exists()
 
 
-def test_kills_what_a_dead_worker_left(bench: Bench) -> None:
-    other = uuid4()
-    try:
-        for operation_id in (bench.operation_id, other):
-            subprocess.run(
-                ["sh", "-c", "setsid sleep 300 > /dev/null 2>&1 & setsid sleep 300 > /dev/null 2>&1 &"],
-                env=os.environ | {runner.OPERATION_MARK: str(operation_id)},
-                check=True,
-            )
-        wait_for(lambda: len(marked(bench.operation_id)) == len(marked(other)) == 2)
-        assert runner.kill_leftovers(bench.operation_id) == 2
-        assert marked(bench.operation_id) == []
-        assert len(marked(other)) == 2
-        assert runner.kill_leftovers(bench.operation_id) == 0
-        left = Path("/dev/shm") / f"hostwright-run-{bench.operation_id}-killed"
-        left.mkdir()
-        (left / "secrets.json").touch()
-        runner.remove_leftovers(bench.operation_id)
-        assert not left.exists()
-    finally:
-        for process in marked(other):
+@pytest.fixture
+def sleepers() -> Iterator[Callable[[UUID, int], None]]:
+    """Starts two processes that carry the marks of an attempt, in sessions of their own; all end with the test."""
+    begun: list[UUID] = []
+
+    def start(operation_id: UUID, token: int) -> None:
+        begun.append(operation_id)
+        subprocess.run(
+            ["sh", "-c", "setsid sleep 300 > /dev/null 2>&1 & setsid sleep 300 > /dev/null 2>&1 &"],
+            env=os.environ | {rundir.OPERATION_MARK: str(operation_id), rundir.ATTEMPT_MARK: str(token)},
+            check=True,
+        )
+
+    yield start
+    for operation_id in begun:
+        for process in marked(operation_id):
             process.send_signal(signal.SIGKILL)
+
+
+def test_removes_what_earlier_attempts_left_and_nothing_else(
+    bench: Bench, sleepers: Callable[[UUID, int], None]
+) -> None:
+    other = uuid4()
+    sleepers(bench.operation_id, TOKEN - 1)
+    sleepers(bench.operation_id, TOKEN)
+    sleepers(other, 1)
+    wait_for(lambda: (len(marked(bench.operation_id)), len(marked(other))) == (4, 2))
+    left, own = (Path("/dev/shm") / f"hostwright-run-{bench.operation_id}-{token}-x" for token in (TOKEN - 1, TOKEN))
+    for directory in (left, own):
+        directory.mkdir()
+        (directory / "secrets.json").touch()
+    rundir.remove_leftovers(bench.operation_id, TOKEN)
+    assert (left.exists(), own.exists()) == (False, True)
+    assert (len(marked(bench.operation_id)), len(marked(other))) == (2, 2)
+    rundir.kill_attempt(bench.operation_id, TOKEN)
+    assert (len(marked(bench.operation_id)), len(marked(other))) == (0, 2)
+    shutil.rmtree(own)
+
+
+def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Callable[[UUID, int], None]) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    me = psutil.Process()
+    owners = {"dead": f"{dead.pid} 1.00", "another": f"{me.pid} 1.00", "mine": f"{me.pid} {me.create_time():.2f}"}
+    directories = {}
+    for token, (name, owner) in enumerate(owners.items(), 1):
+        directories[name] = Path("/dev/shm") / f"hostwright-run-{uuid4()}-{token}-x"
+        directories[name].mkdir()
+        (directories[name] / "owner").write_text(owner)
+    orphaned = UUID(directories["dead"].name.removeprefix("hostwright-run-").rsplit("-", 2)[0])
+    sleepers(orphaned, 1)
+    wait_for(lambda: len(marked(orphaned)) == 2)
+    rundir.remove_orphans()
+    assert {name for name, directory in directories.items() if directory.exists()} == {"mine"}
+    assert marked(orphaned) == []
+    shutil.rmtree(directories["mine"])
+
+
+def test_tells_the_tasks_until_when_they_may_act(bench: Bench) -> None:
+    ends: list[float] = []
+
+    def ends_at() -> float:
+        ends.append(1000.5 + len(ends))
+        return ends[-1]
+
+    look = """
+    cat $HOSTWRIGHT_LEASE_FILE > {{ out }}/first; sleep 1; cat $HOSTWRIGHT_LEASE_FILE > {{ out }}/second
+    """
+    play = bench.playbook("look", [{"ansible.builtin.shell": look}])
+    assert bench.play(play, lease_ends_at=ends_at) == "successful", bench.events
+    first, second = (float(bench.read(name)) for name in ("first", "second"))
+    assert 1000 < first < second
+    assert {first, second} < set(ends)
 
 
 # what a run may see
@@ -206,7 +264,7 @@ def test_shows_a_run_nothing_but_what_it_needs(bench: Bench, monkeypatch: pytest
     environment = dict(line.split("=", 1) for line in bench.read("environ").split("\0") if "=" in line)
     assert SECRET not in bench.read("environ")
     assert environment.keys().isdisjoint({"HOSTWRIGHT_DATABASE_URL", "SOME_PASSWORD", "ANSIBLE_LOG_PATH"})
-    assert environment[runner.OPERATION_MARK] == str(bench.operation_id)
+    assert environment[rundir.OPERATION_MARK] == str(bench.operation_id)
     assert environment["HOSTWRIGHT_STATE_DIR"] == str(bench.out)
     assert bench.read("modes").split() == ["700", "600"]
     assert bench.read("filesystem").split() == ["tmpfs"]

@@ -13,28 +13,29 @@ import pytest
 
 from orchestrator.attempt import Attempt, playbooks
 from orchestrator.errors import LostLease
-from orchestrator.models import OperationRow
+from orchestrator.models import Claim
 from orchestrator.orders import Demand, request_hash
-from orchestrator.phases import CLEANUP, Kind, Phase, played
+from orchestrator.phases import UNDO, Kind, Phase, played
 from orchestrator.settings import PROJECT_DIR, Settings
 from orchestrator.states import PhaseStatus
-from orchestrator.store import leases, orders, reads
+from orchestrator.store import leases, orders, reads, requests
 from orchestrator.store.connection import Database
 from orchestrator.store.leases import Logged
 from tests.fix_database import CUSTOMER
+from tests.storage import claimant
 
 EVENTS = Path(__file__).parents[1] / "fixtures" / "events"
 PLAYBOOKS = PROJECT_DIR / "playbooks"
 STARTED = {"event": "playbook_on_play_start", "event_data": {"play": "clone-container"}}
 
 
-def claim(database: Database) -> OperationRow:
+def claim(database: Database, deadline_seconds: float = 900) -> Claim:
     spec = {"ctype": "game"}
     demand = Demand(str(uuid4()), request_hash(spec), "game", 1, 1)
     placed = orders.place_order(database, orders.Order(CUSTOMER, demand, spec))
-    row = leases.claim(database, placed.operation_id, worker="w", lease_seconds=30, deadline_seconds=900)
-    assert row is not None
-    return row
+    claimed = leases.claim(database, placed.operation_id, claimant(deadline_seconds=deadline_seconds))
+    assert claimed is not None
+    return claimed
 
 
 def attempt(database: Database, *, age: float = 0, leaving: bool = False, **settings: Any) -> Attempt:
@@ -42,7 +43,9 @@ def attempt(database: Database, *, age: float = 0, leaving: bool = False, **sett
     gone = threading.Event()
     if leaving:
         gone.set()
-    return Attempt(database, Settings(**settings), claim(database), time.monotonic() - age, gone)
+    given = Settings(**settings)
+    claimed = claim(database, given.operation_deadline_seconds)
+    return Attempt(database, given, claimed, time.monotonic() - age, gone)
 
 
 def steal(database: Database, made: Attempt) -> None:
@@ -63,13 +66,17 @@ def becomes(condition: Callable[[], bool], seconds: float = 5) -> bool:
 # what is played
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.CLEANUP}))
 def test_plays_the_whole_playbook_for_all_phases_of_a_kind(kind: Kind) -> None:
     assert playbooks(played(kind)) == [PLAYBOOKS / f"{kind}.yml"]
 
 
+def test_plays_the_teardown_to_clean_up_once_more() -> None:
+    assert playbooks(played(Kind.CLEANUP)) == [PLAYBOOKS / "teardown.yml"]
+
+
 def test_plays_the_phases_own_playbooks_for_a_part() -> None:
-    assert playbooks(CLEANUP[1:]) == [
+    assert playbooks(UNDO[Kind.PROVISION][1:]) == [
         PLAYBOOKS / "phases" / "stop_container.yml",
         PLAYBOOKS / "phases" / "delete_container.yml",
     ]
@@ -126,7 +133,7 @@ def test_stops_when_somebody_else_has_the_operation(database: Database) -> None:
             made.persist(lambda: pytest.fail("it wrote"))
 
 
-def test_stops_when_the_worker_leaves(database: Database) -> None:
+def test_stops_when_the_worker_hands_over(database: Database) -> None:
     with attempt(database, leaving=True) as made:
         assert made._should_stop()
         made.flush()  # the lease is still ours: handing back is a write
@@ -135,7 +142,7 @@ def test_stops_when_the_worker_leaves(database: Database) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_stops_when_its_writer_dies_of_a_defect(database: Database) -> None:
     with attempt(database) as made:
-        made._updates.put(Logged(None, "no-such-level", "x"))
+        made._keeper._updates.put(Logged(None, "no-such-level", "x"))
         assert becomes(made._should_stop)
         with pytest.raises(LostLease):
             made.flush()
@@ -171,9 +178,35 @@ def test_stops_a_playbook_that_never_begins(database: Database, age: float, stop
         assert (made._stopped.code, made._stopped.phase) == ("deadline-exceeded", None)
 
 
-def test_has_no_deadline_while_it_cleans_up(database: Database) -> None:
+def test_has_the_deadline_of_its_operation_not_one_of_its_own(database: Database) -> None:
+    claimed = claim(database).model_copy(update={"left_seconds": -1.0})
+    made = Attempt(database, Settings(), claimed, time.monotonic(), threading.Event())
+    assert made._should_stop()
+    assert made._stopped is not None
+    assert made._stopped.code == "deadline-exceeded"
+
+
+def test_stops_when_its_cancel_is_requested(database: Database) -> None:
+    with attempt(database, heartbeat_seconds=0.05) as made:
+        made._on_event(STARTED)
+        assert not made._should_stop()
+        assert requests.place_cancel(database, made.operation.id, CUSTOMER)
+        assert becomes(made._should_stop)
+        assert made._stopped is not None
+        assert (made._stopped.code, made._stopped.phase) == ("cancelled", "clone-container")
+
+
+def test_hears_no_cancel_while_it_is_undone(database: Database) -> None:
+    with attempt(database, heartbeat_seconds=0.05) as made:
+        made.begin_undoing()
+        assert requests.place_cancel(database, made.operation.id, CUSTOMER)
+        assert becomes(lambda: made._keeper.cancelled)
+        assert not made._should_stop()
+
+
+def test_has_no_deadline_while_it_is_undone(database: Database) -> None:
     made = attempt(database, age=20, operation_deadline_seconds=19)
-    made.lift_deadline()
+    made.begin_undoing()
     made._on_event(STARTED)
     assert not made._should_stop()
 
@@ -196,7 +229,7 @@ def test_keeps_order_between_phases_it_enters_and_events(database: Database) -> 
     phases = []
     while True:
         try:
-            update = made._updates.get_nowait()
+            update = made._keeper._updates.get_nowait()
         except queue.Empty:
             break
         assert isinstance(update, leases.PhaseEntered)

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from orchestrator.cli.main import app
 from orchestrator.errors import PROBLEM_STATUS, Code, ProblemCode
+from orchestrator.lab.privileges import PRIVILEGES, STORAGE
 from orchestrator.phases import LEDGER, PHASES, Kind, Phase
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
 
@@ -108,11 +109,26 @@ def test_lists_the_phases_with_their_limits_and_codes(kind: Kind, sentence: str)
         assert {code.strip("`") for code in row[4].split()} <= set(map(str, Code))
 
 
+# privileges
+
+
+def test_lists_the_privileges_that_the_token_of_the_lab_has() -> None:
+    text = section(read("README.md"), "### 2. An API token")
+    listed: dict[str, list[str]] = {}
+    for privileges, where, _ in rows(text):
+        path = re.findall(r"`([^`]+)`", where)[0].replace("<storage>", STORAGE)
+        listed.setdefault(path, []).extend(re.findall(r"`([^`]+)`", privileges))
+    assert listed == {path: list(privileges) for path, privileges in PRIVILEGES.items()}
+    role = re.search(r'--privs "([^"]+)"', text)
+    assert role is not None
+    assert role[1].split() == [privilege for privileges in PRIVILEGES.values() for privilege in privileges]
+
+
 # settings
 
 
 def test_names_only_settings_that_are_there() -> None:
-    others = {"CONFIG", "URL", "TOKEN", "TEST_DATABASE_URL", "OPERATION"}
+    others = {"CONFIG", "URL", "TOKEN", "TEST_DATABASE_URL", "OPERATION", "LEASE_FILE"}
     known = {f"HOSTWRIGHT_{name}" for name in {field.upper() for field in Settings.model_fields} | others}
     for page in PAGES:
         assert set(re.findall(r"HOSTWRIGHT_[A-Z_]+", page.read_text(encoding="utf-8"))) <= known, page

@@ -13,12 +13,13 @@ from orchestrator.errors import Code
 from orchestrator.events import AddressSeen, phase_of, to_update
 from orchestrator.models import Failure
 from orchestrator.phases import Kind, Phase, played
-from orchestrator.store.leases import Logged, PhaseEntered, Retried, Update
+from orchestrator.store.leases import CloneBegun, Logged, PhaseEntered, Retried, Update
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "events"
 STREAMS = ["success_game", "success_dev", "agent_error", "agent_timeout", "locked_clone", "dns_failure", "no_playbook"]
 BUILT = [
     "enter clone-container: cloning the template",
+    "clone UPID: container VMID is being cloned from 9000",
     "log clone-container info: container VMID cloned from 9000",
     "enter configure-container: setting memory, cores and network",
     "log configure-container info: container VMID configured (cores, memory, tags)",
@@ -52,6 +53,8 @@ def spell(update: Update | AddressSeen | Failure) -> str:
             text = f"log {phase} {level}: {message}"
         case Retried(phase, retries):
             text = f"retry {phase} {retries}"
+        case CloneBegun(upid, message):
+            text = f"clone {upid.split(':')[0]}: {message}"
         case AddressSeen(address):
             text = f"address {address}"
         case Failure():

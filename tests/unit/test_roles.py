@@ -14,7 +14,6 @@ from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 # Facts and results that later phases read; everything else of a role starts with its name.
-PLAYBOOKS = {Kind.PROVISION: "provision.yml", Kind.TEARDOWN: "teardown.yml"}
 
 
 def load(path: str) -> Any:
@@ -31,13 +30,6 @@ def options(role: str) -> dict[str, dict[str, Any]]:
 def test_every_played_phase_has_a_role_and_every_role_a_phase() -> None:
     played_roles = {phase.role for kind in Kind for phase in played(kind)}
     assert set(ROLES) == played_roles
-
-
-@pytest.mark.parametrize("kind", list(Kind))
-def test_playbook_imports_the_phases_in_order_and_nothing_else(kind: Kind) -> None:
-    imports = load(f"playbooks/{PLAYBOOKS[kind]}")
-    assert [entry["import_playbook"] for entry in imports] == [f"phases/{phase.role}.yml" for phase in played(kind)]
-    assert all(set(entry) <= {"name", "import_playbook"} for entry in imports)
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,30 +1,72 @@
 -- What a worker writes under a lease: the fencing token is in the WHERE; no row touched means that the lease is lost.
 
--- name: claim
--- Take an operation: a new fencing token and a lease on the database's clock. No row: somebody else has it, or it is final.
-with claimed as (
-update operation
-set status = case when status = 'queued' then 'running' else status end,
-    fencing_token = fencing_token + 1, attempt = attempt + 1, worker = %(worker)s,
-    heartbeat_at = now(), started_at = coalesce(started_at, now()),
-    lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
-    deadline_at = coalesce(deadline_at, now() + make_interval(secs => %(deadline_seconds)s))
-where id = %(operation_id)s and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
-returning *
+-- name: lock_claims
+-- One claim at a time, so that the limits hold over all workers.
+select pg_advisory_xact_lock(hashtext('hostwright claim'));
+
+-- name: next_waiting
+-- Whose turn it is, if a limit leaves room: what was interrupted first, then what was asked for, then work of our own; of
+-- the customers the one with the fewest running, then the one whose turn is longest ago; of its own the oldest.
+with held as (
+    select customer_id, node from operation where status in ('running', 'cleaning') and lease_expires_at > now()
+), busy as (
+    select count(*) as everywhere, count(*) filter (where node = %(node)s) as here from held
 )
-select claimed.*, null::jsonb as phases, null::int as queue_position, pg_notify('hostwright_operation', id::text)
+select o.id
+from operation o join customer c on c.id = o.customer_id cross join busy
+where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
+  and busy.everywhere < %(concurrency)s and (%(node_concurrency)s::int is null or busy.here < %(node_concurrency)s)
+order by o.background, o.attempt = 0, (select count(*) from held where held.customer_id = o.customer_id),
+         c.served_at nulls first, o.created_at, o.id
+limit 1;
+
+-- name: claim
+-- Take an operation: a new fencing token and a lease on the database's clock. No row: somebody else has it, it is final,
+-- or it would provision what is provisioned already. `left_seconds` is what remains until its deadline.
+with claimed as (
+    update operation
+    set status = case when status = 'queued' then 'running' else status end,
+        fencing_token = fencing_token + 1, attempt = attempt + 1, worker = %(worker)s, node = %(node)s,
+        heartbeat_at = now(), started_at = coalesce(started_at, now()),
+        lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
+        deadline_at = coalesce(deadline_at, now() + make_interval(secs => %(deadline_seconds)s))
+    where id = %(operation_id)s and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
+      and (kind <> 'provision'
+           or exists (select from instance i where i.id = instance_id and i.status = 'provisioning'))
+    returning *
+), served as (
+    update customer set served_at = clock_timestamp() from claimed where customer.id = claimed.customer_id
+)
+select claimed.*, null::jsonb as phases, null::int as queue_position,
+       extract(epoch from deadline_at - now())::float as left_seconds,
+       exists (select from operation_phase p where p.operation_id = claimed.id and p.name = 'publish-edge') as published,
+       pg_notify('hostwright_operation', id::text)
 from claimed;
 
 -- name: heartbeat
--- Prolong the lease.
+-- Prolong the lease, and hear whether somebody wants the operation cancelled.
 update operation
 set heartbeat_at = now(), lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
-where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');
+where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+returning cancel_requested_at is not null as cancelled;
 
--- name: release_lease
--- The worker leaves: nobody need wait for the lease to run out.
-update operation set lease_expires_at = now() - interval '1 microsecond'
-where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');
+-- name: hand_over
+-- The worker leaves: another goes on where this one stopped, and nobody need wait for the lease to run out.
+with o as (
+    update operation
+    set status = case when status = 'running' then 'queued' else status end, fencing_token = fencing_token + 1,
+        lease_expires_at = case when status = 'running' then null else now() - interval '1 microsecond' end,
+        enqueued_at = now(), last_seq = last_seq + 1
+    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    returning id, last_seq, phase
+), halted as (
+    update operation_phase p set status = 'pending', finished_at = null
+    from o where p.operation_id = o.id and p.status = 'running'
+), logged as (
+    insert into operation_event (operation_id, seq, phase, level, message)
+    select id, last_seq, phase, 'info', %(message)s from o returning operation_id
+)
+select pg_notify('hostwright_operation', operation_id::text) from logged;
 
 -- name: enter_phase
 -- A phase begins at the moment in which the one before it is done.
@@ -71,8 +113,9 @@ with o as (
 select pg_notify('hostwright_operation', id::text) from o;
 
 -- name: hold_lease
--- Nobody takes a running operation away before this transaction ends.
-select from operation where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running' for update;
+-- Nobody takes a running operation away, or asks for its cancel, before this transaction ends.
+select cancel_requested_at is not null as cancelled from operation
+where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running' for update;
 
 -- name: lock_vmid_cursor
 -- One allocation at a time in a range.
@@ -130,50 +173,16 @@ with o as (
 )
 select pg_notify('hostwright_operation', id::text) from o;
 
--- name: finish_operation
--- The end of an operation. Runs with the change of its instance in one transaction.
+-- name: note_clone
+-- Proxmox's task of the running clone.
+update operation set clone_upid = %(upid)s
+where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');
+
+-- name: record_cleanup
+-- How far a cleanup has come.
 with o as (
-    update operation
-    set status = %(status)s, finished_at = clock_timestamp(), lease_expires_at = null, last_seq = last_seq + 1,
-        error = coalesce(%(error)s, error), cleanup = coalesce(%(cleanup)s, cleanup)
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
-    returning id, last_seq, phase
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, %(level)s, %(message)s from o returning operation_id
+    update operation set cleanup = %(cleanup)s, heartbeat_at = now()
+    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'cleaning'
+    returning id
 )
-select pg_notify('hostwright_operation', operation_id::text) from logged;
-
--- name: instance_ready
--- A player can join, or the dev container answers.
-update instance set status = 'ready', ready_at = now(), updated_at = now(), address = %(address)s
-where id = %(instance_id)s;
-
--- name: instance_failed
--- A provision failed. The VMID goes back unless something of it is still there.
-update instance
-set status = %(status)s, updated_at = now(),
-    vmid = case when %(released)s then null else vmid end,
-    hostname = case when %(released)s then null else hostname end
-where id = %(instance_id)s and status = 'provisioning';
-
--- name: archive_instance
--- The instance leaves the table of the living.
-with gone as (
-    delete from instance where id = %(instance_id)s
-    returning id, customer_id, ctype, vmid, hostname, spec, created_at, ready_at
-)
-insert into archived_instance (id, customer_id, ctype, vmid, hostname, spec, created_at, ready_at)
-select id, customer_id, ctype, vmid, hostname, spec, created_at, ready_at from gone;
-
--- name: begin_cleaning
--- A running operation failed: remember why, then clean up under the same lease.
-with o as (
-    update operation set status = 'cleaning', error = %(error)s, last_seq = last_seq + 1
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running'
-    returning id, last_seq, phase
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, 'error', %(message)s from o returning operation_id
-)
-select pg_notify('hostwright_operation', operation_id::text) from logged;
+select pg_notify('hostwright_operation', id::text) from o;

@@ -1,4 +1,4 @@
--- Placing an order and asking for a teardown.
+-- Placing an order, and waking the workers.
 
 -- name: order_facts
 -- What the decision about an order needs, in one row; no row: there is no such customer. What failed and what is
@@ -67,22 +67,3 @@ insert into huey_task (queue, data) values (%(queue)s, %(message)s);
 -- name: wake_workers
 -- Tell the workers to look into the queue now.
 select pg_notify(%(channel)s, '');
-
--- name: lock_instance
--- An instance by its id or its VMID, locked; a customer finds only its own.
-select * from instance
-where (id = %(server_id)s::uuid or vmid = %(vmid)s::int) and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
-for update;
-
--- name: active_operation
--- The operation that holds an instance now, if any.
-select id, kind from operation where instance_id = %(instance_id)s and status in ('queued', 'running', 'cleaning');
-
--- name: insert_teardown
--- A teardown of an instance, and the instance's state with it.
-with i as (
-    update instance set status = 'deleting', updated_at = now() where id = %(instance_id)s
-    returning id, customer_id, ctype, vmid, hostname, spec
-)
-insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash)
-select %(operation_id)s, id, customer_id, 'teardown', ctype, vmid, hostname, spec, %(request_id)s, ''::bytea from i;

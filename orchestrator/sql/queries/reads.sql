@@ -1,16 +1,21 @@
 -- Reading operations and instances. A customer id narrows every read to that customer's own.
 
 -- name: get_operation
--- One operation with its phases; a customer sees only its own. A queue is counted up to 1000, no further.
+-- One operation with its phases; a customer sees only its own. Its place in the queue is that of
+-- the customers' turns; a queue is counted up to 1000, no further.
 select o.*,
        (select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
                                             'finished_at', p.finished_at, 'retries', p.retries))
         from operation_phase p where p.operation_id = o.id) as phases,
        case when o.status = 'queued' then
-           (select count(*) from (
-                select from operation q
-                where q.status = 'queued' and (q.created_at, q.id) <= (o.created_at, o.id) limit 1000
-            ) as ahead)
+           (select r.position from (
+                select w.id, row_number() over (
+                    order by w.background, w.attempt = 0, w.turn, w.created_at, w.id
+                ) as position
+                from (select q.id, q.background, q.attempt, q.created_at, row_number() over (
+                          partition by q.customer_id, q.background, q.attempt = 0 order by q.created_at, q.id) as turn
+                      from (select * from operation where status = 'queued' order by created_at limit 1000) q) w
+            ) r where r.id = o.id)
        end::int as queue_position
 from operation o
 where o.id = %(operation_id)s and (%(customer_id)s::text is null or o.customer_id = %(customer_id)s);
@@ -40,6 +45,7 @@ where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(l
 select i.*, o.id as active_operation from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
+  and (not %(leaked)s or i.leaked <> '{}')
   and (%(after)s::uuid is null
        or (i.created_at, i.id) > (
            select a.created_at, a.id

@@ -1,51 +1,101 @@
 -- Lost wake-ups, lost workers, and who is alive.
 
--- name: sweep_lost_provisions
--- Provisions whose worker stopped writing: the token goes up, so a late writer finds nothing, and cleanup is queued.
+-- name: sweep_lost
+-- Operations whose worker stopped writing. The token goes up, so a late writer finds nothing. The first loss is resumed; after
+-- another, or a cancel that nobody heard, what can be undone is undone, and the rest fails.
 with lost as (
-    select id from operation where status = 'running' and kind = 'provision' and lease_expires_at < now()
+    select id, case when losses = 0 and cancel_requested_at is null then 'queued'
+                    when kind in ('provision', 'start') then 'cleaning'
+                    else 'failed' end::operation_status as becomes
+    from operation where status = 'running' and lease_expires_at < now()
     for update skip locked
 ), o as (
-    update operation set status = 'cleaning', error = %(error)s::jsonb || jsonb_build_object('phase', phase),
-        fencing_token = fencing_token + 1, last_seq = last_seq + 1, enqueued_at = now()
+    update operation
+    set status = becomes, losses = losses + 1, fencing_token = fencing_token + 1, last_seq = last_seq + 1,
+        enqueued_at = now(),
+        lease_expires_at = case when becomes = 'cleaning' then lease_expires_at end,
+        finished_at = case when becomes = 'failed' then now() end,
+        error = case when becomes = 'queued' then error
+                     when cancel_requested_at is not null then %(cancelled)s::jsonb || jsonb_build_object('phase', phase)
+                     else %(lost)s::jsonb || jsonb_build_object('phase', phase) end
     from lost where operation.id = lost.id
-    returning operation.id, last_seq, phase
-), closed as (
-    update operation_phase p set status = 'failed', finished_at = now()
+    returning operation.id, instance_id, last_seq, phase, becomes, error
+), halted as (
+    update operation_phase p
+    set status = case when becomes = 'queued' then 'pending' else 'failed' end::phase_status,
+        finished_at = case when becomes <> 'queued' then now() end
     from o where p.operation_id = o.id and p.status = 'running'
 ), logged as (
     insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, 'error', %(message)s from o
+    select id, last_seq, phase, case when becomes = 'queued' then 'warning' else 'error' end,
+           case when becomes = 'queued' then %(resumed)s else error ->> 'message' end
+    from o
+), later as (
+    -- A deletion or a cleanup that failed is taken up again by the sweep.
+    update instance set attend_at = now() + make_interval(secs => %(attend_seconds)s)
+    from o where instance.id = o.instance_id and becomes = 'failed' and instance.status in ('deleting', 'failed')
 )
 select id, pg_notify('hostwright_operation', id::text) from o;
 
--- name: sweep_lost_teardowns
--- Teardowns whose worker stopped writing fail; asking again continues them.
-with lost as (
-    select id from operation where status = 'running' and kind = 'teardown' and lease_expires_at < now()
+-- name: sweep_overdue
+-- Orders that waited too long for a worker fail, while nothing was made for them.
+with late as (
+    select id from operation
+    where status = 'queued' and attempt = 0 and kind in ('provision', 'start') and not background
+      and created_at < now() - make_interval(secs => %(queue_seconds)s)
     for update skip locked
 ), o as (
-    update operation set status = 'failed', error = %(error)s::jsonb || jsonb_build_object('phase', phase),
-        fencing_token = fencing_token + 1, last_seq = last_seq + 1, finished_at = now(), lease_expires_at = null
-    from lost where operation.id = lost.id
-    returning operation.id, last_seq, phase
-), closed as (
-    update operation_phase p set status = 'failed', finished_at = now()
-    from o where p.operation_id = o.id and p.status = 'running'
+    update operation
+    set status = 'failed', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
+    from late where operation.id = late.id
+    returning operation.id, instance_id, last_seq
+), failed as (
+    update instance set status = 'failed', updated_at = now()
+    from o where instance.id = o.instance_id and instance.status = 'provisioning'
 ), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, 'error', %(message)s from o
+    insert into operation_event (operation_id, seq, level, message)
+    select id, last_seq, 'error', %(message)s from o
+)
+select id, pg_notify('hostwright_operation', id::text) from o;
+
+-- name: sweep_unattended
+-- Instances that need something nobody asks for: what a cleanup or a deletion left behind, a quarantine that is over, a server
+-- that runs although its customer's account is stopped. One operation each.
+with due as (
+    select i.id, case when i.status = 'failed' then 'cleanup'
+                      when i.status in ('deleting', 'quarantined') then 'teardown'
+                      else 'stop' end::operation_kind as kind
+    from instance i join customer c on c.id = i.customer_id
+    where not exists (
+        select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
+    ) and (
+        (i.status in ('failed', 'deleting') and i.attend_at < now())
+        or (i.status = 'quarantined' and i.expires_at < now())
+        or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
+            and (i.attend_at is null or i.attend_at < now()))
+    )
+    for update of i skip locked
+), i as (
+    update instance
+    set status = case when instance.status = 'quarantined' then 'deleting' else instance.status end,
+        attend_at = null, expires_at = null, updated_at = now()
+    from due where instance.id = due.id
+    returning instance.id, customer_id, ctype, vmid, hostname, spec, due.kind
+), o as (
+    insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
+    select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea, true from i
+    returning id
 )
 select id, pg_notify('hostwright_operation', id::text) from o;
 
 -- name: sweep_unwoken
--- Operations that wait for a worker longer than they should: their message was lost. While there are messages, a long
--- wait more likely means a long queue, so the doubt is given ten times as long.
+-- Operations that wait although no message is there to wake a worker: as many as there can be workers for.
 with late as (
     select id from operation
     where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
       and enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
-          * case when exists (select from huey_task) then 10 else 1 end
+      and not exists (select from huey_task)
+    order by enqueued_at limit %(concurrency)s
     for update skip locked
 )
 update operation set enqueued_at = now() from late where operation.id = late.id returning operation.id;

@@ -1,0 +1,78 @@
+-- Asking for something to be done with an instance or an operation that is there.
+
+-- name: lock_instance
+-- An instance by its id or its VMID, locked; a customer finds only its own.
+select * from instance
+where (id = %(server_id)s::uuid or vmid = %(vmid)s::int) and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
+for update;
+
+-- name: active_operation
+-- The operation that holds an instance now, if any.
+select id, kind from operation where instance_id = %(instance_id)s and status in ('queued', 'running', 'cleaning');
+
+-- name: insert_request
+-- An operation on an instance that is there, and the instance's state with it.
+with i as (
+    update instance
+    set status = coalesce(%(instance_status)s::instance_status, status), updated_at = now(), attend_at = null, expires_at = null
+    where id = %(instance_id)s
+    returning id, customer_id, ctype, vmid, hostname, spec
+)
+insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash)
+select %(operation_id)s, id, customer_id, %(kind)s, ctype, vmid, hostname, spec, %(request_id)s, ''::bytea from i;
+
+-- name: insert_retry
+-- The order of a kept machine once more. No row: the customer's facts have changed, so the decision is made again.
+with guard as (
+    update customer set revision = revision + 1 where id = %(customer_id)s and revision = %(revision)s returning id
+), i as (
+    update instance set status = 'provisioning', updated_at = now(), attend_at = null, expires_at = null
+    from guard where instance.id = %(instance_id)s and status = 'quarantined'
+    returning instance.id, customer_id, ctype, vmid, hostname, spec
+)
+insert into operation
+    (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, retry_of)
+select %(operation_id)s, id, customer_id, 'provision', ctype, vmid, hostname, spec, %(request_id)s, %(request_hash)s,
+       %(retry_of)s
+from i;
+
+-- name: lock_operation
+-- An operation, locked; a customer finds only its own.
+select id, instance_id, customer_id, kind, status, attempt, request_hash from operation
+where id = %(operation_id)s and (%(customer_id)s::text is null or customer_id = %(customer_id)s) for update;
+
+-- name: cancel_waiting
+-- Cancel what nothing was done for yet: it is certain that it never starts.
+with o as (
+    update operation
+    set status = 'cancelled', error = %(error)s, finished_at = now(), cancel_requested_at = now(), last_seq = last_seq + 1
+    where id = %(operation_id)s and status = 'queued' and attempt = 0
+    returning id, instance_id, last_seq
+), failed as (
+    update instance set status = 'failed', updated_at = now()
+    from o where instance.id = o.instance_id and instance.status = 'provisioning'
+), logged as (
+    insert into operation_event (operation_id, seq, level, message)
+    select id, last_seq, 'info', %(message)s from o returning operation_id
+)
+select pg_notify('hostwright_operation', operation_id::text) from logged;
+
+-- name: request_cancel
+-- Ask the worker that has, or next takes, an operation to cancel it.
+with o as (
+    update operation set cancel_requested_at = now(), last_seq = last_seq + 1
+    where id = %(operation_id)s and cancel_requested_at is null returning id, last_seq, phase
+), logged as (
+    insert into operation_event (operation_id, seq, phase, level, message)
+    select id, last_seq, phase, 'info', %(message)s from o returning operation_id
+)
+select pg_notify('hostwright_operation', operation_id::text) from logged;
+
+-- name: retry_facts
+-- What a retry of an operation needs: whether its machine is kept, and the retry that runs already, if any.
+select o.id, o.kind, o.status, o.instance_id, o.customer_id, o.ctype, o.spec, o.request_hash, i.memory_mib, i.cpu_cores,
+       coalesce(i.status = 'quarantined', false) as is_kept,
+       (select later.id from operation later
+        where later.retry_of = o.id and later.status in ('queued', 'running', 'cleaning')) as active_retry
+from operation o left join instance i on i.id = o.instance_id
+where o.id = %(operation_id)s and (%(customer_id)s::text is null or o.customer_id = %(customer_id)s);

@@ -1,0 +1,158 @@
+"""Asking for something to be done with an instance or an operation that is there: each one transaction."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg.rows import dict_row
+
+from orchestrator import orders
+from orchestrator.errors import Problem, ProblemCode
+from orchestrator.models import CANCELLED, InstanceRow
+from orchestrator.phases import UNDO, Kind
+from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus
+from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.leases import as_json
+from orchestrator.store.orders import Order, enqueue, read_facts, rouse
+
+_BUSY = {
+    Kind.PROVISION: "the server is still being made: wait until its order has finished, or cancel it",
+    Kind.TEARDOWN: "the server is being deleted",
+    Kind.START: "the server is being started: wait until that has finished, or cancel it",
+    Kind.STOP: "the server is being stopped: wait until that has finished",
+    Kind.CLEANUP: "what is left of the server is being cleaned up: wait until that has finished",
+}
+
+
+def place_teardown(
+    database: Database, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
+) -> tuple[UUID, UUID] | None:
+    """Ask for the teardown of an instance; returns (operation, instance), or None when there is no such instance.
+
+    Asking again while it runs gives the same operation. Raises Problem (instance-busy) while another one is active.
+    """
+    found = {"server_id": server_id, "vmid": vmid, "customer_id": customer_id}
+    return _place(database, found, Kind.TEARDOWN, InstanceStatus.DELETING)
+
+
+def place_power(
+    database: Database, kind: Kind, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
+) -> tuple[UUID, UUID] | None:
+    """Ask for the start or the stop of an instance, as `place_teardown` does.
+
+    Raises Problem: instance-busy, or not-startable when there is no server that could run.
+    """
+    found = {"server_id": server_id, "vmid": vmid, "customer_id": customer_id}
+    return _place(database, found, kind, None)
+
+
+def _place(
+    database: Database, found: dict[str, Any], kind: Kind, becomes: InstanceStatus | None
+) -> tuple[UUID, UUID] | None:
+    with database.transaction() as connection:
+        row = _one(connection, "lock_instance", found)
+        if row is None:
+            return None
+        instance = InstanceRow.model_validate(row)
+        active = _one(connection, "active_operation", {"instance_id": instance.id})
+        if active is not None:
+            return _meet_active(active, kind), instance.id
+        if becomes is None and instance.status not in (InstanceStatus.READY, InstanceStatus.STOPPED):
+            raise Problem(
+                ProblemCode.NOT_STARTABLE, f"the server is {instance.status}: only a ready or stopped one can {kind}"
+            )
+        operation_id = uuid4()
+        request = {"operation_id": operation_id, "request_id": uuid4(), "instance_id": instance.id, "kind": kind}
+        execute(connection, "insert_request", request | {"instance_status": becomes})
+        enqueue(connection, operation_id)
+        return operation_id, instance.id
+
+
+def _meet_active(active: dict[str, Any], kind: Kind) -> UUID:
+    if active["kind"] == kind:
+        return UUID(str(active["id"]))
+    raise Problem(ProblemCode.INSTANCE_BUSY, _BUSY[Kind(active["kind"])], {"operationId": str(active["id"])})
+
+
+def place_cancel(database: Database, operation_id: UUID, customer_id: str | None) -> bool:
+    """Cancel an operation: at once when nothing was done for it, else by the worker that has it or takes it next.
+
+    False when there is no such operation. Raises Problem: already-finished, not-cancellable for what cannot be undone.
+    """
+    with database.transaction() as connection:
+        row = _one(connection, "lock_operation", {"operation_id": operation_id, "customer_id": customer_id})
+        if row is None:
+            return False
+        if row["status"] in OPERATION_FINAL:
+            raise Problem(ProblemCode.ALREADY_FINISHED, f"the operation has {_ENDED[row['status']]} already")
+        if row["kind"] not in UNDO:
+            raise Problem(
+                ProblemCode.NOT_CANCELLABLE, f"a {row['kind']} cannot be taken back: wait until it has finished"
+            )
+        facts = {"operation_id": operation_id, "error": as_json(CANCELLED), "message": CANCELLED.message}
+        if row["status"] == OperationStatus.QUEUED and row["attempt"] == 0:
+            execute(connection, "cancel_waiting", facts)
+        else:
+            execute(connection, "request_cancel", facts | {"message": "cancel requested"})
+            if row["status"] == OperationStatus.QUEUED:
+                rouse(connection, operation_id)
+        return True
+
+
+_ENDED = {
+    OperationStatus.SUCCEEDED: "succeeded",
+    OperationStatus.FAILED: "failed",
+    OperationStatus.CANCELLED: "been cancelled",
+}
+
+
+def place_retry(database: Database, operation_id: UUID, customer_id: str | None) -> UUID | None:
+    """Take a failed order up again at its failed phase, on the machine that was kept; returns the new operation.
+
+    None when there is no such operation; asking again while it runs gives the same one. Decided on the customer's facts
+    as an order is. Raises Problem: not-retryable, quota-exceeded.
+    """
+    with database.connection() as connection:
+        while True:
+            kept = _one(connection, "retry_facts", {"operation_id": operation_id, "customer_id": customer_id})
+            if kept is None:
+                return None
+            if kept["active_retry"] is not None:
+                return UUID(str(kept["active_retry"]))
+            _require_kept(kept)
+            retry = _try_retry(connection, kept)
+            if retry is not None:
+                return retry
+
+
+def _try_retry(connection: Connection, kept: dict[str, Any]) -> UUID | None:
+    demand = orders.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
+    facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
+    orders.check_quota(demand, facts)
+    retry = uuid4()
+    written = {
+        "operation_id": retry,
+        "request_id": uuid4(),
+        "retry_of": kept["id"],
+        "revision": facts.revision,
+        "instance_id": kept["instance_id"],
+        "customer_id": kept["customer_id"],
+        "request_hash": kept["request_hash"],
+    }
+    with connection.transaction():
+        if execute(connection, "insert_retry", written) == 0:
+            return None
+        rouse(connection, retry)
+    return retry
+
+
+def _require_kept(kept: dict[str, Any]) -> None:
+    if kept["kind"] == Kind.PROVISION and kept["status"] == OperationStatus.FAILED and kept["is_kept"]:
+        return
+    raise Problem(
+        ProblemCode.NOT_RETRYABLE,
+        "only a failed order whose machine was kept (onFailure: keep) can be retried: order again",
+    )
+
+
+def _one(connection: Connection, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchone()

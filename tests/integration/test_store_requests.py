@@ -1,0 +1,245 @@
+"""Cancel, retry, start and stop, on a real PostgreSQL."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from orchestrator.errors import CancelRequested, Code, Problem, ProblemCode
+from orchestrator.models import CANCELLED, InstanceRow, OperationRow
+from orchestrator.phases import Kind
+from orchestrator.states import InstanceStatus, OperationStatus
+from orchestrator.store import accounts, endings, leases, requests
+from orchestrator.store.connection import Database
+from tests.fix_database import CUSTOMER
+from tests.storage import (
+    ATTEND_SECONDS,
+    CLEANED,
+    FAILURE,
+    LEAKED,
+    at_once,
+    claim,
+    empty_queue,
+    everything,
+    give_back,
+    instance,
+    messages,
+    operation,
+    place,
+    provision,
+    query,
+    queued,
+    start,
+    try_claim,
+    undone,
+)  # fmt: skip
+
+
+def keep(database: Database) -> OperationRow:
+    """A failed order whose machine is kept."""
+    lease = start(database)
+    give_back(database, lease, kept=True)
+    return operation(database, lease.operation_id)
+
+
+def power(database: Database, server: InstanceRow, kind: Kind) -> UUID:
+    placed = requests.place_power(database, kind, server_id=server.id, vmid=None, customer_id=CUSTOMER)
+    assert placed is not None
+    return placed[0]
+
+
+# cancel
+
+
+def test_cancels_what_is_queued_at_once_and_for_good(database: Database) -> None:
+    placed = place(database)
+    assert requests.place_cancel(database, placed.operation_id, CUSTOMER)
+    row = operation(database, placed.operation_id)
+    assert (row.status, row.error, row.attempt) == (OperationStatus.CANCELLED, CANCELLED, 0)
+    assert row.finished_at is not None
+    assert instance(database, placed.instance_id).status is InstanceStatus.FAILED
+    assert try_claim(database, placed.operation_id) is None
+
+
+def test_lets_exactly_one_of_a_claim_and_a_cancel_have_a_queued_operation(database: Database) -> None:
+    for _ in range(10):
+        operation_id = place(database).operation_id
+
+        def race(number: int, operation_id: UUID = operation_id) -> object:
+            if number:
+                return requests.place_cancel(database, operation_id, CUSTOMER)
+            return try_claim(database, operation_id)
+
+        claimed, _ = at_once(2, race)
+        status = operation(database, operation_id).status
+        assert status is (OperationStatus.RUNNING if claimed else OperationStatus.CANCELLED)
+
+
+def test_tells_the_worker_of_a_running_operation(database: Database) -> None:
+    lease = start(database)
+    assert not leases.heartbeat(database, lease, lease_seconds=30)
+    assert requests.place_cancel(database, lease.operation_id, CUSTOMER)
+    assert leases.heartbeat(database, lease, lease_seconds=30)
+    before = everything(database)
+    assert requests.place_cancel(database, lease.operation_id, CUSTOMER), "asking again is fine, and changes nothing"
+    assert everything(database) == before
+    assert messages(database, lease.operation_id)[-1] == "cancel requested"
+
+
+def test_never_finishes_well_what_was_cancelled_before(database: Database) -> None:
+    lease = start(database)
+    row = operation(database, lease.operation_id)
+    assert requests.place_cancel(database, row.id, CUSTOMER)
+    with pytest.raises(CancelRequested):
+        endings.complete_ready(database, row.instance_id, lease, address=None, message="x")
+    assert operation(database, row.id).status is OperationStatus.RUNNING
+    endings.begin_cleaning(database, lease, CANCELLED)
+    endings.finish_undone(database, row.instance_id, lease, undone(CLEANED, cancelled=True))
+    after = operation(database, row.id)
+    assert (after.status, after.error) == (OperationStatus.CANCELLED, CANCELLED)
+    left = instance(database, row.instance_id)
+    assert (left.status, left.vmid) == (InstanceStatus.FAILED, None)
+
+
+def test_undoes_a_handed_over_operation_that_is_cancelled_in_the_queue(database: Database) -> None:
+    lease = start(database)
+    leases.hand_over(database, lease)
+    empty_queue(database)
+    assert requests.place_cancel(database, lease.operation_id, CUSTOMER)
+    assert queued(database) == [lease.operation_id]
+    row = try_claim(database, lease.operation_id)
+    assert row is not None
+    assert (row.status, row.cancel_requested_at is not None) == (OperationStatus.RUNNING, True)
+
+
+def test_refuses_to_cancel_what_has_finished(database: Database) -> None:
+    lease = start(database)
+    row = operation(database, lease.operation_id)
+    endings.complete_ready(database, row.instance_id, lease, address=None, message="x")
+    with pytest.raises(Problem) as refused:
+        requests.place_cancel(database, row.id, CUSTOMER)
+    assert refused.value.code is ProblemCode.ALREADY_FINISHED
+
+
+def test_refuses_to_cancel_what_cannot_be_undone(database: Database) -> None:
+    ready = provision(database)
+    placed = requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
+    assert placed is not None
+    with pytest.raises(Problem) as refused:
+        requests.place_cancel(database, placed[0], CUSTOMER)
+    assert refused.value.code is ProblemCode.NOT_CANCELLABLE
+
+
+def test_cancels_nothing_that_is_unknown_or_somebody_elses(database: Database) -> None:
+    placed = place(database)
+    before = everything(database)
+    assert not requests.place_cancel(database, uuid4(), CUSTOMER)
+    assert not requests.place_cancel(database, placed.operation_id, "somebody-else")
+    assert everything(database) == before
+
+
+# retry
+
+
+def test_retries_on_the_machine_that_was_kept(database: Database) -> None:
+    failed = keep(database)
+    empty_queue(database)
+    retry = requests.place_retry(database, failed.id, CUSTOMER)
+    assert retry is not None
+    row = operation(database, retry)
+    assert (row.kind, row.vmid, row.hostname, row.retry_of) == (
+        Kind.PROVISION, failed.vmid, failed.hostname, failed.id,
+    )  # fmt: skip
+    assert (row.spec, row.status) == (failed.spec, OperationStatus.QUEUED)
+    assert queued(database) == [retry]
+    again = instance(database, failed.instance_id)
+    assert (again.status, again.expires_at, again.active_operation) == (InstanceStatus.PROVISIONING, None, retry)
+    assert requests.place_retry(database, failed.id, CUSTOMER) == retry, "asking again gives the same"
+    endings.complete_ready(database, failed.instance_id, claim(database, retry), address=None, message="x")
+    with pytest.raises(Problem, match="onFailure"):
+        requests.place_retry(database, failed.id, CUSTOMER)
+
+
+def test_makes_one_retry_of_many_at_once(database: Database) -> None:
+    failed = keep(database)
+    assert len(set(at_once(6, lambda _: requests.place_retry(database, failed.id, CUSTOMER)))) == 1
+
+
+def test_refuses_to_retry_what_was_not_kept(database: Database) -> None:
+    lease = start(database)
+    for expected in ("running", "cleaned up"):
+        with pytest.raises(Problem) as refused:
+            requests.place_retry(database, lease.operation_id, CUSTOMER)
+        assert refused.value.code is ProblemCode.NOT_RETRYABLE, expected
+        if expected == "running":
+            give_back(database, lease)
+
+
+def test_counts_a_kept_machine_again_when_it_is_retried(database: Database) -> None:
+    accounts.update_customer(database, CUSTOMER, max_instances=1)
+    failed = keep(database)
+    place(database)  # the kept one does not count
+    with pytest.raises(Problem) as refused:
+        requests.place_retry(database, failed.id, CUSTOMER)
+    assert refused.value.code is ProblemCode.QUOTA_EXCEEDED
+
+
+def test_retries_nothing_that_is_unknown_or_somebody_elses(database: Database) -> None:
+    failed = keep(database)
+    before = everything(database)
+    assert requests.place_retry(database, uuid4(), CUSTOMER) is None
+    assert requests.place_retry(database, failed.id, "somebody-else") is None
+    assert everything(database) == before
+
+
+# start and stop
+
+
+def test_stops_and_starts(database: Database) -> None:
+    ready = provision(database)
+    stop = power(database, ready, Kind.STOP)
+    assert power(database, ready, Kind.STOP) == stop, "asking again gives the same"
+    endings.complete_stop(database, ready.id, claim(database, stop))
+    assert instance(database, ready.id).status is InstanceStatus.STOPPED
+    lease = claim(database, power(database, ready, Kind.START))
+    endings.complete_ready(database, ready.id, lease, address="192.0.2.9", message="x")
+    again = instance(database, ready.id)
+    assert (again.status, str(again.address), again.ready_at) == (InstanceStatus.READY, "192.0.2.9", ready.ready_at)
+
+
+@pytest.mark.parametrize(("cleanup", "expected"), [(CLEANED, InstanceStatus.STOPPED), (LEAKED, InstanceStatus.READY)])
+def test_is_stopped_after_a_start_that_was_undone(
+    database: Database, cleanup: object, expected: InstanceStatus
+) -> None:
+    ready = provision(database)
+    lease = claim(database, power(database, ready, Kind.START))
+    endings.begin_cleaning(database, lease, FAILURE)
+    ended = undone(CLEANED if cleanup is CLEANED else LEAKED, kind=Kind.START)
+    endings.finish_undone(database, ready.id, lease, ended)
+    assert instance(database, ready.id).status is expected
+    assert instance(database, ready.id).vmid == ready.vmid
+
+
+def test_refuses_power_while_something_else_is_done(database: Database) -> None:
+    ready = provision(database)
+    stop = power(database, ready, Kind.STOP)
+    with pytest.raises(Problem) as refused:
+        power(database, ready, Kind.START)
+    assert (refused.value.code, refused.value.extra) == (ProblemCode.INSTANCE_BUSY, {"operationId": str(stop)})
+
+
+def test_refuses_power_where_nothing_can_run(database: Database) -> None:
+    failed = keep(database)
+    with pytest.raises(Problem) as refused:
+        power(database, instance(database, failed.instance_id), Kind.START)
+    assert refused.value.code is ProblemCode.NOT_STARTABLE
+
+
+def test_keeps_a_failed_stop_as_it_was(database: Database) -> None:
+    ready = provision(database)
+    lease = claim(database, power(database, ready, Kind.STOP))
+    endings.fail(database, ready.id, lease, FAILURE, attend_seconds=ATTEND_SECONDS)
+    row = operation(database, lease.operation_id)
+    assert row.error is not None
+    assert (row.status, row.error.code) == (OperationStatus.FAILED, Code.AGENT_ERROR)
+    assert instance(database, ready.id).status is InstanceStatus.READY
+    assert query(database, "select count(*) from operation where status = 'queued'") == [(0,)]

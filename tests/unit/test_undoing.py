@@ -1,0 +1,117 @@
+"""What is undone, in which steps, and what is said of it: decisions without a worker."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from orchestrator.errors import Code
+from orchestrator.models import Cleanup, CleanupStep, Failure, OperationRow
+from orchestrator.phases import UNDO, Kind, Phase
+from orchestrator.states import OperationStatus, PhaseStatus
+from orchestrator.undoing import ended, is_kept, may_come_late, planned, stepped, unfinished
+
+STEPS = UNDO[Kind.PROVISION]
+UPID = "UPID:pve1:00000001:00000001:00000001:vzclone:9000:u@pve!t:"
+
+
+def row(**changes: Any) -> OperationRow:
+    given: dict[str, Any] = dict.fromkeys(OperationRow.model_fields)
+    given |= {
+        "id": uuid4(), "instance_id": uuid4(), "request_id": uuid4(), "customer_id": "c", "kind": Kind.PROVISION,
+        "status": OperationStatus.RUNNING, "attempt": 1, "ctype": "game", "spec": {"on_failure": "keep"},
+        "fencing_token": 1, "created_at": "2026-01-01T00:00:00Z", "last_seq": 0, "losses": 0, "background": False,
+    }  # fmt: skip
+    return OperationRow.model_validate(given | changes)
+
+
+def failure(phase: Phase | None, code: Code = Code.AGENT_ERROR) -> Failure:
+    return Failure(code=code, phase=phase, message="it failed")
+
+
+def statuses(cleanup: Cleanup) -> list[str]:
+    return [step.status for step in cleanup.steps]
+
+
+# what is kept
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "kept"),
+    [
+        (Phase.WAIT_FOR_AGENT, Code.AGENT_ERROR, True),
+        (Phase.CONFIGURE_CONTAINER, Code.STORAGE_FULL, True),
+        (Phase.CLONE_CONTAINER, Code.TEMPLATE_MISSING, False),
+        (Phase.ALLOCATE_VMID, Code.VMID_TAKEN, False),
+        (None, Code.INTERNAL, False),
+        (Phase.WAIT_FOR_AGENT, Code.CANCELLED, False),
+    ],
+)
+def test_keeps_a_machine_that_there_is_and_that_is_wanted(phase: Phase | None, code: Code, kept: bool) -> None:
+    assert is_kept(row(), failure(phase, code)) is kept
+    assert not is_kept(row(spec={"on_failure": "cleanup"}), failure(phase, code))
+    assert not is_kept(row(kind=Kind.START), failure(phase, code))
+
+
+# steps
+
+
+def test_plans_the_steps_of_each_kind() -> None:
+    assert unfinished(planned(Kind.PROVISION, kept=False, made=True)) == STEPS
+    assert unfinished(planned(Kind.PROVISION, kept=True, made=True)) == (Phase.UNPUBLISH_EDGE,)
+    assert unfinished(planned(Kind.PROVISION, kept=False, made=False)) == ()
+    assert unfinished(planned(Kind.START, kept=False, made=True)) == (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER)
+
+
+def test_goes_on_at_the_step_that_was_cut_off() -> None:
+    cleanup = planned(Kind.PROVISION, kept=False, made=True)
+    cleanup = stepped(cleanup, Phase.UNPUBLISH_EDGE, PhaseStatus.RUNNING)
+    cleanup = stepped(cleanup, Phase.STOP_CONTAINER, PhaseStatus.RUNNING)
+    assert statuses(cleanup) == ["ok", "running", "pending"]
+    assert unfinished(cleanup) == STEPS[1:]
+
+
+def test_takes_the_steps_after_one_that_failed() -> None:
+    cleanup = planned(Kind.PROVISION, kept=False, made=True)
+    cleanup = ended(cleanup, STEPS, failure(Phase.STOP_CONTAINER, Code.PROXMOX_UNREACHABLE))
+    assert statuses(cleanup) == ["ok", "failed", "pending"]
+    assert unfinished(cleanup) == (Phase.DELETE_CONTAINER,)
+    cleanup = ended(cleanup, unfinished(cleanup), None)
+    assert statuses(cleanup) == ["ok", "failed", "ok"]
+    assert cleanup.steps[1].message == "it failed"
+
+
+def test_takes_a_failure_without_a_phase_for_one_of_the_first_step() -> None:
+    cleanup = ended(planned(Kind.PROVISION, kept=False, made=True), STEPS, failure(None, Code.INTERNAL))
+    assert statuses(cleanup) == ["failed", "pending", "pending"]
+
+
+def test_takes_somebody_elses_container_for_the_absence_of_ours() -> None:
+    cleanup = ended(planned(Kind.PROVISION, kept=False, made=True), STEPS, failure(Phase.STOP_CONTAINER, Code.NOT_OURS))
+    assert statuses(cleanup) == ["ok", "ok", "pending"]
+
+
+def test_leaves_finished_steps_alone() -> None:
+    done = CleanupStep(name=Phase.UNPUBLISH_EDGE, status=PhaseStatus.FAILED, message="x")
+    cleanup = Cleanup(status=PhaseStatus.RUNNING, steps=(done,))
+    assert unfinished(cleanup) == ()
+
+
+# what may come late
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "upid", "late"),
+    [
+        (Phase.CLONE_CONTAINER, Code.CANCELLED, None, True),
+        (None, Code.WORKER_LOST, None, True),
+        (Phase.CLONE_CONTAINER, Code.PROXMOX_UNREACHABLE, None, True),
+        (Phase.CLONE_CONTAINER, Code.CANCELLED, UPID, False),
+        (Phase.CLONE_CONTAINER, Code.TEMPLATE_MISSING, None, False),
+        (Phase.WAIT_FOR_AGENT, Code.CANCELLED, None, False),
+    ],
+)
+def test_expects_a_clone_to_come_late_only_when_nobody_heard_of_it(
+    phase: Phase | None, code: Code, upid: str | None, late: bool
+) -> None:
+    assert may_come_late(failure(phase, code), upid) is late
