@@ -1,6 +1,7 @@
 """What an endpoint works with: the parts of the process, and one request with its body read."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +21,14 @@ from orchestrator.api.requests import CUSTOMER_ID, invalid
 from orchestrator.api.responses import Accepted, Answer
 from orchestrator.billing import Action, refuse
 from orchestrator.catalogue import Catalogue
-from orchestrator.errors import ProblemCode
+from orchestrator.errors import ConfigurationError, ProblemCode
 from orchestrator.models import AuditEntry, Principal
+from orchestrator.secrets import read_secrets
 from orchestrator.settings import Settings
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
+
+log = logging.getLogger(__name__)
 
 _ID = re.compile(r"[0-9]{1,9}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -116,6 +120,15 @@ class Call:
         refusal = refuse(accounts.billing_state(self.parts.database, self.principal.customer_id), action)
         if refusal is not None:
             raise refusal
+
+    def secret(self, name: str) -> str | None:
+        """One of the secrets file, or None when it is not there."""
+        try:
+            secret = read_secrets(self.parts.settings.secrets_path).get(name)
+        except ConfigurationError as error:
+            log.warning("%s: %s", self.route, error)
+            return None
+        return secret if isinstance(secret, str) and secret else None
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, such as the store's verbs, in one of the process's threads."""

@@ -1,6 +1,5 @@
 """What other systems call: the billing system with its signature, an instance with its one-time token."""
 
-import logging
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -16,11 +15,8 @@ from orchestrator.api.requests import CustomerId, invalid, parse_body
 from orchestrator.api.responses import camel
 from orchestrator.api.signatures import TOLERANCE_SECONDS, is_signed
 from orchestrator.billing import BillingState
-from orchestrator.errors import ConfigurationError, Problem, ProblemCode
-from orchestrator.secrets import read_secrets
+from orchestrator.errors import Problem, ProblemCode
 from orchestrator.store import billing_events, callbacks
-
-log = logging.getLogger(__name__)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -53,7 +49,7 @@ class CallbackReport(_Request):
 
 def billing(call: Call) -> Response:
     """Set a customer's billing state as the billing system says."""
-    secret = _billing_secret(call)
+    secret = call.secret("billing_secret")
     if secret is None:
         raise Problem(
             ProblemCode.UNAVAILABLE,
@@ -77,15 +73,6 @@ def billing(call: Call) -> Response:
     if not known:
         raise not_found()
     return Response(status_code=204)
-
-
-def _billing_secret(call: Call) -> str | None:
-    try:
-        secret = read_secrets(call.parts.settings.secrets_path).get("billing_secret")
-    except ConfigurationError as error:
-        log.warning("billing: %s", error)
-        return None
-    return secret if isinstance(secret, str) and secret else None
 
 
 def callback(call: Call) -> Response:

@@ -38,15 +38,16 @@ Body = TypeVar("Body", bound=BaseModel)
 CustomerId = Annotated[str, Field(pattern=f"^{CUSTOMER_ID.pattern}$")]
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Refuse what would break a line."""
     if not _NO_CONTROL.fullmatch(text):
         raise PydanticCustomError("text", "must not hold control characters or line breaks")
     return text
 
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
-Line = Annotated[str, AfterValidator(_one_line)]
-EnvValue = Annotated[Line, Field(max_length=1024)]
+# The length first: it also refuses what is no Unicode.
+EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(one_line)]
 
 
 class _Order(BaseModel):

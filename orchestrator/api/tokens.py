@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, answer
 from orchestrator.api.problems import not_found
-from orchestrator.api.requests import CustomerId, Line, invalid, parse_body, parse_customer
+from orchestrator.api.requests import CustomerId, invalid, one_line, parse_body, parse_customer
 from orchestrator.api.responses import Answer, camel
 from orchestrator.models import TokenRow
 from orchestrator.store import accounts
@@ -23,7 +23,7 @@ class TokenRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
 
-    name: Annotated[Line, Field(min_length=1, max_length=100, description="What it is for.")]
+    name: Annotated[str, Field(min_length=1, max_length=100, description="What it is for."), AfterValidator(one_line)]
     customer_id: CustomerId | None = None
     operator: bool = False
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from hostwright_ansible.clone import Order, begin
-from hostwright_ansible.delete import Unfinished, delete
+from hostwright_ansible.delete import delete
 from hostwright_ansible.proxmox import Session
-from hostwright_ansible.result import PhaseError
 
 from orchestrator.proxmox import Endpoint
 from tests.fix_lab import Lab
@@ -110,7 +109,7 @@ def lock_of(lab: Lab, vmid: int) -> Any:
 def test_running_clone_is_aborted_by_its_upid(slow_lab: Lab) -> None:
     with begun_clone(slow_lab, 5110, speed=5) as (upid, session):
         assert (lock_of(slow_lab, 5110), lock_of(slow_lab, 9000)) == ("create", "disk")
-        deleted = run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid, clone_settle=5).ok()
+        deleted = run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid).ok()
         assert deleted.changed == ["Delete the container"]
         assert session.ended(upid) == "interrupted by signal"
     assert container(slow_lab, 5110) is None
@@ -118,24 +117,10 @@ def test_running_clone_is_aborted_by_its_upid(slow_lab: Lab) -> None:
     assert run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid).ok().changed == []
 
 
-def test_clone_that_comes_late_is_met_while_settling(clean_lab: Lab) -> None:
-    """As Proxmox does with a request that it still holds when the playbook behind it is killed."""
-    clean_lab.fault(target="proxmox", path="/lxc/9000/clone", error="delay", seconds=5, times=1)
-    endpoint = Endpoint(**clean_lab.site["proxmox"], timeout=2)
-    session = Session(endpoint, clean_lab.secrets["proxmox_token"], 5112, timeout=2)
-    order = Order(clean_lab.site["templates"]["game"], "mc-5112", OURS, "operation-1")
-    with pytest.raises(PhaseError, match="gave no usable answer"):
-        begin(session, order, check=False)
-    session.proxmox.close()
-    assert container(clean_lab, 5112) is None
-    assert run(clean_lab.state_dir, DELETE, vmid=5112, clone_settle=60).ok().changed == ["Delete the container"]
-    assert container(clean_lab, 5112) is None
-
-
 @pytest.mark.parametrize("upid", ["", "UPID:pve1:00000001:00000002:00000003:vzclone:9000:root@pam:", "../9000"])
 def test_running_clone_without_its_upid_is_waited_for(slow_lab: Lab, upid: str) -> None:
     with begun_clone(slow_lab, 5111, speed=1) as (clone, session):
-        assert delete(session, OURS, Unfinished(upid), check=False)["changed"]
+        assert delete(session, OURS, upid, check=False)["changed"]
         assert session.ended(clone) == "OK"
     assert container(slow_lab, 5111) is None
 

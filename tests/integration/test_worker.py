@@ -275,6 +275,29 @@ def test_cancels_what_runs_within_two_seconds_and_undoes_it(site: Site) -> None:
     assert_cleaned(site, operation)
 
 
+def test_removes_a_clone_that_proxmox_held_back_until_its_order_was_cancelled(site: Site) -> None:
+    site.lab.fault(target="proxmox", method="POST", path="/lxc/9000/clone", error="delay", seconds=4, times=1)
+    operation_id = site.order()
+    with site.worker(**QUICK):
+        site.wait_for_phase(operation_id, Phase.CLONE_CONTAINER)
+        site.wait(lambda: marked(operation_id))
+        time.sleep(1)  # the request is out; nothing tells when, because its answer is what is held back
+        assert requests.place_cancel(site.database, operation_id, None)
+        operation = site.finish(operation_id)
+        assert operation.status is OperationStatus.CANCELLED
+        assert operation.vmid not in site.containers()
+        held = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
+        assert held is not None
+        assert (held.status, held.vmid, held.leaked) == (InstanceStatus.FAILED, operation.vmid, ())
+        site.wait(lambda: operation.vmid in site.containers())
+        site.execute("update instance set attend_at = now()")
+        site.wait(lambda: operation.vmid not in site.containers())
+        site.wait(lambda: not reads.list_operations(site.database, customer_id=None, status="running"))
+    released = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
+    assert released is not None
+    assert released.vmid is None
+
+
 def test_tells_an_instance_where_to_report_once(site: Site) -> None:
     operation_id = site.order()
     with site.worker(public_url="http://127.0.0.1:9"):
@@ -357,7 +380,8 @@ def test_ends_an_operation_at_its_deadline_and_still_cleans_up(site: Site) -> No
         operation = site.finish(operation_id)
     assert operation.status is OperationStatus.FAILED
     assert operation.error is not None
-    assert (operation.error.code, operation.error.phase) == (Code.DEADLINE_EXCEEDED, Phase.WAIT_FOR_AGENT)
+    assert operation.error.code is Code.DEADLINE_EXCEEDED  # in whatever phase a busy machine has come to
+    assert "the operation took longer than its 5 s" in operation.error.message
     assert operation.attempt == 1
     assert_cleaned(site, operation)
 
