@@ -65,7 +65,7 @@ def chosen(groups: Sequence[Group], fits: Callable[[str], bool]) -> list[Group]:
 
 def _weight(group: Group) -> float:
     """Roughly how long it takes, so that the longest begin first."""
-    return len(group.scenarios) / group.parallel
+    return len(group.scenarios) / group.parallel * group.seconds
 
 
 def _lane(waiting: "SimpleQueue[Group]", marks: Marks, keep: Tell) -> None:

@@ -32,6 +32,8 @@ class Group:
     scenarios: tuple[Scenario, ...]
     plan: Plan = field(default_factory=Plan)
     parallel: int = 1
+    seconds: float = 20.0
+    """Roughly what one of them takes."""
 
 
 _VERBS: dict[Deed, str] = {"kill": "SIGKILL", "freeze": "SIGSTOP, SIGCONT after the lease,"}
@@ -199,6 +201,7 @@ GROUPS: tuple[Group, ...] = (
                      "all succeed, never more than 10 at once", load.thirty_in_parallel),
         ),
         Plan(workers=3, concurrency=10),
+        seconds=220,
     ),
     Group(
         "fair",
@@ -206,6 +209,7 @@ GROUPS: tuple[Group, ...] = (
             Scenario("fairness", "one customer orders 10 servers, then another one",
                      "the other one is not made to wait for all", load.fair_between_customers),
         ),
+        seconds=180,
     ),
 )  # fmt: skip
 """All there is. A site is started for each, and the largest begin first."""
