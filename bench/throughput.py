@@ -119,6 +119,8 @@ def _serve(command: list[str], database_url: str, path: str) -> tuple[subprocess
     environment = {
         "HOSTWRIGHT_DATABASE_URL": database_url,
         "HOSTWRIGHT_PORT": str(port),
+        "HOSTWRIGHT_RATE_PER_SECOND": "0",
+        "HOSTWRIGHT_CHANGE_RATE_PER_SECOND": "0",
         "BENCH_DATABASE_URL": database_url,
         "BENCH_PORT": str(port),
     }

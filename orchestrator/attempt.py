@@ -1,14 +1,10 @@
-"""One attempt at an operation: its lease, its heartbeat, its one writer thread and its deadlines.
+"""One attempt at an operation: what its runs say, why they are to stop, and its deadlines.
 
-The run's event handler only puts into a queue; the writer thread writes and beats; the run watches the clock. Whoever
-wants the run to end sets a reason; the runner asks for it and kills the process tree. If no heartbeat gets through
-before the lease ends, the attempt ends itself first (self-fencing), so nobody can meet a live run when recovering the
-operation.
+The run's event handler only puts into the keeper's queue; the run watches the clock. Whoever wants the run to end sets
+a reason; the runner asks for it and kills the process tree.
 """
 
-import logging
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,17 +13,16 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from orchestrator import runner
-from orchestrator.errors import Code, LostLease, StoreUnavailable
+from orchestrator.errors import Code, LostLease
 from orchestrator.events import AddressSeen, Event, to_update
-from orchestrator.models import CANCELLED, Claim, Cleanup, Failure, Lease
+from orchestrator.keeper import Keeper
+from orchestrator.models import CANCELLED, Claim, Cleanup, Failure
 from orchestrator.phases import Kind, Phase, played
 from orchestrator.settings import PROJECT_DIR, Settings
 from orchestrator.states import PhaseStatus
 from orchestrator.store import leases
 from orchestrator.store.connection import Database
-from orchestrator.store.leases import CleanupRecorded, CloneBegun, PhaseEntered, PhasesClosed, Update
-
-log = logging.getLogger(__name__)
+from orchestrator.store.leases import CleanupRecorded, CloneBegun, PhaseEntered, PhasesClosed
 
 T = TypeVar("T")
 
@@ -37,8 +32,6 @@ _START_SECONDS = 120
 """How long ansible-playbook may take to its first play; it is half a second on an idle machine."""
 _MESSAGE_CHARACTERS = 4000
 """Of a failure's message; one task's own is bounded by the events."""
-_FENCE_MARGIN = 0.2
-"""The share of the lease that is left for killing the run before somebody else may take the operation."""
 
 
 class Attempt:
@@ -54,7 +47,8 @@ class Attempt:
         self.database = database
         self.settings = settings
         self.operation = claim.operation
-        self.lease = Lease(operation_id=self.operation.id, fencing_token=self.operation.fencing_token)
+        self._keeper = Keeper(database, settings, self.operation, claimed_at)
+        self.lease = self._keeper.lease
         self.address: str | None = None
         self.clone_upid = self.operation.clone_upid
         self.published = claim.published
@@ -63,28 +57,20 @@ class Attempt:
         """Told of every phase that a play enters, in the run's thread; must not block."""
         self._failure: Failure | None = None
         self._stopped: Failure | None = None
-        self._cancelled = self.operation.cancel_requested_at is not None
         self._undoing = False
-        self._lost = threading.Event()
         self._handing_over = handing_over
-        self._leaving = threading.Event()
-        self._updates: queue.SimpleQueue[Update | threading.Event] = queue.SimpleQueue()
-        self._fence_at = claimed_at + settings.lease_seconds * (1 - _FENCE_MARGIN)
         self._ends_at = claimed_at + claim.left_seconds
         self._phase: tuple[Phase, float] | None = None
         self._played_at = claimed_at
-        self._writer = threading.Thread(target=self._write, name=f"writer-{self.operation.id}", daemon=True)
 
     def __enter__(self) -> Self:
-        self._writer.start()
+        self._keeper.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leaving.set()
-        self._updates.put(threading.Event())
-        self._writer.join()
+        self._keeper.stop()
 
     def play(self, phases: Sequence[Phase], variables: dict[str, Any], secrets: dict[str, Any]) -> Failure | None:
         """Run the roles of these phases in one process; returns why it failed, or None.
@@ -104,7 +90,7 @@ class Attempt:
         self._phase = None
         handed_over = self._is_handed_over(outcome)
         if not handed_over:
-            self._updates.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
+            self._keeper.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
         self.flush()
         if handed_over:
             self.hand_over()
@@ -129,7 +115,7 @@ class Attempt:
             ),
             on_event=self._on_event,
             should_stop=self._should_stop,
-            lease_ends_at=lambda: self._fence_at,
+            lease_ends_at=lambda: self._keeper.ends_at,
         )
 
     def _is_handed_over(self, outcome: runner.Outcome) -> bool:
@@ -146,34 +132,23 @@ class Attempt:
     @property
     def cancelled(self) -> bool:
         """Whether somebody wants it cancelled, and it is not being undone already."""
-        return self._cancelled and not self._undoing
+        return self._keeper.cancelled and not self._undoing
 
     def enter(self, phase: Phase, message: str) -> None:
         """Begin a phase that is not a play."""
-        self._updates.put(PhaseEntered(phase, message))
+        self._keeper.put(PhaseEntered(phase, message))
 
     def flush(self) -> None:
         """Wait until everything is written. Raises LostLease."""
-        written = threading.Event()
-        self._updates.put(written)
-        while not written.wait(0.1):
-            self._check()
-        self._check()
+        self._keeper.flush()
 
     def persist(self, write: Callable[[], T]) -> T:
         """Do one write, again while the database is away and the lease holds. Raises LostLease."""
-        self.flush()
-        while True:
-            self._check()
-            try:
-                return write()
-            except StoreUnavailable as error:
-                log.warning("operation %s: the database is away: %s", self.operation.id, error)
-                self._lost.wait(0.5)
+        return self._keeper.persist(write)
 
     def record(self, cleanup: Cleanup) -> None:
         """Write how far a cleanup has come, in its turn."""
-        self._updates.put(CleanupRecorded(cleanup))
+        self._keeper.put(CleanupRecorded(cleanup))
 
     def begin_undoing(self) -> None:
         """From here on only the phases have a time limit, and a cancel changes nothing any more."""
@@ -182,12 +157,7 @@ class Attempt:
 
     def _should_stop(self) -> bool:
         self._watch_clock()
-        return self._lost.is_set() or self._handing_over.is_set() or self._stopped is not None
-
-    def _check(self) -> None:
-        self._watch_fence()
-        if self._lost.is_set():
-            raise LostLease(f"operation {self.operation.id}: the lease is lost")
+        return self._keeper.lost.is_set() or self._handing_over.is_set() or self._stopped is not None
 
     def _on_event(self, event: Event) -> None:
         meaning = to_update(event)
@@ -200,7 +170,7 @@ class Attempt:
                 self._enter(meaning.phase)
             elif isinstance(meaning, CloneBegun):
                 self.clone_upid = meaning.upid
-            self._updates.put(meaning)
+            self._keeper.put(meaning)
 
     def _enter(self, phase: Phase) -> None:
         self._phase = (phase, time.monotonic())
@@ -208,62 +178,9 @@ class Attempt:
         if self.on_phase is not None:
             self.on_phase(phase)
 
-    def _write(self) -> None:
-        """The writer thread. Whatever ends it, nothing can be written any more, so the run ends too."""
-        try:
-            self._write_and_beat()
-        finally:
-            self._lost.set()
-
-    def _write_and_beat(self) -> None:
-        """Write what happened, and beat in between."""
-        pending: list[Update] = []
-        waiting: list[threading.Event] = []
-        beat_at = time.monotonic()
-        while not self._lost.is_set():
-            self._collect(pending, waiting, until=beat_at)
-            self._watch_fence()
-            try:
-                asked_at = time.monotonic()
-                if pending:
-                    leases.record(self.database, self.lease, pending)
-                    pending.clear()
-                while waiting:
-                    waiting.pop().set()
-                if self._leaving.is_set():
-                    return
-                if asked_at >= beat_at:
-                    cancelled = leases.heartbeat(self.database, self.lease, lease_seconds=self.settings.lease_seconds)
-                    self._cancelled = self._cancelled or cancelled
-                    beat_at = asked_at + self.settings.heartbeat_seconds
-                    self._fence_at = asked_at + self.settings.lease_seconds * (1 - _FENCE_MARGIN)
-            except LostLease as error:
-                log.warning("%s: stopping", error)
-                self._lost.set()
-            except StoreUnavailable as error:
-                log.warning("operation %s: not written yet, the database is away: %s", self.operation.id, error)
-                beat_at = time.monotonic() + 0.5
-                if self._leaving.is_set():
-                    return
-
-    def _collect(self, pending: list[Update], waiting: list[threading.Event], *, until: float) -> None:
-        timeout = max(0.0, until - time.monotonic())
-        try:
-            while True:
-                item = self._updates.get(timeout=timeout)
-                timeout = 0.0
-                waiting.append(item) if isinstance(item, threading.Event) else pending.append(item)
-        except queue.Empty:
-            return
-
-    def _watch_fence(self) -> None:
-        if time.monotonic() > self._fence_at and not self._lost.is_set():
-            log.error("operation %s: no heartbeat got through before the lease ends: stopping", self.operation.id)
-            self._lost.set()
-
     def _watch_clock(self) -> None:
-        """Asked by the run itself, not by the writer: that one hangs when the database does."""
-        self._watch_fence()
+        """Set a reason to stop when there is one."""
+        self._keeper.watch()
         now = time.monotonic()
         if self._stopped is not None:
             return

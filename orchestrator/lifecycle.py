@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from orchestrator import undoing
@@ -14,6 +15,7 @@ from orchestrator.secrets import read_secrets
 from orchestrator.server import Server, server_of
 from orchestrator.states import OperationStatus
 from orchestrator.store import endings, leases
+from orchestrator.store.callbacks import create_callback
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ def _start(attempt: Attempt) -> None:
     if server is None:
         _undo(attempt, Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again"))
         return
-    failure = _play(attempt, Kind.START, server)
+    failure = _play(attempt, Kind.START, _with_callback(attempt, server))
     if failure is None:
         _get_ready(attempt, server)
     else:
@@ -130,12 +132,20 @@ def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, F
                 phase=Phase.ALLOCATE_VMID,
                 message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
             )
-        failure = _play(attempt, Kind.PROVISION, server)
+        failure = _play(attempt, Kind.PROVISION, _with_callback(attempt, server))
         if failure is None or failure.code is not Code.VMID_TAKEN:
             return server, failure
         taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
     return None, failure
+
+
+def _with_callback(attempt: Attempt, server: Server) -> Server:
+    base = attempt.settings.public_url
+    if base is None:
+        return server
+    token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
+    return replace(server, callback_url=f"{base}/api/callbacks/{token}")
 
 
 def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:

@@ -25,11 +25,58 @@ class Principal(Frozen):
 
     name: str
     customer_id: str | None
+    token_id: UUID | None = None
+    expires_at: datetime | None = None
 
     @property
     def is_operator(self) -> bool:
         """Operators see and touch everything."""
         return self.customer_id is None
+
+
+class TokenRow(Frozen):
+    """A token without the token: what it is for, and when it was used."""
+
+    id: UUID
+    name: str
+    customer_id: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_address: IPv4Address | IPv6Address | None
+
+
+class AuditEntry(Frozen):
+    """A line for the audit log: a request to change something, and what came of it."""
+
+    principal: str
+    token_id: UUID | None = None
+    customer_id: str | None = None
+    address: str | None = None
+    method: str
+    route: str
+    target: str = "-"
+    status: int | None = None
+    code: str | None = None
+    operation_id: UUID | None = None
+
+
+class AuditRow(Frozen):
+    """A line of the audit log."""
+
+    seq: int
+    at: datetime
+    principal: str
+    token_id: UUID | None
+    customer_id: str | None
+    address: IPv4Address | IPv6Address | None
+    method: str
+    route: str
+    target: str
+    status: int | None
+    code: str | None
+    operation_id: UUID | None
 
 
 class Limits(Frozen):

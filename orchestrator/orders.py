@@ -12,6 +12,9 @@ from uuid import UUID
 from orchestrator.billing import Action, BillingState, refuse
 from orchestrator.errors import Problem, ProblemCode
 
+MAX_KEPT = 3
+"""Machines of one customer that are kept at once: they run outside the quota, so something else has to bound them."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -22,6 +25,8 @@ class Demand:
     ctype: str
     memory_mib: int
     cpu_cores: int
+    keep: bool = False
+    """Whether its machine is to be kept when it fails."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Facts:
     used_ctype_instances: int
     used_ctype_memory_mib: int
     used_ctype_cpu_cores: int
+    kept: int = 0
+    """Machines that are kept for a look, or may come to be; counted only for an order that is to be kept."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ def decide(demand: Demand, facts: Facts) -> Decision:
     if demand.key is None and facts.active_operation is not None:
         return _meet_active(demand, facts, facts.active_operation)
     check_quota(demand, facts)
+    if demand.keep and facts.kept >= MAX_KEPT:
+        raise _too_many_kept(facts.kept)
     return Decision("accept")
 
 
@@ -114,6 +123,15 @@ def check_quota(demand: Demand, facts: Facts) -> None:
         for (resource, asked), (used, limit) in zip(wanted.items(), amounts, strict=True):
             if limit is not None and used + asked > limit:
                 raise _over_quota(resource, ctype, limit=limit, used=used, requested=asked)
+
+
+def _too_many_kept(kept: int) -> Problem:
+    return Problem(
+        ProblemCode.QUOTA_EXCEEDED,
+        f"{kept} machines are kept for a look or may come to be, and {MAX_KEPT} is the most: "
+        "delete or retry one of them, or order without onFailure: keep",
+        {"resource": "keptInstances", "ctype": None, "limit": MAX_KEPT, "used": kept, "requested": 1},
+    )
 
 
 def _over_quota(resource: str, ctype: str | None, *, limit: int, used: int, requested: int) -> Problem:

@@ -20,6 +20,8 @@ class Server:
     """Whether its names at the edge are known to be its own: else the container has to prove it (unpublish-edge)."""
     clone_upid: str | None = None
     """Proxmox's task of its clone, to be aborted if it still runs when the container is deleted."""
+    callback_url: str | None = None
+    """Where the instance may report to, once."""
 
     def variables(self, settings: Settings) -> dict[str, Any]:
         """The extra variables of a run; what a customer wrote is marked unsafe, so that it is never a template."""
@@ -35,6 +37,7 @@ class Server:
                 "operation_id": str(self.operation.id),
                 "published": self.published,
                 "clone_upid": self.clone_upid or "",
+                "callback_url": self.callback_url or "",
             }
         )
 

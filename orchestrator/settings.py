@@ -4,6 +4,7 @@ docs/configuration.md lists every one of them; a test holds that page and this m
 """
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,6 +57,12 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: int = Field(default=8700, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#]+$",
+        description="The API as containers reach it, such as https://api.example.net; "
+        "unset: instances are told no callback_url.",
+    )
     inventory: Path = Field(
         default=PROJECT_DIR / "inventory" / "lab",
         description="Ansible inventory directory; its group_vars/all/catalogue.yml is the catalogue.",
@@ -106,6 +113,22 @@ class Settings(BaseSettings):
     phase_timeouts: dict[Phase, int] = Field(
         default_factory=dict, description="Seconds per phase, by phase name; others keep their default."
     )
+    rate_per_second: float = Field(
+        default=50, ge=0, description="Requests a second that one token may make in the long run; 0 for no limit."
+    )
+    rate_burst: int = Field(default=200, ge=1, description="Requests that one token may make at once.")
+    change_rate_per_second: float = Field(
+        default=10, ge=0, description="The same for requests that change something; 0 for no limit of their own."
+    )
+    change_rate_burst: int = Field(default=60, ge=1, description="Changing requests that one token may make at once.")
+    failed_auth_per_second: float = Field(
+        default=2, ge=0, description="Requests a second with a bad token from one address; 0 for no limit."
+    )
+    failed_auth_burst: int = Field(default=100, ge=1, description="Requests with a bad token from one address at once.")
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed; unset: nobody's.",
+    )
     pool_size: int = Field(default=8, ge=2, description="Database connections of one process.")
 
     @model_validator(mode="after")
@@ -113,6 +136,12 @@ class Settings(BaseSettings):
         if self.heartbeat_seconds > self.lease_seconds / 4:
             raise ValueError("HOSTWRIGHT_HEARTBEAT_SECONDS must be at most a quarter of HOSTWRIGHT_LEASE_SECONDS")
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _only_networks(cls, value: str | None) -> str | None:
+        _networks(value)
+        return value
 
     @field_validator("phase_timeouts")
     @classmethod
@@ -146,6 +175,11 @@ class Settings(BaseSettings):
         return self.phase_timeouts.get(phase, DEFAULT_PHASE_TIMEOUTS[phase])
 
     @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose X-Forwarded-For is believed."""
+        return _networks(self.trusted_proxies)
+
+    @property
     def secrets_path(self) -> Path:
         """The file of the secrets that roles name."""
         return self.secrets_file or self.state_dir / "lab" / "secrets.json"
@@ -154,6 +188,10 @@ class Settings(BaseSettings):
     def catalogue_path(self) -> Path:
         """The catalogue of what can be ordered."""
         return self.inventory / "group_vars" / "all" / "catalogue.yml"
+
+
+def _networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in (text or "").split(",") if part.strip())
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -140,8 +140,8 @@ def lease_of(row: OperationRow) -> Lease:
 
 
 @contextmanager
-def running_api(database_url: str) -> Iterator[Api]:
-    """An API process of its own on a migrated database, stopped at the end."""
+def running_api(database_url: str, **settings: str) -> Iterator[Api]:
+    """An API process of its own on a migrated database, stopped at the end; settings by name."""
     with tempfile.TemporaryDirectory(prefix="hostwright-api-") as home, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -150,6 +150,7 @@ def running_api(database_url: str) -> Iterator[Api]:
             "HOSTWRIGHT_STATE_DIR": home,
             "HOSTWRIGHT_DATABASE_URL": database_url,
             "HOSTWRIGHT_PORT": str(port),
+            **{f"HOSTWRIGHT_{name.upper()}": value for name, value in settings.items()},
         }
         log = Path(home) / "api.log"
         with log.open("wb") as output:

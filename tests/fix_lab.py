@@ -55,6 +55,16 @@ class Lab:
     def place_foreign(self, vmid: int, hostname: str) -> None:
         self._done("POST", "/containers", {"vmid": vmid, "hostname": hostname})
 
+    def restart_proxmox(self, seconds: float) -> None:
+        self._done("POST", "/proxmox/restart", {"seconds": seconds})
+
+    def take_proxy_away(self, seconds: float) -> None:
+        self._done("POST", "/proxy/away", {"seconds": seconds})
+
+    def history(self, after: int = 0) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = self._done("GET", f"/history?after={after}").json()["events"]
+        return events
+
     def restart_proxy(self) -> None:
         self._done("POST", "/proxy/restart")
 

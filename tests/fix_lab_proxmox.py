@@ -37,6 +37,7 @@ class Lab:
 
     def __init__(self, root: Path, addresses: Addresses, speed: float, agent_token: str | None = None) -> None:
         self.root, self.addresses, self.speed, self.agent_token = root, addresses, speed, agent_token
+        self.clients: list[ProxmoxAPI] = []
         self.sessions: list[Session] = []
         self.files = tls.issue(root, [addresses.proxmox])
         self.loop = asyncio.new_event_loop()
@@ -69,13 +70,16 @@ class Lab:
     def end(self) -> None:
         for session in self.sessions:
             session.proxmox.close()
+        for client in self.clients:
+            client._store["session"].close()
         self.down()
+        self.run(_let_transports_close())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
 
     def client(self, token: str = TOKEN, verify: Path | bool | None = None) -> Any:
-        return ProxmoxAPI(
+        client = ProxmoxAPI(
             self.addresses.proxmox,
             port=8006,
             user="hostwright@pve",
@@ -84,6 +88,8 @@ class Lab:
             verify_ssl=str(self.files.ca) if verify is None else verify,
             timeout=30,
         )
+        self.clients.append(client)
+        return client
 
     def session(self, vmid: int, timeout: float = 20) -> Session:
         """A role's session, closed with the lab."""
@@ -114,6 +120,12 @@ class Lab:
 
     def locks(self) -> dict[int, str | None]:
         return {container["vmid"]: container["lock"] for container in self.pve.containers()}
+
+
+async def _let_transports_close() -> None:
+    """They close their sockets a few turns of the loop later, those with TLS after a word of the client."""
+    for _ in range(20):
+        await asyncio.sleep(0.005)
 
 
 def with_addresses(interfaces: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -14,11 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from orchestrator.api import openapi
-from orchestrator.api.auth import Tokens
+from orchestrator.api.auth import Tokens, TokenUses
 from orchestrator.api.changes import Changes, Waker
 from orchestrator.api.context import Parts
-from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES, Endpoint
+from orchestrator.api.endpoints import TABLES, Endpoint
 from orchestrator.api.headers import Guard
+from orchestrator.api.limits import Limiter
 from orchestrator.api.problems import handle_defect, handle_http_error
 from orchestrator.api.serving import serve
 from orchestrator.catalogue import load_catalogue
@@ -37,6 +38,8 @@ def make_app(settings: Settings) -> ASGIApp:
         tokens=Tokens(database),
         changes=Changes(database),
         waker=Waker(database),
+        uses=TokenUses(database),
+        limiter=Limiter(settings),
         # As many threads as connections: one without the other would only wait. Not Starlette's own threads, because
         # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
         threads=ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request"),
@@ -47,9 +50,13 @@ def make_app(settings: Settings) -> ASGIApp:
         database.open()
         parts.changes.start(asyncio.get_running_loop())
         parts.waker.start()
+        parts.tokens.start()
+        parts.uses.start()
         try:
             yield
         finally:
+            parts.uses.stop()
+            parts.tokens.stop()
             parts.waker.stop()
             parts.changes.stop()
             parts.threads.shutdown()
@@ -76,7 +83,7 @@ def _routes(parts: Parts) -> list[Route]:
         for endpoint in endpoints:
             by_path.setdefault(endpoint.path, []).append(endpoint)
         routes += [
-            Route(prefix + path, serve(parts, here, prefix == LEGACY_PREFIX), methods=[each.method for each in here])
+            Route(prefix + path, serve(parts, here, prefix), methods=[each.method for each in here])
             for path, here in by_path.items()
         ]
     return routes

@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
+import signal
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 from uuid import UUID
 
+from orchestrator.api.listening import Listener
 from orchestrator.errors import StoreUnavailable
 from orchestrator.store.connection import OPERATION_CHANNEL, Database
 from orchestrator.store.orders import wake_workers
 
 log = logging.getLogger(__name__)
-
-_POLL_SECONDS = 0.5
 
 
 class Changes:
@@ -24,24 +25,31 @@ class Changes:
         """Nothing runs until `start`."""
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._leaving = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._listener: Listener | None = None
+        self.over = False
+        """Nobody may wait any longer: the process is told to leave, and ends when its last request is answered."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen, in a thread of its own."""
-        self._thread = threading.Thread(target=self._listen, args=(loop,), name="changes", daemon=True)
-        self._thread.start()
+        """Begin to listen, in a thread of its own; from the process's SIGTERM on nobody waits."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._release_before(number, loop)
+        self._listener = Listener(
+            self._database, OPERATION_CHANNEL, lambda key: loop.call_soon_threadsafe(self._tell, key)
+        )
+        self._listener.start()
 
     def stop(self) -> None:
         """Stop listening."""
-        self._leaving.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._listener is not None:
+            self._listener.stop()
 
     @asynccontextmanager
     async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
         """An event that is set when the operation changes, from now on."""
         event = asyncio.Event()
+        if self.over:
+            event.set()
         key = str(operation_id)
         self._waiting[key].add(event)
         try:
@@ -51,23 +59,27 @@ class Changes:
             if not self._waiting[key]:
                 del self._waiting[key]
 
+    def _release_before(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer everybody who waits, and then do what the server does on this signal: wait for its requests."""
+        server = signal.getsignal(number)
+
+        def leave(received: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self._release)
+            if callable(server):
+                server(received, frame)
+
+        if callable(server):
+            signal.signal(number, leave)
+
+    def _release(self) -> None:
+        self.over = True
+        self._tell(None)
+
     def _tell(self, key: str | None) -> None:
         """Wake the waiters of one operation, or all of them after a gap."""
         for waiting in [key] if key is not None else list(self._waiting):
             for event in self._waiting.get(waiting, ()):
                 event.set()
-
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        while not self._leaving.is_set():
-            try:
-                with self._database.listen(OPERATION_CHANNEL) as changes:
-                    loop.call_soon_threadsafe(self._tell, None)
-                    while not self._leaving.is_set():
-                        for operation_id in changes(_POLL_SECONDS):
-                            loop.call_soon_threadsafe(self._tell, operation_id)
-            except StoreUnavailable as error:
-                log.warning("changes: the database is away: %s", error)
-                self._leaving.wait(_POLL_SECONDS)
 
 
 class Waker:

@@ -1,6 +1,8 @@
 """What an endpoint works with: the parts of the process, and one request with its body read."""
 
 import asyncio
+import logging
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,17 +13,24 @@ from uuid import UUID
 from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
-from orchestrator.api.auth import Tokens, unauthenticated
+from orchestrator.api.auth import Tokens, TokenUses, unauthenticated
 from orchestrator.api.changes import Changes, Waker
+from orchestrator.api.limits import Limiter
 from orchestrator.api.problems import not_found
-from orchestrator.api.requests import invalid
+from orchestrator.api.requests import CUSTOMER_ID, invalid
 from orchestrator.api.responses import Accepted, Answer
 from orchestrator.billing import Action, refuse
 from orchestrator.catalogue import Catalogue
-from orchestrator.models import Principal
+from orchestrator.errors import ConfigurationError, ProblemCode
+from orchestrator.models import AuditEntry, Principal
+from orchestrator.secrets import read_secrets
 from orchestrator.settings import Settings
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[0-9]{1,9}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,7 +46,20 @@ class Parts:
     tokens: Tokens
     changes: Changes
     waker: Waker
+    uses: TokenUses
+    limiter: Limiter
     threads: ThreadPoolExecutor
+
+
+@dataclass
+class Trace:
+    """What the audit log is to say of a request beyond its answer."""
+
+    actor: str | None = None
+    """Who it is, where that is no token."""
+    target: str | None = None
+    audited: bool = False
+    """It is in the log already, or need not be."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +67,15 @@ class Call:
     """One request, its body read and bounded."""
 
     parts: Parts
+    method: str
+    route: str
+    address: str | None
     path: dict[str, Any]
     query: QueryParams
     headers: Headers
     body: bytes = b""
     legacy: bool = False
+    trace: Trace = field(default_factory=Trace)
     _who: dict[str, Principal] = field(default_factory=dict)
 
     @property
@@ -64,9 +90,28 @@ class Call:
         authorization = self.headers.get("authorization")
         principal = self.parts.tokens.remembered(authorization)
         if principal is None:
+            self.parts.limiter.admit_stranger(self.address)
             principal = await self.in_thread(self.parts.tokens.principal, authorization)
         self._who["it"] = principal
+        if principal.token_id is not None:
+            self.parts.uses.note(principal.token_id, self.address)
         return principal
+
+    def entry(self, *, status: int, code: ProblemCode | None = None, operation_id: UUID | None = None) -> AuditEntry:
+        """The line of this request for the audit log. Nothing of it but ids is what the client wrote."""
+        who = self._who.get("it")
+        return AuditEntry(
+            principal=self.trace.actor or (who.name if who else "-"),
+            token_id=who.token_id if who else None,
+            customer_id=who.customer_id if who else None,
+            address=self.address,
+            method=self.method,
+            route=self.route,
+            target=self.trace.target or next(filter(None, map(_known_id, self.path.items())), "-"),
+            status=status,
+            code=code,
+            operation_id=operation_id,
+        )
 
     def permit(self, action: Action) -> None:
         """Let operators and customers of good standing pass. Raises Problem when the billing state refuses."""
@@ -75,6 +120,15 @@ class Call:
         refusal = refuse(accounts.billing_state(self.parts.database, self.principal.customer_id), action)
         if refusal is not None:
             raise refusal
+
+    def secret(self, name: str) -> str | None:
+        """One of the secrets file, or None when it is not there."""
+        try:
+            secret = read_secrets(self.parts.settings.secrets_path).get(name)
+        except ConfigurationError as error:
+            log.warning("%s: %s", self.route, error)
+            return None
+        return secret if isinstance(secret, str) and secret else None
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run what blocks, such as the store's verbs, in one of the process's threads."""
@@ -119,6 +173,14 @@ class Call:
             return UUID(text) if text is not None else None
         except ValueError:
             invalid([{"parameter": "after", "detail": "must be the `next` of the page before"}])
+
+
+def _known_id(parameter: tuple[str, Any]) -> str | None:
+    """A path's parameter if it has the form of an id: a token in the place of one must not be kept."""
+    name, text = parameter[0], str(parameter[1])
+    if name == "customer_id":
+        return text if CUSTOMER_ID.fullmatch(text) else None
+    return text if _ID.fullmatch(text) else None
 
 
 def answer(body: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:

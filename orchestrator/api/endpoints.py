@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from orchestrator.api import customers, instances, operations, service
+from orchestrator.api import auditing, customers, hooks, instances, operations, service, tokens
 from orchestrator.api.context import Call
 from orchestrator.api.requests import DevOrder, GameOrder
 from orchestrator.api.responses import (
@@ -46,6 +46,11 @@ class Endpoint:
     """It takes a JSON body of more than one spelling, which no model describes."""
     action: Action | None = None
     """What a customer's billing state must allow; an order is decided with its other facts (orchestrator.orders)."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is to change something, and so is counted apart and kept in the audit log."""
+        return self.method != "GET"
 
     @property
     def takes_body(self) -> bool:
@@ -129,6 +134,14 @@ INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (
         status=202, result=Accepted, action=Action.DELETE,
         problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
     ),
+    Endpoint(
+        "POST", "/{server_id}/start", instances.start, "Start a stopped instance and publish it again",
+        status=202, result=Accepted, action=Action.START, problems=_POWER_PROBLEMS,
+    ),
+    Endpoint(
+        "POST", "/{server_id}/stop", instances.stop, "Take an instance off the edge and stop it",
+        status=202, result=Accepted, action=Action.STOP, problems=_POWER_PROBLEMS,
+    ),
 )  # fmt: skip
 
 OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
@@ -146,12 +159,21 @@ OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(ProblemCode.FORBIDDEN, *_BODY_PROBLEMS),
     ),
     Endpoint(
-        "POST", "/{server_id}/start", instances.start, "Start a stopped instance and publish it again",
-        status=202, result=Accepted, action=Action.START, problems=_POWER_PROBLEMS,
+        "GET", "/tokens", tokens.list_all, "List access tokens, newest first", operator=True,
+        result=tokens.TokenPage, query=("customerId", "after", "limit"), problems=_OPERATOR_PROBLEMS,
     ),
     Endpoint(
-        "POST", "/{server_id}/stop", instances.stop, "Take an instance off the edge and stop it",
-        status=202, result=Accepted, action=Action.STOP, problems=_POWER_PROBLEMS,
+        "POST", "/tokens", tokens.create, "Make an access token; it is shown this once", operator=True,
+        status=201, result=tokens.NewToken, body=(tokens.TokenRequest,),
+        problems=(ProblemCode.FORBIDDEN, *_BODY_PROBLEMS),
+    ),
+    Endpoint(
+        "DELETE", "/tokens/{token_id}", tokens.revoke, "Revoke an access token", operator=True,
+        status=204, problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
+    ),
+    Endpoint(
+        "GET", "/audit", auditing.list_all, "Read the audit log, newest first", operator=True,
+        result=auditing.AuditPage, query=("after", "limit", "customerId"), problems=_OPERATOR_PROBLEMS,
     ),
 )  # fmt: skip
 
@@ -160,7 +182,20 @@ SERVICE_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/readyz", service.readyz, "Database, schema and a worker are there", public=True),
     Endpoint(
         "POST", "/internal/velocity/proxy-status", service.proxy_status, "Take the proxy bridge's callbacks",
-        status=204, public=True, free_body=True, problems=(*_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED),
+        status=204, public=True, free_body=True,
+        problems=(*_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE),
+    ),
+    Endpoint(
+        "POST", "/internal/billing", hooks.billing, "Take what the billing system says of a customer",
+        status=204, public=True, body=(hooks.BillingEvent,), headers=("X-Hostwright-Signature",),
+        problems=(
+            *_BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.NOT_FOUND, ProblemCode.UNAVAILABLE,
+        ),
+    ),
+    Endpoint(
+        "POST", "/api/callbacks/{token}", hooks.callback, "Take what an instance says of itself, once",
+        status=204, public=True, body=(hooks.CallbackReport,),
+        problems=(*_BODY_PROBLEMS, ProblemCode.NOT_FOUND, ProblemCode.UNAVAILABLE),
     ),
 )  # fmt: skip
 

@@ -50,8 +50,9 @@ async def create(call: Call) -> Response:
 def _place(call: Call) -> orders.Placed:
     principal = call.principal
     order = parse_order(call.body, parse_key(call.headers.get("idempotency-key")), principal, call.parts.catalogue)
-    placed = orders.place_order(call.parts.database, order)
+    placed = orders.place_order(call.parts.database, order, call.entry(status=202))
     if placed.kind == "accept":
+        call.trace.audited = True
         call.parts.waker.wake()
     return placed
 
@@ -76,7 +77,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
             left = deadline - asyncio.get_running_loop().time()
             if operation is None:
                 raise not_found()
-            if operation.status in OPERATION_FINAL or left <= 0:
+            if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.over:
                 return operation
             try:
                 await asyncio.wait_for(changed.wait(), left)

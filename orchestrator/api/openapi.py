@@ -10,7 +10,7 @@ from orchestrator.api.responses import ProblemAnswer
 from orchestrator.errors import PROBLEM_STATUS, ProblemCode
 
 _REF = "#/components/schemas/{model}"
-_EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE)
+_EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE)
 
 
 def document(version: str) -> dict[str, Any]:
@@ -79,8 +79,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     responses: dict[str, Any] = {str(endpoint.status): success}
     if "If-None-Match" in endpoint.headers:
         responses["304"] = {"description": "Nothing has changed"}
-    problems = endpoint.problems if endpoint.public else (*endpoint.problems, *_EVERYWHERE)
-    for code in problems:
+    for code in _problems(endpoint):
         status = str(PROBLEM_STATUS[code])
         known = responses.get(status, {}).get("description", "")
         schema = {"$ref": _REF.format(model=ProblemAnswer.__name__)}
@@ -91,3 +90,15 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.path == "/readyz":
         responses["503"] = {"description": "Not ready; the body says what is missing"}
     return responses
+
+
+def _problems(endpoint: Endpoint) -> list[ProblemCode]:
+    """Those of the endpoint, and those of what every request passes through (orchestrator.api.serving)."""
+    problems = list(endpoint.problems)
+    if not endpoint.takes_body:
+        problems.append(ProblemCode.INVALID_REQUEST)
+    if not endpoint.public:
+        problems += _EVERYWHERE
+    elif endpoint.changes:
+        problems += [ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE]
+    return list(dict.fromkeys(problems))

@@ -28,7 +28,7 @@ from orchestrator.store.orders import Order
 MAX_WAIT_SECONDS = 30
 CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
-_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*")
+_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
 _POINTER_CHARACTERS = 100
@@ -38,14 +38,16 @@ Body = TypeVar("Body", bound=BaseModel)
 CustomerId = Annotated[str, Field(pattern=f"^{CUSTOMER_ID.pattern}$")]
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Refuse what would break a line."""
     if not _NO_CONTROL.fullmatch(text):
         raise PydanticCustomError("text", "must not hold control characters or line breaks")
     return text
 
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
-EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(_one_line)]
+# The length first: it also refuses what is no Unicode.
+EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(one_line)]
 
 
 class _Order(BaseModel):
@@ -153,7 +155,9 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
     spec = order.model_dump(exclude={"customer_id"})
     return Order(
         customer_id=customer_id,
-        demand=Demand(key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"]),
+        demand=Demand(
+            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"], keep=spec["on_failure"] == "keep"
+        ),
         spec=spec,
     )
 

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from orchestrator.api.context import Call
 from orchestrator.api.requests import invalid
 from orchestrator.errors import ConfigurationError, Problem, ProblemCode, StoreUnavailable
-from orchestrator.secrets import read_secrets
 from orchestrator.store import accounts, sweep
 from orchestrator.store.migrations import is_current
 
@@ -46,11 +45,12 @@ def readyz(call: Call) -> Response:
 
 def proxy_status(call: Call) -> Response:
     """What the proxy's bridge says of a backend; the secret is the bridge's own."""
-    secret = read_secrets(call.parts.settings.secrets_path).get("velocity_secret")
+    secret = call.secret("velocity_secret")
     given = call.headers.get("x-zpack-secret", "")
-    expected = hashlib.sha256(str(secret).encode()).hexdigest()
+    expected = hashlib.sha256((secret or "").encode()).hexdigest()
     if secret is None or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Zpack-Secret header is not the bridge's")
+    call.trace.actor = "proxy-bridge"
     name, event = _read_callback(call.body)
     accounts.set_proxy_status(call.parts.database, name, event)
     return Response(status_code=204)

@@ -8,37 +8,75 @@ from typing import Any, cast
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from orchestrator.api import auditing
+from orchestrator.api.addresses import client_address
 from orchestrator.api.context import Call, Parts
-from orchestrator.api.endpoints import Endpoint
+from orchestrator.api.endpoints import LEGACY_PREFIX, Endpoint
+from orchestrator.api.limits import TooMany
 from orchestrator.api.problems import problem_response, unavailable
 from orchestrator.errors import Problem, ProblemCode, StoreUnavailable
 
 MAX_BODY_BYTES = 64 * 1024
 
 
-def serve(parts: Parts, endpoints: list[Endpoint], legacy: bool) -> Callable[[Request], Any]:
+def serve(parts: Parts, endpoints: list[Endpoint], prefix: str) -> Callable[[Request], Any]:
     """The handler of one path, for all its methods."""
     by_method: dict[str, Endpoint] = {endpoint.method: endpoint for endpoint in endpoints}
+    trusted = parts.settings.trusted_networks
 
     async def handle(request: Request) -> Response:
         endpoint = by_method["GET" if request.method == "HEAD" else request.method]
-        call = Call(parts, request.path_params, request.query_params, request.headers, legacy=legacy)
+        peer = request.client.host if request.client else None
+        call = Call(
+            parts,
+            request.method,
+            prefix + endpoint.path,
+            client_address(peer, request.headers.get("x-forwarded-for"), trusted),
+            request.path_params,
+            request.query_params,
+            request.headers,
+            legacy=prefix == LEGACY_PREFIX,
+        )
+        if not endpoint.changes:
+            return (await _respond(call, endpoint, request))[0]
         try:
-            return await _answer(call, endpoint, request)
-        except Problem as problem:
-            return problem_response(problem)
-        except StoreUnavailable:
-            return problem_response(unavailable())
+            response, code = await _respond(call, endpoint, request)
+        except Exception:
+            await call.in_thread(auditing.record, call, 500, ProblemCode.INTERNAL, None)
+            raise
+        if not call.trace.audited:
+            location = response.headers.get("location")
+            await call.in_thread(auditing.record, call, response.status_code, code, location)
+        return response
 
     return handle
+
+
+async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Response, ProblemCode | None]:
+    """The answer, and why the request was refused if it was."""
+    try:
+        return await _answer(call, endpoint, request), None
+    except TooMany as problem:
+        # A row of refusals is one line: whoever asks too often shall not fill the log.
+        call.trace.audited = not problem.first
+        return problem_response(problem), problem.code
+    except Problem as problem:
+        if problem.code is ProblemCode.UNAUTHENTICATED or (endpoint.public and endpoint.changes):
+            call.parts.limiter.failed(call.address)
+        return problem_response(problem), problem.code
+    except StoreUnavailable:
+        return problem_response(unavailable()), ProblemCode.UNAVAILABLE
 
 
 async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
     """The answer; whoever may not ask is told so before anything of the request is read or looked up."""
     if not endpoint.public:
         principal = await call.identify()
+        call.parts.limiter.admit(principal, changes=endpoint.changes)
         if endpoint.operator and not principal.is_operator:
             raise Problem(ProblemCode.FORBIDDEN, "this is for operators only")
+    elif endpoint.changes:
+        call.parts.limiter.admit_stranger(call.address)
     call = replace(call, body=await _read_body(request, endpoint))
     if inspect.iscoroutinefunction(endpoint.handler):
         if endpoint.action is not None:

@@ -1,10 +1,14 @@
 """The database as administrative commands use it."""
 
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.database import resolve_url
+from orchestrator.models import AuditEntry
 from orchestrator.settings import Settings
+from orchestrator.store import audit
 from orchestrator.store.connection import Database
 
 
@@ -17,3 +21,10 @@ def open_database(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def note(database: Database, command: str, target: str) -> None:
+    """Append what a command did to the audit log, in the name of the Unix user."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    entry = AuditEntry(principal=f"cli:{user}", method="CLI", route=f"hostwright {command}", target=target)
+    audit.record(database, entry)

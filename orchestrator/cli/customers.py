@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
-from orchestrator.cli.admin import open_database
+from orchestrator.cli.admin import note, open_database
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
 
@@ -56,19 +56,20 @@ def set_customer(
             max_cpu_cores=cores,
             quotas={ctype: limits for ctype, limits in own.items() if limits is not None},
         )
+        note(database, "customer set", customer)
     console.print(f"customer {customer} is set")
 
 
 @app.command()
 def suspend(customer: Customer) -> None:
     """Suspend a customer: it may read and change nothing, and its servers are stopped."""
-    _set_state(customer, BillingState.SUSPENDED)
+    _set_state(customer, BillingState.SUSPENDED, "suspend")
 
 
 @app.command()
 def activate(customer: Customer) -> None:
     """Make a customer active again; its servers stay stopped until it starts them."""
-    _set_state(customer, BillingState.ACTIVE)
+    _set_state(customer, BillingState.ACTIVE, "activate")
 
 
 @app.command()
@@ -112,12 +113,13 @@ def _limits(option: str, text: str | None) -> "Limits | None":
     return Limits(instances=instances, memory_mib=memory, cpu_cores=cores)
 
 
-def _set_state(customer: str, state: BillingState) -> None:
+def _set_state(customer: str, state: BillingState, command: str) -> None:
     from orchestrator.store import accounts
 
     with open_database(load_settings()) as database:
         if not accounts.update_customer(database, customer, billing_state=state):
             raise _unknown(customer)
+        note(database, f"customer {command}", customer)
     console.print(f"customer {customer} is {state}")
 
 

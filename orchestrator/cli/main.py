@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli import customers, tokens
+from orchestrator.cli import audit, customers, tokens
 from orchestrator.cli.client import Client, read_run_file
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
@@ -28,6 +28,7 @@ app = typer.Typer(
 create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
 app.add_typer(create_app, name="create", rich_help_panel="Servers")
 app.add_typer(tokens.app, name="token", rich_help_panel="Administration")
+app.add_typer(audit.app, name="audit", rich_help_panel="Administration")
 app.add_typer(customers.app, name="customer", rich_help_panel="Administration")
 
 console = Console(highlight=False)

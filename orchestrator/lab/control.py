@@ -1,4 +1,4 @@
-"""The lab's control API, for tests and demos: what exists, faults, speed, a foreign container."""
+"""The lab's control API, for tests and demos: what exists and happened, faults, speed, a foreign container."""
 
 import re
 from collections.abc import Sequence
@@ -10,8 +10,10 @@ from aiohttp.typedefs import Handler
 
 from orchestrator.lab.edge import Edge
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.faults import FIELDS, Faults
+from orchestrator.lab.faults import FIELDS, SECONDS, Faults
+from orchestrator.lab.history import History
 from orchestrator.lab.httpserver import json_object
+from orchestrator.lab.listen import HttpService
 from orchestrator.lab.proxmox import LabProxmox
 from orchestrator.lab.registrations import Registrations
 from orchestrator.lab.zones import Zone
@@ -29,22 +31,30 @@ class Control:
         zones: Sequence[Zone],
         registrations: Registrations,
         edge: Edge,
+        *,
+        bridge: HttpService,
         faults: Faults,
+        history: History,
     ) -> None:
         self._proxmox = proxmox
         self._zones = zones
         self._registrations = registrations
         self._edge = edge
+        self._bridge = bridge
         self._faults = faults
+        self._history = history
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[_problems])
         app.router.add_get("/inventory", self._inventory)
+        app.router.add_get("/history", self._what_happened)
         app.router.add_post("/faults", self._inject)
         app.router.add_delete("/faults", self._clear)
         app.router.add_put("/speed", self._speed)
         app.router.add_post("/containers", self._place_foreign)
+        app.router.add_post("/proxmox/restart", self._restart_proxmox)
         app.router.add_post("/proxy/restart", self._restart_proxy)
+        app.router.add_post("/proxy/away", self._proxy_away)
         return app
 
     async def _inventory(self, request: web.Request) -> web.Response:
@@ -55,6 +65,12 @@ class Control:
             "processes": self._proxmox.processes(),
         }
         return web.json_response(inventory)
+
+    async def _what_happened(self, request: web.Request) -> web.Response:
+        after = request.query.get("after", "0")
+        if not after.isascii() or not after.isdigit():
+            raise InputError("after", "must be the number of an event")
+        return web.json_response({"events": self._history.after(int(after))})
 
     async def _inject(self, request: web.Request) -> web.Response:
         fault = await json_object(request)
@@ -93,9 +109,28 @@ class Control:
         self._proxmox.place_foreign(vmid, hostname)
         return web.json_response({"vmid": vmid, "hostname": hostname}, status=201)
 
+    async def _restart_proxmox(self, request: web.Request) -> web.Response:
+        seconds = await _seconds(request)
+        await self._proxmox.restart(seconds)
+        return web.json_response({"seconds": seconds})
+
+    async def _proxy_away(self, request: web.Request) -> web.Response:
+        """Only the API that registers: players still get through."""
+        seconds = await _seconds(request)
+        await self._bridge.leave(seconds)
+        return web.json_response({"seconds": seconds})
+
     async def _restart_proxy(self, request: web.Request) -> web.Response:
         await self._edge.restart()
         return web.json_response({"registrations": []})
+
+
+async def _seconds(request: web.Request) -> float:
+    seconds = (await json_object(request)).get("seconds")
+    accepts, expectation = SECONDS
+    if not accepts(seconds):
+        raise InputError("seconds", expectation)
+    return float(str(seconds))
 
 
 def _check_guest_fault(fault: dict[str, Any]) -> None:
@@ -107,6 +142,11 @@ def _check_guest_fault(fault: dict[str, Any]) -> None:
         raise InputError("vmid", "must be a whole number")
     if fault["target"] == "agent" and fault.get("behaviour") not in AGENT_BEHAVIOURS:
         raise InputError("behaviour", f"must be one of {', '.join(AGENT_BEHAVIOURS)}")
+    for name in ("seconds", "back"):
+        if name in fault and not SECONDS[0](fault[name]):
+            raise InputError(name, SECONDS[1])
+    if fault.get("error") == "delay" and "seconds" not in fault:
+        raise InputError("seconds", SECONDS[1])
     if fault["target"] == "proxmox" and not fault.keys() & {"status", "error"}:
         raise InputError("status", "a fault for proxmox needs status or error")
 

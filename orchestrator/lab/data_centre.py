@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,12 @@ from orchestrator.lab.dns import NameServer
 from orchestrator.lab.edge import Edge
 from orchestrator.lab.faults import Faults
 from orchestrator.lab.files import load_secrets, open_directory, read_json, write_json
-from orchestrator.lab.listen import bind_tcp, serve_http
+from orchestrator.lab.history import History
+from orchestrator.lab.listen import HttpService, bind_tcp, serve_http
 from orchestrator.lab.proxmox import LabProxmox
 from orchestrator.lab.registrations import Registrations
 from orchestrator.lab.velocity import Bridge
-from orchestrator.lab.zones import Zone
+from orchestrator.lab.zones import Record, Zone
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Parts:
         self.directory = directory
         self.stack = stack
         self.faults = Faults()
-        self.registrations = Registrations()
+        self.history = History()
+        self.registrations = Registrations(self.history)
         self.secrets = load_secrets(directory / "secrets.json")
         saved = read_json(directory / "records.json")
         self.addresses, self.control_socket = claim(
@@ -63,7 +65,15 @@ class Parts:
         for zone in self.zones:
             zone.load(saved.get(zone.view, {}))
             zone.changed = self.save
+            zone.recorded = self._recorder(zone.view)
         self.save()
+
+    def _recorder(self, view: str) -> Callable[[str, Record], None]:
+        def record_it(action: str, record: Record) -> None:
+            facts = {"name": record.name, "type": record.type, "value": record.value}
+            self.history.add("dns", action=action, view=view, **facts)
+
+        return record_it
 
     def save(self) -> None:
         """Writes the records and the block, so that a new start of this directory finds both again."""
@@ -82,9 +92,11 @@ async def data_centre(options: Options) -> AsyncIterator[dict[str, str]]:
         parts = Parts(options, directory, stack)
         files = tls.issue(directory, _with_tls(parts.addresses))
         await _start_names(parts, files.server_context())
-        edge = await _start_proxy(parts)
+        edge, bridge = await _start_proxy(parts)
         proxmox = await _start_proxmox(parts, files)
-        control = Control(proxmox, parts.zones, parts.registrations, edge, parts.faults)
+        control = Control(
+            proxmox, parts.zones, parts.registrations, edge, bridge=bridge, faults=parts.faults, history=parts.history
+        )
         runner = await serve_http(control.application(), parts.control_socket)
         stack.push_async_callback(runner.cleanup)
         site_file = directory / "site.json"
@@ -132,19 +144,22 @@ async def _start_names(parts: Parts, context: ssl.SSLContext) -> None:
     await _serve(parts, cloudflare_api, parts.addresses.cloudflare, CLOUDFLARE_PORT, context)
 
 
-async def _start_proxy(parts: Parts) -> Edge:
+async def _start_proxy(parts: Parts) -> tuple[Edge, HttpService]:
+    """Where players connect, and the bridge's API."""
     bridge = Bridge(
         parts.registrations,
         secret=parts.secrets["velocity_secret"],
         callback_url=parts.options.callback_url,
         faults=parts.faults,
     )
-    await _serve(parts, bridge.application(), parts.addresses.velocity, VELOCITY_PORT)
+    service = HttpService(bridge.application, parts.addresses.velocity, VELOCITY_PORT)
+    await service.start()
+    parts.stack.push_async_callback(service.close)
     parts.stack.push_async_callback(bridge.close)
     edge = Edge(parts.registrations, (parts.addresses.public_edge, parts.addresses.internal_edge), EDGE_PORT)
     parts.stack.push_async_callback(edge.close)
     await edge.start()
-    return edge
+    return edge, service
 
 
 async def _start_proxmox(parts: Parts, files: tls.ServerFiles) -> LabProxmox:
@@ -156,6 +171,7 @@ async def _start_proxmox(parts: Parts, files: tls.ServerFiles) -> LabProxmox:
         speed=parts.options.speed,
         token=parts.secrets["proxmox_token"],
         agent_token=parts.secrets["agent_token"],
+        history=parts.history,
     )
     parts.stack.push_async_callback(proxmox.close)
     await proxmox.restore()

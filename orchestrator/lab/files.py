@@ -20,6 +20,7 @@ TOKENS = (
     "cloudflare_readonly_token",
     "velocity_secret",
     "agent_token",
+    "billing_secret",
 )
 
 

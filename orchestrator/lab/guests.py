@@ -20,6 +20,7 @@ from typing import Any
 
 from orchestrator.lab import template
 from orchestrator.lab.errors import LabError
+from orchestrator.lab.history import History
 
 AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
 AGENT_PORT = 18888
@@ -55,13 +56,15 @@ class Guest:
 class ProcessGuests:
     """Containers as process groups. Their root directories lie below `root`, one per VMID."""
 
-    def __init__(self, root: Path, block: int, *, speed: float, agent_token: str | None) -> None:
+    def __init__(self, root: Path, block: int, *, speed: float, agent_token: str | None, history: History) -> None:
         self.root = root
+        self._history = history
         self.speed = speed
         self.leases: dict[int, str] = {}
         self._addresses = tuple(f"127.{block}.{16 + n // 254}.{1 + n % 254}" for n in range(16 * 254))
         self._next_address = 0
         self._guests: dict[int, Guest] = {}
+        self._watches: set[asyncio.Task[None]] = set()
         # The base interpreter: a guest needs nothing of a virtual environment.
         self._python = str(Path(sys.executable).resolve())
         self._agent = root / "agent.pyc"
@@ -117,7 +120,34 @@ class ProcessGuests:
             )
         guest = Guest(vmid, boot, process, address, time.monotonic() + ADDRESS_SECONDS * self.speed)
         self._guests[vmid] = guest
+        self._history.add("guest", action="start", vmid=vmid, pid=process.pid)
+        watch = asyncio.create_task(self._watch(guest))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
         return guest
+
+    async def _watch(self, guest: Guest) -> None:
+        """An agent that died by itself stays dead, unless a fault says that it comes back."""
+        await guest.process.wait()
+        if self._is_ended(guest):
+            return
+        self._history.add("guest", action="exit", vmid=guest.vmid, pid=guest.process.pid)
+        back = self._back_after(guest.vmid)
+        if back is None:
+            return
+        await asyncio.sleep(back)
+        if not self._is_ended(guest):
+            await self.start(guest.vmid, guest.boot)
+            if guest.ending is not None:  # in just this moment
+                await self.stop(guest.vmid)
+
+    def _is_ended(self, guest: Guest) -> bool:
+        """Whether its container was stopped, or is another start by now."""
+        return guest.ending is not None or self._guests.get(guest.vmid) is not guest
+
+    def _back_after(self, vmid: int) -> float | None:
+        dying = (fault for fault in self._armed if fault["behaviour"] == "die" and fault["vmid"] in (None, vmid))
+        return next((float(fault["back"]) for fault in dying if "back" in fault), None)
 
     async def stop(self, vmid: int) -> None:
         """End a container's process group; returns when its agent is reaped."""
@@ -129,6 +159,8 @@ class ProcessGuests:
         await asyncio.shield(guest.ending)
 
     async def close(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
         await asyncio.gather(*(self.stop(vmid) for vmid in list(self._guests)))
 
     async def _end(self, guest: Guest) -> None:
@@ -137,6 +169,7 @@ class ProcessGuests:
             await asyncio.wait_for(guest.process.wait(), TERMINATION_GRACE)
         _signal_group(guest, signal.SIGKILL)
         await guest.process.wait()
+        self._history.add("guest", action="stop", vmid=guest.vmid, pid=guest.process.pid)
         if self._guests.get(guest.vmid) is guest:
             del self._guests[guest.vmid]
 
@@ -174,7 +207,8 @@ class ProcessGuests:
     # settings of the agents
 
     def set_faults(self, faults: list[Mapping[str, Any]]) -> None:
-        """What agents do wrong from their next payload on."""
+        """What agents do wrong from their next payload on; one that dies comes `back` after so many seconds."""
+        self._armed = faults
         for used in self.root.glob(f"{self._faults.name}.*"):
             if used.name.split(".")[-2] not in {str(fault.get("id")) for fault in faults}:
                 used.unlink(missing_ok=True)

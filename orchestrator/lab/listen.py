@@ -51,6 +51,45 @@ async def serve_http(app: web.Application, sock: socket.socket, tls: ssl.SSLCont
     return runner
 
 
+class HttpService:
+    """An application at an address that can be away for a while, as its daemon is while it restarts."""
+
+    def __init__(
+        self, application: Callable[[], web.Application], address: str, port: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.address = address
+        self.port = port
+        self._application = application
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
+        self._return: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Raises LabError when the address is taken. Port 0 becomes the port that it got."""
+        self._runner = await serve_http(self._application(), bind_tcp(self.address, self.port), self._tls)
+        self.port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        if self._return is not None:
+            self._return.cancel()
+            await asyncio.gather(self._return, return_exceptions=True)
+        await self._stop()
+
+    async def leave(self, seconds: float) -> None:
+        """Refuse and cut connections; after so many seconds it is there again. A second time counts from then on."""
+        await self.close()
+        self._return = asyncio.create_task(self._start_again(seconds))
+
+    async def _stop(self) -> None:
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    async def _start_again(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.start()
+
+
 class StreamServer:
     """TCP connections, each in a task of its own; `close` ends the listening and every connection."""
 

@@ -12,9 +12,10 @@ from fakepve import FakeCt
 
 from orchestrator.lab.errors import InputError, LabError
 from orchestrator.lab.guests import ProcessGuests
-from orchestrator.lab.listen import bind_tcp, serve_http
+from orchestrator.lab.history import History
+from orchestrator.lab.listen import HttpService
 from orchestrator.lab.privileges import PRIVILEGES, STORAGE
-from orchestrator.lab.pve_http import HttpFaults, manners
+from orchestrator.lab.pve_http import HttpFaults, Manners
 from orchestrator.lab.pve_views import PveViews
 
 NODE = "pve1"
@@ -47,6 +48,7 @@ class LabProxmox(PveViews):
         speed: float,
         token: str,
         agent_token: str | None = None,
+        history: History | None = None,
     ) -> None:
         super().__init__(host=host, port=port)
         self._file = root / "containers.json"
@@ -55,7 +57,9 @@ class LabProxmox(PveViews):
         self._agent_faults: list[Mapping[str, Any]] = []
         self._fault_number = 0
         self._closing = False
-        self.guests = ProcessGuests(root, address_block, speed=speed, agent_token=agent_token)
+        self.history = history or History()
+        self._daemon: HttpService | None = None
+        self.guests = ProcessGuests(root, address_block, speed=speed, agent_token=agent_token, history=self.history)
         self.apitokens[TOKEN_ID] = token
         for path, privileges in PRIVILEGES.items():
             self.grant(TOKEN_ID.partition("!")[0], path, *privileges)
@@ -77,14 +81,21 @@ class LabProxmox(PveViews):
         """Listen on https://host:port. Raises LabError when that is taken."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certfile, keyfile)
-        self.runner = await serve_http(self._build_app(), bind_tcp(self.host, self.port), context)
-        self.port = self.runner.addresses[0][1]
+        self._daemon = HttpService(self._build_app, self.host, self.port, context)
+        await self._daemon.start()
+        self.port = self._daemon.port
         self.start_status_daemon()
+
+    async def restart(self, seconds: float) -> None:
+        """The daemon is away for so many seconds; tasks and guests live on."""
+        if self._daemon is not None:
+            await self._daemon.leave(seconds)
 
     async def close(self) -> None:
         """Stop serving, end what runs, kill every guest; the containers stay on disk as they are."""
         self.stop_status_daemon()
-        await self.stop()
+        if self._daemon is not None:
+            await self._daemon.close()
         await self.abort_all_tasks()
         self.save()
         self._closing = True
@@ -92,7 +103,8 @@ class LabProxmox(PveViews):
 
     def _build_app(self) -> web.Application:
         app: web.Application = super()._build_app()
-        app.middlewares.insert(0, manners(self._http_faults, lambda: self.time_scale, self.save))
+        manners = Manners(self._http_faults, self.history, lambda: self.time_scale, self.save)
+        app.middlewares.insert(0, manners.middleware())
         return app
 
     async def _start_steps(self, ct: Any, user: str, skiplock: bool = False) -> None:
@@ -163,6 +175,7 @@ class LabProxmox(PveViews):
         net = "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:0F:0F:0F,ip=dhcp,type=veth"
         self.add_ct(vmid, hostname, node=NODE, config={"net0": net})
         self.guests.clone(TEMPLATE, vmid)
+        self.history.add("control", action="foreign", vmid=vmid)
         self.save()
 
     def set_speed(self, speed: float) -> None:
@@ -174,8 +187,9 @@ class LabProxmox(PveViews):
         """Arm a fault. Raises InputError for one that makes no sense.
 
         agent: {"behaviour", "vmid"?, "times"?, …}: the agents' README says what each behaviour takes.
-        proxmox: {"method", "path" (how it ends, or a schema path), "times"?} with {"status", "message"}, or
-        with "error": a name from fakepve's catalogue, "hang" ("seconds"?) or "drop" (accepted, then cut off);
+        proxmox: {"method"?, "path"? (how it ends, `*` for anything), "times"?} with {"status", "message"}, or with
+        "error": "hang" ("seconds"?), "delay" ("seconds": carried out later, also for a client that is gone) or
+        "drop" (accepted, then cut off); {"method", "path"} with "error": a name from fakepve's catalogue;
         or {"error": "task", "task" (as vzclone), "message"}: the next such task fails.
         """
         if fault["target"] == "agent":
@@ -187,24 +201,20 @@ class LabProxmox(PveViews):
             _require(fault, "task", "message")
             self._task_faults.append(dict(fault))
         else:
-            _require(fault, "method", "path")
-            self._inject_http({**fault, "method": str(fault["method"]).upper()})
+            self._inject_http(fault)
 
     def _inject_http(self, fault: dict[str, Any]) -> None:
-        if fault.get("error") in ("hang", "drop"):
-            self._http_faults.faults.append(fault)
+        if "method" in fault:
+            fault = {**fault, "method": str(fault["method"]).upper()}
+        if fault.get("error") in (None, "hang", "delay", "drop"):
+            status = fault.get("status")
+            if "error" not in fault and not (isinstance(status, int) and 400 <= status <= 599):
+                raise InputError("status", "must be an HTTP status from 400 to 599")
+            self._http_faults.faults.append({"message": "injected fault", **fault})
             return
-        status = fault.get("status")
-        message = fault.get("message", "injected fault") if status is not None else None
+        _require(fault, "method", "path")
         try:
-            self.fail(
-                fault["method"],
-                fault["path"],
-                status,
-                message,
-                error=fault.get("error"),
-                times=fault.get("times"),
-            )
+            self.fail(fault["method"], fault["path"], error=fault["error"], times=fault.get("times"))
         except (ValueError, TypeError) as error:
             raise InputError("error", str(error)) from error
 

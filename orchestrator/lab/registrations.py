@@ -1,6 +1,8 @@
 """The proxy's backends by name. They live in memory only: a restarted proxy knows none."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from orchestrator.lab.history import History
 
 
 @dataclass(frozen=True)
@@ -22,20 +24,27 @@ class NameTakenError(Exception):
 class Registrations:
     """Names are lower-cased."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: History | None = None) -> None:
         self._backends: dict[str, Backend] = {}
+        self._history = history or History()
 
     def register(self, name: str, address: str, port: int) -> Backend:
         """The same name with the same address changes nothing; raises NameTakenError for another address."""
         backend = Backend(name.lower(), address, port)
-        known = self._backends.setdefault(backend.name, backend)
-        if known != backend:
+        known = self._backends.get(backend.name)
+        if known is None:
+            self._backends[backend.name] = backend
+            self._history.add("proxy", action="register", **asdict(backend))
+        elif known != backend:
             raise NameTakenError(known)
         return backend
 
     def unregister(self, name: str) -> bool:
         """Whether the name was registered."""
-        return self._backends.pop(name.lower(), None) is not None
+        backend = self._backends.pop(name.lower(), None)
+        if backend is not None:
+            self._history.add("proxy", action="unregister", **asdict(backend))
+        return backend is not None
 
     def get(self, name: str) -> Backend | None:
         return self._backends.get(name.lower())
@@ -44,4 +53,5 @@ class Registrations:
         return list(self._backends.values())
 
     def forget(self) -> None:
+        self._history.add("proxy", action="restart")
         self._backends.clear()

@@ -72,7 +72,7 @@ def from_rdata(rdata: dns.rdata.Rdata) -> str:
 
 
 class Zone:
-    """The records of one zone in one view; `changed` is called after every change."""
+    """The records of one zone in one view; `changed` is called after every change, `recorded` for each record."""
 
     def __init__(self, name: str, *, view: str, address: str) -> None:
         self.name = name
@@ -80,6 +80,7 @@ class Zone:
         self.address = address
         self.serial = 1
         self.changed: Callable[[], None] = lambda: None
+        self.recorded: Callable[[str, Record], None] = lambda action, record: None
         self._records: dict[str, Record] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -107,17 +108,23 @@ class Zone:
     def put(self, record: Record) -> Record:
         """Adds the record, or changes the one with its id."""
         self._records[record.id] = record
+        self.recorded("put", record)
         self._touch()
         return record
 
     def remove(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._records.pop(record.id, None)
+            if self._records.pop(record.id, None) is not None:
+                self.recorded("remove", record)
         self._touch()
 
     def replace_all(self, records: Iterable[Record]) -> None:
         """Takes these records in place of all, in one step."""
-        self._records = {record.id: record for record in records}
+        before, self._records = self._records, {record.id: record for record in records}
+        for action, records_of, others in (("remove", before, self._records), ("put", self._records, before)):
+            for record in records_of.values():
+                if others.get(record.id) != record:
+                    self.recorded(action, record)
         self._touch()
 
     def _touch(self) -> None:

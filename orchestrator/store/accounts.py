@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 from psycopg.rows import dict_row, scalar_row
@@ -11,7 +12,7 @@ from psycopg.rows import dict_row, scalar_row
 from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
 from orchestrator.errors import HostwrightError
-from orchestrator.models import CustomerRow, Limits, Principal
+from orchestrator.models import CustomerRow, Limits, Principal, TokenRow
 from orchestrator.store.connection import Database, cursor_execute, execute
 
 TOKEN_PREFIX = "hw_"  # noqa: S105  # a mark for secret scanners, not a secret
@@ -31,6 +32,13 @@ def find_principal(database: Database, token: str) -> Principal | None:
 
 
 def create_token(database: Database, *, name: str, customer_id: str | None, expires_at: datetime | None = None) -> str:
+    """As `issue_token`; only the token."""
+    return issue_token(database, name=name, customer_id=customer_id, expires_at=expires_at)[1]
+
+
+def issue_token(
+    database: Database, *, name: str, customer_id: str | None, expires_at: datetime | None = None
+) -> tuple[TokenRow, str]:
     """Make a token for an operator (no customer) or a customer; it is shown once and kept only as a hash.
 
     Raises HostwrightError when there is no such customer.
@@ -44,10 +52,33 @@ def create_token(database: Database, *, name: str, customer_id: str | None, expi
     }
     try:
         with database.transaction() as connection:
-            execute(connection, "insert_token", parameters)
+            row = cursor_execute(connection.cursor(row_factory=dict_row), "insert_token", parameters).fetchone()
     except ForeignKeyViolation as error:
         raise HostwrightError(f"there is no customer {customer_id}: create it with `hostwright customer`") from error
-    return token
+    return TokenRow.model_validate(row), token
+
+
+def list_tokens(
+    database: Database, *, customer_id: str | None = None, after: UUID | None = None, limit: int = 50
+) -> list[TokenRow]:
+    """Tokens, newest first; `after` is the last id of the page before."""
+    parameters = {"customer_id": customer_id, "after": after, "limit": limit}
+    with database.connection() as connection:
+        rows = cursor_execute(connection.cursor(row_factory=dict_row), "list_tokens", parameters)
+        return [TokenRow.model_validate(row) for row in rows]
+
+
+def revoke_token(database: Database, token_id: UUID) -> bool:
+    """End a token, at once in every API process; False when there is no such token."""
+    with database.transaction() as connection:
+        return execute(connection, "revoke_token", {"id": token_id}) == 1
+
+
+def note_token_uses(database: Database, uses: Mapping[UUID, str | None], *, at_most_every: float) -> None:
+    """Keep that tokens were used now, each from its address, at most every so many seconds."""
+    parameters = {"ids": list(uses), "addresses": list(uses.values()), "seconds": at_most_every / 2}
+    with database.transaction() as connection:
+        execute(connection, "note_token_uses", parameters)
 
 
 def ensure_customer(database: Database, customer_id: str) -> None:

@@ -17,10 +17,17 @@ ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
 OPERATION_CHANNEL = "hostwright_operation"
 """Notified with an operation's id whenever one changes (sql/queries)."""
+TOKEN_CHANNEL = "hostwright_token"  # noqa: S105  # a channel's name
+"""Notified with a token's id when it is revoked."""
 
 _RECONNECT_SECONDS = 3.0
 """How long the pool tries to connect by itself, with growing pauses; after that whoever wants a connection makes it try
 again at once. With its default, 300 s, the pauses grow to minutes, and an outage with them."""
+
+_STANDSTILL_SECONDS = 5
+"""How long a transaction may be open without a statement; ours take milliseconds."""
+
+_CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -36,7 +43,7 @@ def wrap_errors() -> Iterator[None]:
         # First: psycopg takes an SQLSTATE it does not know for an OperationalError.
         if error.sqlstate == ILLEGAL_TRANSITION:
             raise IllegalTransition(str(error).splitlines()[0]) from error
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        if isinstance(error, _CONNECTION_ERRORS):
             raise StoreUnavailable(str(error).strip()) from error
         raise
 
@@ -67,7 +74,7 @@ class Database:
             open=False,
             reconnect_timeout=_RECONNECT_SECONDS,
             check=self._refuse_closed,
-            configure=_use_utc,
+            configure=_prepare,
             kwargs=_OPTIONS,
         )
 
@@ -106,7 +113,9 @@ class Database:
     def connect(self) -> Connection:
         """A connection of its own, outside the pool: for the queue's threads."""
         with wrap_errors():
-            return psycopg.connect(self.url, **_OPTIONS)
+            connection = psycopg.connect(self.url, **_OPTIONS)
+            _prepare(connection)
+            return connection
 
     @contextmanager
     def listen(self, channel: str) -> Iterator[Callable[[float], list[str]]]:
@@ -119,9 +128,13 @@ class Database:
             yield lambda seconds: [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
 
 
-def _use_utc(connection: Connection) -> None:
-    """Times come back in UTC, whatever the server's zone is; JSON made in a query carries them as text."""
-    connection.execute("set time zone 'UTC'")
+def _prepare(connection: Connection) -> None:
+    """Times come back in UTC, whatever the server's zone is; JSON made in a query carries them as text.
+
+    A process that stands still within a transaction loses it: its rows, which the sweep passes over while they are
+    locked, and its turn to claim must not be held for as long as it stands still.
+    """
+    connection.execute(f"set time zone 'UTC'; set idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'")
 
 
 def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:

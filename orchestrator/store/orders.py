@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from orchestrator import orders, queue
 from orchestrator.errors import Problem, ProblemCode
+from orchestrator.models import AuditEntry
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 
 
@@ -31,8 +32,10 @@ class Placed:
     request_id: UUID
 
 
-def place_order(database: Database, order: Order) -> Placed:
+def place_order(database: Database, order: Order, line: AuditEntry | None = None) -> Placed:
     """Decide about an order and write it, if nothing of its customer has changed since; else decide again.
+
+    `line` goes into the audit log with an order that is accepted, in the same statement.
 
     Every time that the writing is refused another order of the same customer got through, so this ends. Raises Problem
     when the order is refused, StoreUnavailable when nothing could be written.
@@ -44,11 +47,12 @@ def place_order(database: Database, order: Order) -> Placed:
             if decision.operation_id is not None:
                 return _known(connection, decision.kind, decision.operation_id)
             placed = Placed("accept", uuid4(), uuid4(), uuid4())
-            if execute(connection, "insert_order", _parameters(order, placed, facts.revision)) == 1:
+            if execute(connection, "insert_order", _parameters(order, placed, facts.revision, line)) == 1:
                 return placed
 
 
-def _parameters(order: Order, placed: Placed, revision: int) -> dict[str, Any]:
+def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
+    names = ("principal", "token_id", "customer_id", "address", "method", "route", "status")
     return {
         "operation_id": placed.operation_id,
         "instance_id": placed.instance_id,
@@ -63,6 +67,7 @@ def _parameters(order: Order, placed: Placed, revision: int) -> dict[str, Any]:
         "key": order.demand.key,
         "queue": queue.QUEUE,
         "message": queue.message(placed.operation_id),
+        **{f"audit_{name}": getattr(line, name, None) for name in names},
     }
 
 
@@ -73,6 +78,7 @@ def read_facts(connection: Connection, order: Order) -> orders.Facts:
         "key": order.demand.key,
         "ctype": order.demand.ctype,
         "request_hash": order.demand.request_hash,
+        "keep": order.demand.keep,
     }
     cursor = connection.cursor(row_factory=class_row(orders.Facts))
     facts = cursor_execute(cursor, "order_facts", parameters).fetchone()

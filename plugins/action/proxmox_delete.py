@@ -1,7 +1,7 @@
 """Delete a stopped container of ours and everything of its own, or abort the clone that makes it.
 
 Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id, clone_upid (of the clone that may be
-aborted), settle (seconds until a missing container counts as gone).
+aborted).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.delete import Unfinished, delete
+from hostwright_ansible.delete import delete
 from hostwright_ansible.proxmox import COMMON, open_session
 from hostwright_ansible.secrets import Secrets
 
@@ -20,10 +20,8 @@ class ActionModule(PhaseAction):
         **COMMON,
         "server_id": {"type": "str", "required": True},
         "clone_upid": {"type": "str", "default": ""},
-        "settle": {"type": "int", "default": 0},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
-        unfinished = Unfinished(args["clone_upid"], args["settle"])
         with open_session(args, secrets) as session:
-            return delete(session, args["server_id"], unfinished, check=check)
+            return delete(session, args["server_id"], args["clone_upid"], check=check)

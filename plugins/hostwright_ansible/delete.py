@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import Any
 
 from hostwright_ansible.ownership import is_ours
@@ -11,27 +9,13 @@ from hostwright_ansible.proxmox import Session
 from hostwright_ansible.result import PhaseError
 from orchestrator.proxmox import Kind, ProxmoxError
 
-SETTLE_INTERVAL = 1.0
 
+def delete(session: Session, server_id: str, clone_upid: str = "", *, check: bool) -> dict[str, Any]:
+    """`clone_upid` is the task of a clone that may still run, and the only one that is ever aborted.
 
-@dataclass(frozen=True)
-class Unfinished:
-    """What a playbook that was killed may have left behind in Proxmox.
-
-    `clone_upid` is the task of a clone that may still run, and the only one that is ever aborted. A request may still
-    be on its way: for `settle` seconds a missing container is not yet believed to be gone.
+    Raises PhaseError `not-ours`, `proxmox-task-failed` (running, protected), `clone-locked`, …
     """
-
-    clone_upid: str = ""
-    settle: float = 0.0
-
-
-def delete(session: Session, server_id: str, unfinished: Unfinished | None = None, *, check: bool) -> dict[str, Any]:
-    """Raises PhaseError `not-ours`, `proxmox-task-failed` (running, protected), `clone-locked`, …"""
-    left = unfinished or Unfinished()
     config = session.owned_config(server_id)
-    if config is None and left.settle and not check:
-        config = _latecomer(session, server_id, left.settle)
     through = False
     # Once ours is gone, the VMID is free, and somebody else's container may have taken it.
     while config is not None and is_ours(config, server_id):
@@ -40,7 +24,7 @@ def delete(session: Session, server_id: str, unfinished: Unfinished | None = Non
         if through:
             raise _undead(session)
         try:
-            if config.get("lock") != "create" or not _abort(session, left.clone_upid):
+            if config.get("lock") != "create" or not _abort(session, clone_upid):
                 session.finish(_send(session))
                 through = True
         except ProxmoxError as error:
@@ -51,20 +35,6 @@ def delete(session: Session, server_id: str, unfinished: Unfinished | None = Non
         # What our own task deleted is gone; what we only miss may have moved to another node.
         session.require_gone()
     return session.result(f"container {session.vmid} is gone")
-
-
-def _latecomer(session: Session, server_id: str, settle: float) -> dict[str, Any] | None:
-    """The container that shows up within so many seconds, if one does."""
-    if settle >= session.left:
-        raise PhaseError(
-            "deadline-exceeded",
-            f"container {session.vmid} is not there, but a clone of it may come for {settle:g} s, "
-            f"longer than the {session.left:.0f} s that are left: give the phase more time",
-        )
-    until = time.monotonic() + settle
-    while (config := session.owned_config(server_id)) is None and (rest := until - time.monotonic()) > 0:
-        time.sleep(min(SETTLE_INTERVAL, rest))
-    return config
 
 
 def _abort(session: Session, upid: str) -> bool:

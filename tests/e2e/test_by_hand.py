@@ -53,6 +53,34 @@ def test_playbooks_provision_debug_and_tear_down_by_hand(clean_lab: Lab, tmp_pat
     assert lab.inventory() == before
 
 
+def test_stopped_server_starts_again_with_what_it_had(clean_lab: Lab, tmp_path: Path) -> None:
+    """The agent resumes by itself: its configuration is not sent again, and the same world is served."""
+    lab, before = clean_lab, clean_lab.inventory()
+    file = tmp_path / "order.yml"
+    file.write_text(yaml.safe_dump(ORDER))
+    order = ("-e", f"@{file}")
+    run(lab, "provision", *order)
+
+    assert run(lab, "stop", *order).changed == [
+        "Remove the registration at the proxy",
+        "Remove the records",
+        "Stop the container",
+    ]
+    assert (ours(lab)["status"], ours(lab)["pid"]) == ("stopped", None)
+    assert lab.inventory()["records"] == before["records"]
+    assert lab.inventory()["registrations"] == before["registrations"]
+    assert run(lab, "stop", *order).changed == []
+
+    started = run(lab, "start", *order)
+    assert started.changed == ["Start the container", "Ensure the records", "Ensure the registration at the proxy"]
+    assert started.result("Send the configuration")["progress"] == "the agent already has this configuration"
+    assert_joinable(lab)
+    assert run(lab, "start", *order).changed == []
+
+    run(lab, "teardown", *order)
+    assert lab.inventory() == before
+
+
 def assert_joinable(lab: Lab) -> None:
     address, port = lab.urls["edgeAddress"].rsplit(":", 1)
     status = minecraft.ping(address, int(port), hostname=f"mc-vanilla-{VMID}.lab.example")

@@ -73,7 +73,7 @@ def wait_until(condition: Any) -> None:
 
 
 def test_answers_503_and_writes_nothing_by_half_while_the_database_is_away(server: EmbeddedPostgres) -> None:
-    with running_api(server.url) as api:
+    with running_api(server.url, rate_per_second="0", change_rate_per_second="0") as api:
         caller = api.customer(max_instances=10**6, max_memory_mib=2**30, max_cpu_cores=10**6)
         storm = Storm(caller)
         with ThreadPoolExecutor(CLIENTS) as pool:

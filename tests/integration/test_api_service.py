@@ -11,7 +11,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES
+from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, OPERATOR_ENDPOINTS, TABLES
 from orchestrator.store import sweep
 from orchestrator.store.connection import Database
 from tests.fix_api import Api, Caller, is_problem, running_api
@@ -197,6 +197,13 @@ def test_documents_every_route(document: dict[str, Any]) -> None:
     assert documented == table
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+def test_asks_the_billing_state_before_every_change_but_an_order() -> None:
+    """An order is decided with its other facts (orchestrator.orders)."""
+    changes = [each for each in INSTANCE_ENDPOINTS if each.changes]
+    assert {(each.method, each.path) for each in changes if each.action is None} == {("POST", "")}
+    assert {each.path for each in OPERATOR_ENDPOINTS if not each.operator} == set()
 
 
 def test_documents_path_parameters_and_answers(document: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """The administrative commands, on a real database."""
 
 import json
+import os
+import pwd
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from typer.testing import CliRunner
@@ -67,6 +70,44 @@ def test_lists_customers(database: Database) -> None:
     assert "0 of 20" in table
 
 
+def test_makes_lists_and_revokes_tokens(database: Database) -> None:
+    token = run("token", "create", "--name", "portal", "--customer", CUSTOMER, "--expires", "90d").strip()
+    operators = run("token", "create", "--name", "ops", "--operator").strip()
+    listed = json.loads(run("token", "list", "--json"))
+    assert [(each["name"], each["customerId"]) for each in listed] == [("ops", None), ("portal", CUSTOMER)]
+    left = datetime.fromisoformat(listed[1]["expiresAt"]) - datetime.now(UTC)
+    assert timedelta(days=89, hours=23) < left <= timedelta(days=90)
+    assert len(json.loads(run("token", "list", "--customer", CUSTOMER, "--json"))) == 1
+    run("token", "revoke", listed[1]["tokenId"])
+    assert accounts.find_principal(database, token) is None
+    assert accounts.find_principal(database, operators) is not None
+    table = run("token", "list")
+    assert "revoked" in table
+    assert token not in table
+
+
+def test_writes_what_it_changes_into_the_audit_log(database: Database) -> None:
+    run("customer", "set", "fresh")
+    run("customer", "suspend", "fresh")
+    run("customer", "activate", "fresh")
+    run("token", "create", "--name", "x", "--customer", "fresh")
+    token_id = json.loads(run("token", "list", "--json"))[0]["tokenId"]
+    run("token", "revoke", token_id)
+    run("customer", "list")
+    who = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    found = json.loads(run("audit", "list", "--json"))[::-1]
+    assert [(line["principal"], line["route"], line["target"]) for line in found] == [
+        (who, "hostwright customer set", "fresh"),
+        (who, "hostwright customer suspend", "fresh"),
+        (who, "hostwright customer activate", "fresh"),
+        (who, "hostwright token create", token_id),
+        (who, "hostwright token revoke", token_id),
+    ]
+    assert "hostwright token revoke" in " ".join(run("audit", "list").split())
+    assert "0 lines" in run("audit", "prune", "--before", "2001-01-01")
+    assert "6 lines" in run("audit", "prune", "--before", "2999-01-01")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -76,6 +117,10 @@ def test_lists_customers(database: Database) -> None:
         (["customer", "set", "fine", "--game", "1"], "--game wants"),
         (["customer", "set", "fine", "--dev", "1,x,2"], "--dev wants"),
         (["token", "create", "--name", "x"], "say whose token it is"),
+        (["token", "create", "--name", "x", "--operator", "--expires", "soon"], "--expires wants"),
+        (["token", "create", "--name", "x", "--customer", "nobody"], "there is no customer nobody"),
+        (["token", "revoke", "x"], "not a token's id"),
+        (["token", "revoke", "00000000-0000-0000-0000-000000000000"], "there is no token"),
     ],
 )
 def test_refuses_in_one_sentence(database: Database, arguments: list[str], reason: str) -> None:

@@ -1,5 +1,6 @@
 """The lab as a process: how it starts, what it writes, how it refuses, how it ends."""
 
+import hashlib
 import signal
 import socket
 import subprocess
@@ -90,6 +91,20 @@ def container(lab: Lab, vmid: int) -> dict[str, Any]:
     return next(entry for entry in lab.inventory()["containers"] if entry["vmid"] == vmid)
 
 
+def register(lab: Lab, name: str, address: str, port: int) -> None:
+    header = {"X-Zpack-Secret": hashlib.sha256(lab.secrets["velocity_secret"].encode()).hexdigest()}
+    body = {"server_name": name, "address": address, "port": port}
+    answer = httpx.post(f"{lab.urls['velocityUrl']}/zpack/register", json=body, headers=header, trust_env=False)
+    assert answer.status_code == 200, answer.text
+
+
+def add_record(lab: Lab, name: str, address: str) -> None:
+    params = {"domain": name, "type": "A", "ipAddress": address, "ttl": "60", "token": lab.secrets["technitium_token"]}
+    with httpx.Client(verify=tls_context(lab), trust_env=False) as client:
+        answer = client.post(f"{lab.urls['technitiumUrl']}/api/zones/records/add", data=params).json()
+    assert answer["status"] == "ok", answer
+
+
 def test_second_lab_of_a_directory_refuses(lab: Lab) -> None:
     second = run_lab("--state-dir", str(lab.state_dir))
     assert second.returncode == 1
@@ -137,13 +152,9 @@ def test_two_labs_run_side_by_side(lab: Lab, tmp_path: Path) -> None:
 def test_restarted_lab_keeps_secrets_authority_records_and_addresses_but_no_registration(
     tmp_path: Path,
 ) -> None:
-    record = {"domain": "kept.lab.internal", "type": "A", "ipAddress": "10.0.0.9", "ttl": "60"}
     with running_lab(tmp_path, speed=0) as first:
         authority = first.ca_file.read_bytes()
-        params = record | {"token": first.secrets["technitium_token"]}
-        url = f"{first.urls['technitiumUrl']}/api/zones/records/add"
-        with httpx.Client(verify=tls_context(first), trust_env=False) as client:
-            assert client.post(url, data=params).json()["status"] == "ok"
+        add_record(first, "kept.lab.internal", "10.0.0.9")
         records = first.inventory()["records"]
     with running_lab(tmp_path, speed=0) as second:
         assert second.inventory()["records"] == records
@@ -227,6 +238,13 @@ def test_control_places_a_foreign_container(lab: Lab) -> None:
         ("POST", "/faults", {"target": "agent", "behaviour": "sing"}, "behaviour"),
         ("POST", "/faults", {"target": "agent", "behaviour": "die", "vmid": "5000"}, "vmid"),
         ("POST", "/faults", {"target": "proxmox", "times": 1}, "status"),
+        ("POST", "/faults", {"target": "proxmox", "error": "delay"}, "seconds"),
+        ("POST", "/faults", {"target": "proxmox", "error": "hang", "seconds": "long"}, "seconds"),
+        ("POST", "/faults", {"target": "proxmox", "status": "500"}, "status"),
+        ("POST", "/faults", {"target": "agent", "behaviour": "die", "back": -1}, "back"),
+        ("POST", "/proxmox/restart", {}, "seconds"),
+        ("POST", "/proxy/away", {"seconds": True}, "seconds"),
+        ("GET", "/history?after=x", None, "after"),
         ("PUT", "/speed", {}, "speed"),
         ("PUT", "/speed", {"speed": -1}, "speed"),
         ("PUT", "/speed", {"speed": True}, "speed"),
@@ -245,3 +263,67 @@ def test_control_names_the_bad_field(clean_lab: Lab, method: str, path: str, bod
 def test_control_sets_the_speed(lab: Lab) -> None:
     lab.set_speed(0.5)
     lab.set_speed(0)
+
+
+def test_proxmox_is_away_while_it_restarts(lab: Lab) -> None:
+    lab.restart_proxmox(3)
+    with pytest.raises(httpx.ConnectError):
+        proxmox(lab, "GET", "/status")
+    wait_for(lambda: is_reachable(lab.urls["proxmoxUrl"]), lambda reachable: reachable)
+    assert lab.inventory()["containers"]
+
+
+def test_proxys_api_is_away_for_a_while_and_forgets_nothing(lab: Lab) -> None:
+    register(lab, "stays", "127.0.0.1", 1)
+    lab.take_proxy_away(60)
+    lab.take_proxy_away(3)
+    assert not is_reachable(lab.urls["velocityUrl"])
+    wait_for(lambda: is_reachable(lab.urls["velocityUrl"]), lambda reachable: reachable)
+    assert "stays" in [backend["name"] for backend in lab.inventory()["registrations"]]
+    lab.restart_proxy()
+
+
+def is_reachable(url: str) -> bool:
+    """Whether somebody listens there, whatever the answer."""
+    split = urlsplit(url)
+    try:
+        socket.create_connection((split.hostname or "", split.port or 0), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_dns_providers_fail_one_after_the_other(clean_lab: Lab) -> None:
+    """Each fault is its provider's own, and is over when it was used."""
+    urls = [
+        f"{clean_lab.urls['technitiumUrl']}/api/zones/records/get",
+        f"{clean_lab.urls['cloudflareUrl']}/zones/x/dns_records",
+    ]
+    clean_lab.fault(target="technitium", httpStatus=503, times=1)
+    clean_lab.fault(target="cloudflare", httpStatus=503, times=1)
+    with httpx.Client(verify=tls_context(clean_lab), trust_env=False) as client:
+        assert [client.get(url).status_code for url in urls] == [503, 503]
+        assert 503 not in [client.get(url).status_code for url in urls]
+
+
+def test_history_tells_of_every_part_in_order(lab: Lab) -> None:
+    before = lab.history()[-1]["seq"] if lab.history() else 0
+    started = start_container(lab, 7910)
+    lab.place_foreign(7911, "theirs")
+    register(lab, "told", started["address"], 25565)
+    lab.restart_proxy()
+    add_record(lab, "told.lab.internal", "127.0.0.9")
+    events = lab.history(before)
+    assert [event["seq"] for event in events] == list(range(before + 1, before + 1 + len(events)))
+    spelled = [(event["kind"], event.get("action") or event["path"].rpartition("/")[2]) for event in events]
+    assert spelled == [
+        ("proxmox", "clone"),
+        ("guest", "start"),
+        ("proxmox", "start"),
+        ("control", "foreign"),
+        ("proxy", "register"),
+        ("proxy", "restart"),
+        ("dns", "put"),
+    ]
+    assert {event["vmid"] for event in events[:3]} == {7910}
+    assert (events[-1]["view"], events[-1]["name"]) == ("internal", "told.lab.internal")

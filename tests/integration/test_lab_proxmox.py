@@ -18,7 +18,7 @@ from proxmoxer.core import ResourceException
 
 from orchestrator.lab.addresses import claim
 from orchestrator.lab.errors import InputError
-from tests.fix_lab_proxmox import MARK, TOKEN, MakeLab, answers, wait_until, with_addresses
+from tests.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
 
 NET = "name=eth0,bridge=vmbr0,ip=dhcp"
 GAME = {
@@ -267,7 +267,121 @@ def test_http_faults_refuse_hang_and_drop(make_lab: MakeLab) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [{"path": "/x", "status": 500}, {"error": "task", "task": "vzstart"}, {"method": "GET", "path": "/x"}]
+    ("status", "message"),
+    [
+        (595, "Connection refused"),
+        (596, "Connection timed out"),
+        (500, "failed to read from command socket: Connection reset by peer"),
+        (500, "can't lock file '/run/lock/lxc/pve-config-100.lock' - got timeout"),
+    ],
+)
+def test_http_fault_fits_any_request_or_a_pattern(make_lab: MakeLab, status: int, message: str) -> None:
+    lab = make_lab()
+    fault = {"target": "proxmox", "status": status, "message": message}
+
+    def answer(method: str, path: str) -> tuple[int, str]:
+        url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/{path}"
+        headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
+        with requests.Session() as session:
+            response = session.request(method, url, headers=headers, verify=str(lab.files.ca), timeout=10)
+            return response.status_code, response.reason
+
+    lab.pve.inject({**fault, "times": 2})
+    assert answer("GET", "9000/config") == (status, message)
+    assert answer("POST", "9000/clone") == (status, message)
+    assert answer("GET", "9000/config")[0] == 200
+
+    lab.pve.inject({**fault, "path": "/nodes/*/lxc/*/config"})
+    assert answer("GET", "9000/config") == (status, message)
+    assert answer("PUT", "9000/config") == (status, message)
+    assert answer("GET", "9000/status/current")[0] == 200
+    lab.pve.clear_faults()
+    assert answer("GET", "9000/config")[0] == 200
+
+
+def test_delayed_request_is_carried_out_for_a_client_that_is_gone(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.pve.inject({"target": "proxmox", "path": "/9000/clone", "error": "delay", "seconds": 4, "times": 1})
+    url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/9000/clone"
+    headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.post(url, data={"newid": 5000}, headers=headers, verify=str(lab.files.ca), timeout=(10, 1))
+    assert list(lab.locks()) == [9000]
+    wait_until(lambda: 5000 in lab.locks())
+
+
+def test_daemon_restarts_and_tasks_and_guests_live_on(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=1)
+    lab.clone(5000)
+    address = lab.start(5000)
+    upid = lab.node.lxc(9000).clone.post(newid=5001, full=1)
+
+    lab.run(lab.pve.restart(3.0))
+    with pytest.raises(requests.exceptions.ConnectionError):
+        lab.node.status.get()
+    assert answers(address)
+    wait_until(lambda: is_up(lab))
+    assert lab.finish(upid) == "OK"
+    assert lab.locks()[5001] is None
+
+
+def is_up(lab: Lab) -> bool:
+    try:
+        lab.client().version.get()
+    except requests.exceptions.ConnectionError:
+        return False
+    return True
+
+
+def test_agent_that_died_comes_back_when_it_shall(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    address = lab.start(5000)
+    (first,) = lab.pve.processes()
+
+    lab.pve.inject({"target": "agent", "behaviour": "die", "back": 0.2, "times": 1})
+    assert httpx.post(f"http://{address}:18888/config", json=GAME).status_code == 202
+    wait_until(lambda: [item["pid"] for item in lab.pve.processes()] not in ([], [first["pid"]]))
+    wait_until(lambda: answers(address))
+
+    lab.pve.clear_faults()
+    lab.pve.inject({"target": "agent", "behaviour": "die", "times": 1})
+    wait_until(lambda: httpx.post(f"http://{address}:18888/config", json=GAME).status_code == 202)
+    wait_until(lambda: not lab.pve.processes())
+    lab.finish(lab.node.lxc(5000).status.stop.post())
+    actions = [event["action"] for event in lab.pve.history.after(0) if event["kind"] == "guest"]
+    assert actions == ["start", "exit", "start", "exit", "stop"]
+
+
+def test_history_tells_what_was_accepted_and_from_whom(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    with pytest.raises(ResourceException):
+        lab.node.lxc(9000).clone.post(newid=5000)
+    lab.pve.inject({"target": "proxmox", "path": "/start", "error": "drop", "times": 1})
+    with pytest.raises(requests.exceptions.ConnectionError):
+        lab.node.lxc(5000).status.start.post()
+    lab.node.lxc(5000).config.put(cores=2)
+    told = [event for event in lab.pve.history.after(0) if event["kind"] == "proxmox"]
+    assert [(event["method"], event["path"], event["vmid"]) for event in told] == [
+        ("POST", "/nodes/pve1/lxc/9000/clone", 5000),
+        ("POST", "/nodes/pve1/lxc/5000/status/start", 5000),
+        ("PUT", "/nodes/pve1/lxc/5000/config", 5000),
+    ]
+    assert {event["user"] for event in told} == {"hostwright@pve!lab"}
+    assert told[0]["upid"].startswith("UPID:pve1:")
+    assert told[2]["upid"] is None
+    assert [event["monotonic"] for event in told] == sorted(event["monotonic"] for event in told)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": "/x", "status": 200},
+        {"error": "task", "task": "vzstart"},
+        {"method": "GET", "path": "/x"},
+        {"error": "already_running"},
+    ],
 )
 def test_inject_refuses_a_fault_without_effect(make_lab: MakeLab, fault: dict[str, Any]) -> None:
     with pytest.raises(InputError):

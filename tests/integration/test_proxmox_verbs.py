@@ -1,6 +1,5 @@
 """The verbs on containers against a Proxmox API over TLS: what they do, refuse, and wait out."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +7,7 @@ from fakepve.model import TaskError
 from hostwright_ansible.address import wait_for_address
 from hostwright_ansible.clone import Order, begin, clone
 from hostwright_ansible.configure import Wanted, configure
-from hostwright_ansible.delete import Unfinished, delete
+from hostwright_ansible.delete import delete
 from hostwright_ansible.power import start, stop
 from hostwright_ansible.proxmox import Session
 from hostwright_ansible.result import PhaseError
@@ -315,34 +314,6 @@ def test_delete_whose_answer_got_lost_ends_well(proxmox: FakeProxmox) -> None:
     assert len(proxmox.changes()) == 1
 
 
-def test_delete_settles_until_a_late_clone_has_come(proxmox: FakeProxmox) -> None:
-    proxmox.soon(0.5, make, proxmox, OURS, "stopped", "create")
-    proxmox.soon(1.5, proxmox.pve.unlock, VMID)
-    assert delete(proxmox.session(VMID), OURS, Unfinished(settle=4), check=False)["changed"]
-    assert proxmox.pve.ct(VMID) is None
-
-
-def test_delete_believes_in_nothing_after_the_settling_time(proxmox: FakeProxmox) -> None:
-    before = time.monotonic()
-    assert not delete(proxmox.session(VMID), OURS, Unfinished(settle=1.5), check=False)["changed"]
-    assert time.monotonic() - before >= 1.5
-    assert proxmox.changes() == []
-
-
-def test_delete_that_cannot_settle_in_its_time_says_so_at_once(proxmox: FakeProxmox) -> None:
-    with pytest.raises(PhaseError, match="a clone of it may come for 60 s") as caught:
-        delete(proxmox.session(VMID), OURS, Unfinished(settle=60), check=False)
-    assert caught.value.code == "deadline-exceeded"
-
-
-def test_delete_leaves_alone_who_takes_the_vmid_while_it_settles(proxmox: FakeProxmox) -> None:
-    proxmox.soon(0.3, make, proxmox, OTHER)
-    with pytest.raises(PhaseError) as caught:
-        delete(proxmox.session(VMID), OURS, Unfinished(settle=4), check=False)
-    assert caught.value.code == "not-ours"
-    assert proxmox.changes() == []
-
-
 @pytest.mark.parametrize(("kind", "status"), [("vzdump", "running"), ("vzclone", "stopped")])
 def test_delete_aborts_nothing_but_a_running_clone(proxmox: FakeProxmox, kind: str, status: str) -> None:
     make(proxmox, lock="create")
@@ -350,7 +321,7 @@ def test_delete_aborts_nothing_but_a_running_clone(proxmox: FakeProxmox, kind: s
     task = {"upid": upid, "node": NODE, "type": kind, "id": str(VMID), "user": f"{USER}!{TOKEN_NAME}"}
     proxmox.pve.tasks[upid] = {**task, "status": status, "log": []}
     proxmox.soon(0.4, proxmox.pve.unlock, VMID)
-    assert delete(proxmox.session(VMID), OURS, Unfinished(upid), check=False)["changed"]
+    assert delete(proxmox.session(VMID), OURS, upid, check=False)["changed"]
     assert {path for _, path in proxmox.changes()} == {f"/api2/json/nodes/{NODE}/lxc/{VMID}"}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hostwright_ansible.clone import Order, begin
-from hostwright_ansible.delete import Unfinished, delete
+from hostwright_ansible.delete import delete
 from hostwright_ansible.proxmox import Session
 
 from orchestrator.proxmox import Endpoint
@@ -109,7 +109,7 @@ def lock_of(lab: Lab, vmid: int) -> Any:
 def test_running_clone_is_aborted_by_its_upid(slow_lab: Lab) -> None:
     with begun_clone(slow_lab, 5110, speed=5) as (upid, session):
         assert (lock_of(slow_lab, 5110), lock_of(slow_lab, 9000)) == ("create", "disk")
-        deleted = run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid, clone_settle=5).ok()
+        deleted = run(slow_lab.state_dir, DELETE, vmid=5110, clone_upid=upid).ok()
         assert deleted.changed == ["Delete the container"]
         assert session.ended(upid) == "interrupted by signal"
     assert container(slow_lab, 5110) is None
@@ -120,7 +120,7 @@ def test_running_clone_is_aborted_by_its_upid(slow_lab: Lab) -> None:
 @pytest.mark.parametrize("upid", ["", "UPID:pve1:00000001:00000002:00000003:vzclone:9000:root@pam:", "../9000"])
 def test_running_clone_without_its_upid_is_waited_for(slow_lab: Lab, upid: str) -> None:
     with begun_clone(slow_lab, 5111, speed=1) as (clone, session):
-        assert delete(session, OURS, Unfinished(upid), check=False)["changed"]
+        assert delete(session, OURS, upid, check=False)["changed"]
         assert session.ended(clone) == "OK"
     assert container(slow_lab, 5111) is None
 

@@ -1,5 +1,6 @@
 """Claims, leases and fencing, and what is written under a lease, on a real PostgreSQL."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -12,13 +13,14 @@ from orchestrator.models import Lease
 from orchestrator.phases import Phase
 from orchestrator.states import OperationStatus, PhaseStatus
 from orchestrator.store import endings, leases, reads
-from orchestrator.store.connection import OPERATION_CHANNEL, Database
+from orchestrator.store.connection import OPERATION_CHANNEL, Database, wrap_errors
 from orchestrator.store.leases import Logged, PhaseEntered, Retried
 from tests.storage import (
     FAILURE,
     RANGE,
     at_once,
     claim,
+    claimant,
     everything,
     expire,
     give_back,
@@ -290,3 +292,21 @@ def test_raises_store_unavailable_when_a_listener_loses_its_connection(database:
     )
     with pytest.raises(StoreUnavailable), database.listen(OPERATION_CHANNEL) as changes:
         _ = query(database, ending), changes(5)
+
+
+def test_takes_its_rows_from_a_worker_that_stands_still_in_a_transaction(database: Database) -> None:
+    lease = start(database)
+    expire(database, lease.operation_id)
+    connection = database.connect()
+    connection.execute("begin")
+    connection.execute("select from operation for update")
+    connection.execute("select pg_advisory_xact_lock(hashtext('hostwright claim'))")
+    assert swept(database).lost == [], "the sweep passes over what is locked"
+    deadline = time.monotonic() + 20
+    while not swept(database).lost:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert leases.claim_next(database, claimant()) is not None
+    with pytest.raises(StoreUnavailable), wrap_errors():
+        connection.execute("select 1")
+    connection.close()

@@ -6,9 +6,10 @@ import pytest
 
 from orchestrator.errors import CancelRequested, Code, Problem, ProblemCode
 from orchestrator.models import CANCELLED, InstanceRow, Lease, OperationRow
+from orchestrator.orders import Demand, request_hash
 from orchestrator.phases import Kind
 from orchestrator.states import InstanceStatus, OperationStatus
-from orchestrator.store import accounts, endings, leases, requests
+from orchestrator.store import accounts, endings, leases, orders, requests
 from orchestrator.store.connection import Database
 from tests.fix_database import CUSTOMER
 from tests.storage import (
@@ -135,6 +136,24 @@ def test_cancels_nothing_that_is_unknown_or_somebody_elses(database: Database) -
     assert not requests.place_cancel(database, uuid4(), CUSTOMER)
     assert not requests.place_cancel(database, placed.operation_id, "somebody-else")
     assert everything(database) == before
+
+
+# what is kept
+
+
+def test_bounds_the_machines_that_are_kept_outside_the_quota(database: Database) -> None:
+    def place_kept(number: int) -> object:
+        spec = {"ctype": "game", "on_failure": "keep"}
+        demand = Demand(str(number), request_hash(spec), "game", 1, 1, keep=True)
+        try:
+            return orders.place_order(database, orders.Order(CUSTOMER, demand, spec))
+        except Problem as problem:
+            return problem.extra["resource"]
+
+    keep(database)
+    outcomes = at_once(8, place_kept)
+    assert outcomes.count("keptInstances") == 6, "one is kept, two may come to be"
+    place(database)
 
 
 # retry

@@ -1,5 +1,6 @@
 """Worker processes as production runs them, on a fresh database and the lab: what they pick up, lose and hand back."""
 
+import hashlib
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ from orchestrator.store.migrations import migrate
 from tests.fix_database import CUSTOMER
 from tests.fix_lab import Lab
 from tests.integration.test_runner import marked, run_directories
+from tests.observe import agent_status
 
 DEV = {"ctype": "dev", "runtime": "python", "version": "3.12"}
 HANG = {"target": "agent", "behaviour": "hang"}
@@ -273,6 +275,44 @@ def test_cancels_what_runs_within_two_seconds_and_undoes_it(site: Site) -> None:
     assert_cleaned(site, operation)
 
 
+def test_removes_a_clone_that_proxmox_held_back_until_its_order_was_cancelled(site: Site) -> None:
+    site.lab.fault(target="proxmox", method="POST", path="/lxc/9000/clone", error="delay", seconds=4, times=1)
+    operation_id = site.order()
+    with site.worker(**QUICK):
+        site.wait_for_phase(operation_id, Phase.CLONE_CONTAINER)
+        site.wait(lambda: marked(operation_id))
+        time.sleep(1)  # the request is out; nothing tells when, because its answer is what is held back
+        assert requests.place_cancel(site.database, operation_id, None)
+        operation = site.finish(operation_id)
+        assert operation.status is OperationStatus.CANCELLED
+        assert operation.vmid not in site.containers()
+        held = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
+        assert held is not None
+        assert (held.status, held.vmid, held.leaked) == (InstanceStatus.FAILED, operation.vmid, ())
+        site.wait(lambda: operation.vmid in site.containers())
+        site.execute("update instance set attend_at = now()")
+        site.wait(lambda: operation.vmid not in site.containers())
+        site.wait(lambda: not reads.list_operations(site.database, customer_id=None, status="running"))
+    released = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
+    assert released is not None
+    assert released.vmid is None
+
+
+def test_tells_an_instance_where_to_report_once(site: Site) -> None:
+    operation_id = site.order()
+    with site.worker(public_url="http://127.0.0.1:9"):
+        operation = site.finish(operation_id)
+        assert operation.vmid is not None
+        told = agent_status(site.lab, operation.vmid)["config"]["callback_url"]
+        assert told.startswith("http://127.0.0.1:9/api/callbacks/")
+        with site.database.transaction() as connection:
+            rows = connection.execute("select operation_id, hash from callback_token").fetchall()
+        assert [(row[0], bytes(row[1])) for row in rows] == [
+            (operation_id, hashlib.sha256(told.rsplit("/", 1)[1].encode()).digest())
+        ]
+        tear_down(site, operation_id)
+
+
 def test_never_starts_what_was_cancelled_in_the_queue(site: Site) -> None:
     operation_id = site.order()
     assert requests.place_cancel(site.database, operation_id, None)
@@ -340,7 +380,8 @@ def test_ends_an_operation_at_its_deadline_and_still_cleans_up(site: Site) -> No
         operation = site.finish(operation_id)
     assert operation.status is OperationStatus.FAILED
     assert operation.error is not None
-    assert (operation.error.code, operation.error.phase) == (Code.DEADLINE_EXCEEDED, Phase.WAIT_FOR_AGENT)
+    assert operation.error.code is Code.DEADLINE_EXCEEDED  # in whatever phase a busy machine has come to
+    assert "the operation took longer than its 5 s" in operation.error.message
     assert operation.attempt == 1
     assert_cleaned(site, operation)
 

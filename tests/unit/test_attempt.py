@@ -142,7 +142,7 @@ def test_stops_when_the_worker_hands_over(database: Database) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_stops_when_its_writer_dies_of_a_defect(database: Database) -> None:
     with attempt(database) as made:
-        made._updates.put(Logged(None, "no-such-level", "x"))
+        made._keeper._updates.put(Logged(None, "no-such-level", "x"))
         assert becomes(made._should_stop)
         with pytest.raises(LostLease):
             made.flush()
@@ -200,7 +200,7 @@ def test_hears_no_cancel_while_it_is_undone(database: Database) -> None:
     with attempt(database, heartbeat_seconds=0.05) as made:
         made.begin_undoing()
         assert requests.place_cancel(database, made.operation.id, CUSTOMER)
-        assert becomes(lambda: made._cancelled)
+        assert becomes(lambda: made._keeper.cancelled)
         assert not made._should_stop()
 
 
@@ -229,7 +229,7 @@ def test_keeps_order_between_phases_it_enters_and_events(database: Database) -> 
     phases = []
     while True:
         try:
-            update = made._updates.get_nowait()
+            update = made._keeper._updates.get_nowait()
         except queue.Empty:
             break
         assert isinstance(update, leases.PhaseEntered)

@@ -24,6 +24,7 @@ REUSED = replace(NOTHING, key_operation=KNOWN, key_hash=OTHER_HASH)
 SAME_ACTIVE = replace(NOTHING, active_operation=ACTIVE, active_hash=HASH)
 OTHER_ACTIVE = replace(NOTHING, active_operation=ACTIVE, active_hash=OTHER_HASH)
 FULL = replace(NOTHING, used_instances=20)
+KEPT = replace(KEYED, keep=True)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,8 @@ FULL = replace(NOTHING, used_instances=20)
         pytest.param(KEYED, OTHER_ACTIVE, Decision("accept"), id="a key orders in parallel"),
         pytest.param(KEYED, SAME_ACTIVE, Decision("accept"), id="a new key is a new order, even of the same body"),
         pytest.param(KEYED, replace(NOTHING, used_instances=19), Decision("accept"), id="the last instance"),
+        pytest.param(KEPT, replace(NOTHING, kept=2), Decision("accept"), id="the last kept one"),
+        pytest.param(KEYED, replace(NOTHING, kept=3), Decision("accept"), id="one that is not to be kept"),
         pytest.param(KEYED, replace(NOTHING, used_memory_mib=129024), Decision("accept"), id="the last memory"),
         pytest.param(KEYED, replace(NOTHING, used_cpu_cores=62), Decision("accept"), id="the last cores"),
     ],
@@ -128,6 +131,13 @@ def test_decides_for_an_operation(demand: Demand, facts: Facts, decision: Decisi
             ProblemCode.QUOTA_EXCEEDED,
             {"resource": "instances", "ctype": None, "limit": 20, "used": 20, "requested": 1},
             id="the total before the type",
+        ),
+        pytest.param(
+            KEPT,
+            replace(NOTHING, kept=3),
+            ProblemCode.QUOTA_EXCEEDED,
+            {"resource": "keptInstances", "ctype": None, "limit": 3, "used": 3, "requested": 1},
+            id="a fourth machine that is to be kept",
         ),
         pytest.param(
             KEYED,

@@ -28,7 +28,7 @@ from orchestrator.states import (
     OperationStatus,
     PhaseStatus,
 )
-from orchestrator.store.connection import OPERATION_CHANNEL, Database
+from orchestrator.store.connection import OPERATION_CHANNEL, TOKEN_CHANNEL, Database
 from orchestrator.store.leases import PhaseEntered
 from tests.fix_database import CUSTOMER
 
@@ -45,7 +45,7 @@ LAYERS: list[set[str]] = [
     {"models", "orders"},
     {"store", "database"},
     {"events"},
-    {"runner", "inventory"},
+    {"runner", "inventory", "keeper"},
     {"attempt", "server"},
     {"undoing"},
     {"lifecycle"},
@@ -217,9 +217,9 @@ def test_says_of_every_query_what_it_is_for() -> None:
         assert ";" not in "".join(code), f"{name} is more than one statement"
 
 
-def test_notifies_only_the_channel_that_is_listened_to() -> None:
+def test_notifies_only_the_channels_that_are_listened_to() -> None:
     channels = set(re.findall(r"pg_notify\(('[^']*')", "\n".join(QUERIES.values())))
-    assert channels == {f"'{OPERATION_CHANNEL}'"}
+    assert channels == {f"'{OPERATION_CHANNEL}'", f"'{TOKEN_CHANNEL}'"}
 
 
 # the database's types and transitions

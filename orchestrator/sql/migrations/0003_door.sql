@@ -52,7 +52,7 @@ begin
     if tg_op = 'DELETE' and current_setting('hostwright.retention', true) = 'on' then
         return old;
     end if;
-    raise exception 'the audit log is only appended to' using errcode = 'HW002';
+    raise exception 'the audit log is only appended to' using errcode = 'insufficient_privilege';
 end $$;
 create trigger audit_rows before update or delete on audit for each row execute function forbid_audit_change();
 create trigger audit_whole before truncate on audit for each statement execute function forbid_audit_change();

@@ -2,13 +2,36 @@
 
 -- name: find_token
 -- The principal of a bearer token, unless it is revoked or has expired.
-select t.name, t.customer_id
+select t.name, t.customer_id, t.id as token_id, t.expires_at
 from token t
 where t.hash = %(hash)s and t.revoked_at is null and (t.expires_at is null or t.expires_at > now());
 
 -- name: insert_token
 -- Keep a new token's hash.
-insert into token (hash, name, customer_id, expires_at) values (%(hash)s, %(name)s, %(customer_id)s, %(expires_at)s);
+insert into token (hash, name, customer_id, expires_at) values (%(hash)s, %(name)s, %(customer_id)s, %(expires_at)s)
+returning id, name, customer_id, created_at, expires_at, revoked_at, last_used_at, last_address;
+
+-- name: list_tokens
+-- Tokens, newest first, in keyset pages.
+select id, name, customer_id, created_at, expires_at, revoked_at, last_used_at, last_address
+from token
+where (%(customer_id)s::text is null or customer_id = %(customer_id)s)
+  and (%(after)s::uuid is null or (created_at, id) < (select a.created_at, a.id from token a where a.id = %(after)s))
+order by created_at desc, id desc
+limit %(limit)s;
+
+-- name: revoke_token
+-- End a token and tell every API process; one that is revoked already stays as it was. No row: there is no such token.
+with t as (
+    update token set revoked_at = coalesce(revoked_at, now()) where id = %(id)s returning id
+)
+select pg_notify('hostwright_token', id::text) from t;
+
+-- name: note_token_uses
+-- When and from where tokens were last used, unless another process has just written that.
+update token t set last_used_at = now(), last_address = u.address::inet
+from unnest(%(ids)s::uuid[], %(addresses)s::text[]) as u (id, address)
+where t.id = u.id and (t.last_used_at is null or t.last_used_at < now() - make_interval(secs => %(seconds)s));
 
 -- name: ensure_customer
 -- Make a customer unless there is one.

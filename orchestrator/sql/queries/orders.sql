@@ -8,7 +8,12 @@ select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu
        q.max_cpu_cores as max_ctype_cpu_cores,
        k.operation_id as key_operation, k.request_hash as key_hash,
        a.id as active_operation, a.request_hash as active_hash,
-       u.*
+       u.*,
+       case when %(keep)s then (
+           select count(*) from instance i
+           where i.customer_id = c.id
+             and (i.status = 'quarantined' or (i.status = 'provisioning' and i.spec ->> 'on_failure' = 'keep'))
+       ) else 0 end::int as kept
 from customer c
 left join quota q on q.customer_id = c.id and q.ctype = %(ctype)s
 left join idempotency_key k
@@ -32,7 +37,7 @@ left join lateral (
 where c.id = %(customer_id)s;
 
 -- name: insert_order
--- Instance, operation, idempotency key and the queue's message, all or nothing. No row: another order of the customer came
+-- Instance, operation, idempotency key, audit line and the queue's message, all or nothing. No row: another order of the customer came
 -- between the decision and this, so the decision is made again on new facts.
 with guard as (
     update customer set revision = revision + 1 where id = %(customer_id)s and revision = %(revision)s returning id
@@ -48,6 +53,11 @@ with guard as (
     select id, %(key)s, %(request_hash)s, %(operation_id)s from guard where %(key)s::text is not null
     on conflict (customer_id, key) do update
     set request_hash = excluded.request_hash, operation_id = excluded.operation_id, created_at = now()
+), line as (
+    insert into audit (principal, token_id, customer_id, address, method, route, target, status, operation_id)
+    select %(audit_principal)s, %(audit_token_id)s, %(audit_customer_id)s, %(audit_address)s, %(audit_method)s,
+           %(audit_route)s, %(instance_id)s::uuid::text, %(audit_status)s, %(operation_id)s
+    from guard where %(audit_principal)s::text is not null
 )
 insert into huey_task (queue, data) select %(queue)s, %(message)s from guard;
 

@@ -86,7 +86,7 @@ with due as (
 ), o as (
     insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
     select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea, true from i
-    -- Somebody may have begun one since this statement's snapshot.
+    -- Somebody's request may have come between the look and the lock.
     on conflict (instance_id) where status in ('queued', 'running', 'cleaning') do nothing
     returning id
 )

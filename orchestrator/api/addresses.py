@@ -1,0 +1,25 @@
+"""Where a request comes from: the peer, or whom a trusted proxy names. Pure."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Networks = Sequence[IPv4Network | IPv6Network]
+
+
+def client_address(peer: str | None, forwarded_for: str | None, trusted: Networks) -> str | None:
+    """The client's address, read from X-Forwarded-For only as far back as trusted proxies wrote it."""
+    found = _parse(peer)
+    hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
+    while found is not None and hops and any(found in network for network in trusted):
+        named = _parse(hops.pop())
+        if named is None:
+            break
+        found = named
+    return None if found is None else str(found)
+
+
+def _parse(text: str | None) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""The audit log as the API writes it, and as operators read it."""
+
+import logging
+from contextlib import suppress
+from datetime import datetime
+from uuid import UUID
+
+from starlette.responses import Response
+
+from orchestrator.api.context import Call, answer
+from orchestrator.api.requests import parse_customer
+from orchestrator.api.responses import Answer
+from orchestrator.errors import ProblemCode, StoreUnavailable
+from orchestrator.store import audit
+
+log = logging.getLogger(__name__)
+
+_PAGE = 50
+_MAX_PAGE = 500
+_MAX_SEQ = 2**62
+
+
+class AuditAnswer(Answer):
+    """One request to change something."""
+
+    seq: int
+    at: datetime
+    principal: str
+    token_id: UUID | None
+    customer_id: str | None
+    address: str | None
+    method: str
+    route: str
+    target: str
+    status: int | None
+    code: str | None
+    operation_id: UUID | None
+
+
+class AuditPage(Answer):
+    """Lines, newest first; `next` is the `after` of the next page."""
+
+    entries: list[AuditAnswer]
+    next: int | None
+
+
+def list_all(call: Call) -> Response:
+    """The log."""
+    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
+    after = call.number("after", default=_MAX_SEQ, low=1, high=_MAX_SEQ)
+    customer_id = parse_customer(call.query.get("customerId"))
+    rows = audit.list_entries(call.parts.database, customer_id=customer_id, after=after, limit=limit)
+    entries = [
+        AuditAnswer(address=None if row.address is None else str(row.address), **row.model_dump(exclude={"address"}))
+        for row in rows
+    ]
+    return answer(AuditPage(entries=entries, next=rows[-1].seq if len(rows) == limit else None))
+
+
+def record(call: Call, status: int, code: ProblemCode | None, location: str | None) -> None:
+    """Append the line of an answered request; the answer stands even when the database is away by now."""
+    entry = call.entry(status=status, code=code, operation_id=_operation(location))
+    if code is not ProblemCode.UNAVAILABLE:  # then it would only keep this request waiting for the database again
+        with suppress(StoreUnavailable):
+            audit.record(call.parts.database, entry)
+            return
+    log.warning("not in the audit log, because the database is away: %s", entry.model_dump_json())
+
+
+def _operation(location: str | None) -> UUID | None:
+    """The operation that an answer points at, if it does."""
+    try:
+        return UUID((location or "").rpartition("/")[2])
+    except ValueError:
+        return None

@@ -1,0 +1,92 @@
+"""How often somebody may ask: token buckets, with the clock passed in. Pure but for what they remember.
+
+Each process counts for itself: with N processes behind one address, N times as much gets through.
+"""
+
+import math
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+_MAX_BUCKETS = 10_000
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many a second in the long run, and so many at once; 0 a second is no limit."""
+
+    per_second: float
+    burst: int
+
+    def times(self, factor: int) -> "Rate":
+        """A larger one."""
+        return Rate(self.per_second * factor, self.burst * factor)
+
+
+@dataclass
+class _Bucket:
+    level: float
+    at: float
+    refusing: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Come again after so many seconds; `first` of a row of refusals."""
+
+    seconds: int
+    first: bool
+
+
+class Buckets:
+    """A bucket for each of those who ask. When there are too many, those that
+    were not used for longest are forgotten: they are full again anyway."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._buckets: dict[Hashable, _Bucket] = {}
+        self._lock = threading.Lock()
+
+    def take(self, who: Hashable, rate: Rate, *, now: float) -> Wait | None:
+        """Take one from a bucket, or say how long to wait for one."""
+        if rate.per_second == 0:
+            return None
+        with self._lock:
+            bucket = self._fill(who, rate, now)
+            if bucket.level < 1:
+                first, bucket.refusing = not bucket.refusing, True
+                return Wait(_seconds(bucket, rate), first)
+            bucket.level -= 1
+            bucket.refusing = False
+            return None
+
+    def empty(self, who: Hashable, rate: Rate, *, now: float) -> Wait | None:
+        """As `take`, but leave what is in the bucket."""
+        if rate.per_second == 0 or who not in self._buckets:
+            return None
+        with self._lock:
+            bucket = self._fill(who, rate, now)
+            if bucket.level >= 1:
+                return None
+            first, bucket.refusing = not bucket.refusing, True
+            return Wait(_seconds(bucket, rate), first)
+
+    def _fill(self, who: Hashable, rate: Rate, now: float) -> _Bucket:
+        bucket = self._buckets.get(who)
+        if bucket is None:
+            if len(self._buckets) >= _MAX_BUCKETS:
+                self._drop()
+            bucket = self._buckets[who] = _Bucket(rate.burst, now)
+        bucket.level = min(rate.burst, bucket.level + max(0.0, now - bucket.at) * rate.per_second)
+        bucket.at = now
+        return bucket
+
+    def _drop(self) -> None:
+        """Forget the half that was not used for longest."""
+        oldest = sorted(self._buckets, key=lambda who: self._buckets[who].at)
+        for who in oldest[: len(oldest) // 2]:
+            del self._buckets[who]
+
+
+def _seconds(bucket: _Bucket, rate: Rate) -> int:
+    return max(1, math.ceil((1 - bucket.level) / rate.per_second))

@@ -1,0 +1,31 @@
+"""The audit log: who asked to change what, from where, and what came of it. It is only appended to."""
+
+from datetime import datetime
+
+from psycopg.rows import dict_row
+
+from orchestrator.models import AuditEntry, AuditRow
+from orchestrator.store.connection import Database, cursor_execute, execute
+
+
+def record(database: Database, entry: AuditEntry) -> None:
+    """Append a line."""
+    with database.connection() as connection:
+        execute(connection, "insert_audit", entry.model_dump())
+
+
+def list_entries(
+    database: Database, *, customer_id: str | None = None, after: int | None = None, limit: int = 50
+) -> list[AuditRow]:
+    """Lines, newest first; a customer's are those of its tokens and those about it."""
+    parameters = {"customer_id": customer_id, "after": after, "limit": limit}
+    with database.connection() as connection:
+        rows = cursor_execute(connection.cursor(row_factory=dict_row), "list_audit", parameters)
+        return [AuditRow.model_validate(row) for row in rows]
+
+
+def prune(database: Database, before: datetime) -> int:
+    """Forget lines that are older; returns how many."""
+    with database.transaction() as connection:
+        execute(connection, "allow_retention")
+        return execute(connection, "prune_audit", {"before": before})
