@@ -157,6 +157,7 @@ class Worker:
             requeue_seconds=self.settings.requeue_seconds,
             queue_seconds=self.settings.queue_deadline_seconds,
             attend_seconds=self.settings.cleanup_retry_seconds,
+            quarantine_seconds=self.settings.quarantine_seconds,
             concurrency=self.settings.concurrency,
         )
         for what, operation_ids in vars(swept).items():

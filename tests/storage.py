@@ -14,7 +14,7 @@ from orchestrator.states import PhaseStatus
 from orchestrator.store import endings, leases, orders, reads, sweep
 from orchestrator.store.connection import Database
 from orchestrator.store.endings import Undone
-from orchestrator.store.leases import Claimant, PhaseEntered
+from orchestrator.store.leases import Claimant, CleanupRecorded, CloneBegun, Logged, PhaseEntered, Retried
 from orchestrator.store.sweep import Swept
 from tests.fix_database import CUSTOMER
 
@@ -108,6 +108,7 @@ def swept(database: Database, *, requeue_seconds: float = 3600, queue_seconds: f
         requeue_seconds=requeue_seconds,
         queue_seconds=queue_seconds,
         attend_seconds=ATTEND_SECONDS,
+        quarantine_seconds=60,
         concurrency=1000,
     )
 
@@ -150,3 +151,28 @@ def at_once(count: int, call: Callable[[int], T]) -> list[T]:
     """Runs something in many threads; errors of any of them come out."""
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(call, range(count)))
+
+
+def lease_verbs(instance_id: UUID) -> dict[str, Callable[[Database, Lease], object]]:
+    """Every verb that writes under a lease."""
+    return {
+        "heartbeat": lambda d, lease: leases.heartbeat(d, lease, lease_seconds=60),
+        "hand_over": leases.hand_over,
+        "record a phase": lambda d, lease: leases.record(d, lease, [PhaseEntered(Phase.CLONE_CONTAINER, "x")]),
+        "record a line": lambda d, lease: leases.record(d, lease, [Logged(None, "info", "x")]),
+        "record a retry": lambda d, lease: leases.record(d, lease, [Retried(Phase.ALLOCATE_VMID, 9)]),
+        "allocate_vmid": lambda d, lease: leases.allocate_vmid(d, lease, ctype="game", bounds=(5000, 5999)),
+        "set_hostname": lambda d, lease: leases.set_hostname(d, lease, "stolen"),
+        "give_up_vmid": lambda d, lease: leases.give_up_vmid(d, lease, 5000),
+        "record a clone": lambda d, lease: leases.record(d, lease, [CloneBegun("UPID:x", "x")]),
+        "record a cleanup": lambda d, lease: leases.record(d, lease, [CleanupRecorded(CLEANED)]),
+        "complete_ready": lambda d, lease: endings.complete_ready(
+            d, instance_id, lease, address=None, message="x is ready"
+        ),
+        "complete_teardown": lambda d, lease: endings.complete_teardown(d, instance_id, lease),
+        "begin_cleaning": lambda d, lease: endings.begin_cleaning(d, lease, FAILURE),
+        "complete_stop": lambda d, lease: endings.complete_stop(d, instance_id, lease),
+        "complete_cleanup": lambda d, lease: endings.complete_cleanup(d, instance_id, lease),
+        "finish_undone": lambda d, lease: endings.finish_undone(d, instance_id, lease, undone(CLEANED)),
+        "fail": lambda d, lease: endings.fail(d, instance_id, lease, FAILURE, attend_seconds=1),
+    }

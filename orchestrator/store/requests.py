@@ -89,7 +89,8 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
                 ProblemCode.NOT_CANCELLABLE, f"a {row['kind']} cannot be taken back: wait until it has finished"
             )
         facts = {"operation_id": operation_id, "error": as_json(CANCELLED), "message": CANCELLED.message}
-        if row["status"] == OperationStatus.QUEUED and row["attempt"] == 0:
+        # A retry has a machine from its order's first try, so even a fresh one leaves something to undo.
+        if row["status"] == OperationStatus.QUEUED and row["attempt"] == 0 and row["retry_of"] is None:
             execute(connection, "cancel_waiting", facts)
         else:
             execute(connection, "request_cancel", facts | {"message": "cancel requested"})

@@ -35,12 +35,19 @@ class Swept:
 
 
 def sweep(
-    database: Database, *, requeue_seconds: float, queue_seconds: float, attend_seconds: float, concurrency: int
+    database: Database,
+    *,
+    requeue_seconds: float,
+    queue_seconds: float,
+    attend_seconds: float,
+    quarantine_seconds: float,
+    concurrency: int,
 ) -> Swept:
     """Recover what lost its worker, fail what waited too long, begin what nobody asks for, wake what was forgotten.
 
     Safe to run by any number of workers at once: rows another sweep holds are passed over. `queue_seconds`: how long an
-    order may wait; `attend_seconds`: when a failed deletion is taken up again.
+    order may wait; `attend_seconds`: when a failed deletion is taken up again; `quarantine_seconds`: how long the machine
+    of a retry that waited too long is kept.
     """
     with database.transaction() as connection:
         lost = _ids(
@@ -56,7 +63,12 @@ def sweep(
         overdue = _ids(
             connection,
             "sweep_overdue",
-            {"error": as_json(OVERDUE), "message": OVERDUE.message, "queue_seconds": queue_seconds},
+            {
+                "error": as_json(OVERDUE),
+                "message": OVERDUE.message,
+                "queue_seconds": queue_seconds,
+                "quarantine_seconds": quarantine_seconds,
+            },
         )
         begun = _ids(connection, "sweep_unattended", {"stopped_states": sorted(STOPPED_STATES)})
         woken = _ids(connection, "sweep_unwoken", {"requeue_seconds": requeue_seconds, "concurrency": concurrency})

@@ -1,9 +1,9 @@
 """Claims, leases and fencing, and what is written under a lease, on a real PostgreSQL."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -14,9 +14,8 @@ from orchestrator.phases import Phase
 from orchestrator.states import OperationStatus, PhaseStatus
 from orchestrator.store import endings, leases, reads
 from orchestrator.store.connection import OPERATION_CHANNEL, Database, wrap_errors
-from orchestrator.store.leases import CleanupRecorded, CloneBegun, Logged, PhaseEntered, Retried
+from orchestrator.store.leases import Logged, PhaseEntered, Retried
 from tests.storage import (
-    CLEANED,
     FAILURE,
     RANGE,
     at_once,
@@ -26,6 +25,7 @@ from tests.storage import (
     expire,
     give_back,
     instance,
+    lease_verbs,
     operation,
     phases,
     place,
@@ -33,7 +33,6 @@ from tests.storage import (
     start,
     swept,
     try_claim,
-    undone,
 )
 
 # claims and leases
@@ -83,7 +82,6 @@ def test_keeps_start_and_deadline_at_the_second_claim(database: Database) -> Non
 
 def test_prolongs_the_lease_with_a_heartbeat(database: Database) -> None:
     lease = start(database)
-    expire(database, lease.operation_id)
     before = operation(database, lease.operation_id).heartbeat_at
     leases.heartbeat(database, lease, lease_seconds=60)
     after = operation(database, lease.operation_id).heartbeat_at
@@ -92,32 +90,16 @@ def test_prolongs_the_lease_with_a_heartbeat(database: Database) -> None:
     assert after > before
     ((left,),) = query(database, "select extract(epoch from lease_expires_at - now())::float from operation")
     assert 55 < left <= 60
-    assert swept(database).lost == []
 
 
-def verbs(instance_id: UUID) -> dict[str, Callable[[Database, Lease], object]]:
-    """Every verb that writes under a lease."""
-    return {
-        "heartbeat": lambda d, lease: leases.heartbeat(d, lease, lease_seconds=60),
-        "hand_over": leases.hand_over,
-        "record a phase": lambda d, lease: leases.record(d, lease, [PhaseEntered(Phase.CLONE_CONTAINER, "x")]),
-        "record a line": lambda d, lease: leases.record(d, lease, [Logged(None, "info", "x")]),
-        "record a retry": lambda d, lease: leases.record(d, lease, [Retried(Phase.ALLOCATE_VMID, 9)]),
-        "allocate_vmid": lambda d, lease: leases.allocate_vmid(d, lease, ctype="game", bounds=(5000, 5999)),
-        "set_hostname": lambda d, lease: leases.set_hostname(d, lease, "stolen"),
-        "give_up_vmid": lambda d, lease: leases.give_up_vmid(d, lease, 5000),
-        "record a clone": lambda d, lease: leases.record(d, lease, [CloneBegun("UPID:x", "x")]),
-        "record a cleanup": lambda d, lease: leases.record(d, lease, [CleanupRecorded(CLEANED)]),
-        "complete_ready": lambda d, lease: endings.complete_ready(
-            d, instance_id, lease, address=None, message="x is ready"
-        ),
-        "complete_teardown": lambda d, lease: endings.complete_teardown(d, instance_id, lease),
-        "begin_cleaning": lambda d, lease: endings.begin_cleaning(d, lease, FAILURE),
-        "complete_stop": lambda d, lease: endings.complete_stop(d, instance_id, lease),
-        "complete_cleanup": lambda d, lease: endings.complete_cleanup(d, instance_id, lease),
-        "finish_undone": lambda d, lease: endings.finish_undone(d, instance_id, lease, undone(CLEANED)),
-        "fail": lambda d, lease: endings.fail(d, instance_id, lease, FAILURE, attend_seconds=1),
-    }
+def test_prolongs_no_lease_that_has_run_out(database: Database) -> None:
+    lease = start(database)
+    expire(database, lease.operation_id)
+    before = everything(database)
+    with pytest.raises(LostLease):
+        leases.heartbeat(database, lease, lease_seconds=60)
+    assert everything(database) == before
+    assert swept(database).lost == [lease.operation_id]
 
 
 def test_lists_every_verb_that_takes_a_lease() -> None:
@@ -126,7 +108,7 @@ def test_lists_every_verb_that_takes_a_lease() -> None:
         if callable(verb) and not name.startswith("_") and "lease" in getattr(verb, "__annotations__", {})
     }  # fmt: skip
     parts_of_verbs = {"guarded", "guarded_flag", "close_phases"}
-    assert taking - parts_of_verbs == {name.split()[0] for name in verbs(uuid4())}
+    assert taking - parts_of_verbs == {name.split()[0] for name in lease_verbs(uuid4())}
 
 
 @pytest.mark.parametrize("how", ["an old token", "a token of the future", "a final operation"])
@@ -139,7 +121,7 @@ def test_writes_nothing_without_the_lease(database: Database, how: str) -> None:
         step = 1 if how == "a token of the future" else -1
         lease = Lease(operation_id=lease.operation_id, fencing_token=lease.fencing_token + step)
     before = everything(database)
-    for name, verb in verbs(row.instance_id).items():
+    for name, verb in lease_verbs(row.instance_id).items():
         with pytest.raises(LostLease, match=str(lease.operation_id)):
             verb(database, lease)
         assert everything(database) == before, name
@@ -150,7 +132,7 @@ def test_fences_the_worker_out_that_a_sweep_declared_lost(database: Database) ->
     expire(database, lease.operation_id)
     swept(database, requeue_seconds=3600)
     row = operation(database, lease.operation_id)
-    for verb in verbs(row.instance_id).values():
+    for verb in lease_verbs(row.instance_id).values():
         with pytest.raises(LostLease):
             verb(database, lease)
     assert operation(database, lease.operation_id) == row

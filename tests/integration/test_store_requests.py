@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from orchestrator.errors import CancelRequested, Code, Problem, ProblemCode
-from orchestrator.models import CANCELLED, InstanceRow, OperationRow
+from orchestrator.models import CANCELLED, InstanceRow, Lease, OperationRow
 from orchestrator.orders import Demand, request_hash
 from orchestrator.phases import Kind
 from orchestrator.states import InstanceStatus, OperationStatus
@@ -208,6 +208,32 @@ def test_retries_nothing_that_is_unknown_or_somebody_elses(database: Database) -
     assert requests.place_retry(database, uuid4(), CUSTOMER) is None
     assert requests.place_retry(database, failed.id, "somebody-else") is None
     assert everything(database) == before
+
+
+def test_counts_as_left_behind_nothing_that_a_retry_uses_again(database: Database) -> None:
+    lease = start(database)
+    give_back(database, lease, LEAKED, kept=True)
+    retry = requests.place_retry(database, lease.operation_id, CUSTOMER)
+    assert retry is not None
+    instance_id = operation(database, retry).instance_id
+    assert instance(database, instance_id).leaked == LEAKED.leaked
+    endings.complete_ready(database, instance_id, claim(database, retry), address=None, message="x")
+    assert instance(database, instance_id).leaked == ()
+
+
+def test_undoes_a_retry_that_is_cancelled_in_the_queue(database: Database) -> None:
+    failed = keep(database)
+    retry = requests.place_retry(database, failed.id, CUSTOMER)
+    assert retry is not None
+    assert requests.place_cancel(database, retry, CUSTOMER)
+    row = try_claim(database, retry)
+    assert row is not None
+    assert row.cancel_requested_at is not None, "its worker undoes it: the machine that was kept is there"
+    lease = Lease(operation_id=retry, fencing_token=row.fencing_token)
+    endings.begin_cleaning(database, lease, CANCELLED)
+    endings.finish_undone(database, failed.instance_id, lease, undone(CLEANED, cancelled=True))
+    left = instance(database, failed.instance_id)
+    assert (operation(database, retry).status, left.vmid) == (OperationStatus.CANCELLED, None)
 
 
 # start and stop

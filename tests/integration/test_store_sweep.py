@@ -1,8 +1,10 @@
 """Sweeps, on a real PostgreSQL: lost workers, lost wake-ups, orders nobody took, and what nobody asks for."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from orchestrator.errors import Code
 from orchestrator.models import CANCELLED, OperationRow
@@ -188,6 +190,21 @@ def test_fails_an_order_that_nobody_took(database: Database) -> None:
     assert operation(database, fresh.operation_id).status is OperationStatus.QUEUED
 
 
+def test_keeps_the_machine_of_a_retry_that_nobody_took(database: Database) -> None:
+    lease = start(database)
+    give_back(database, lease, CLEANED, kept=True)
+    retry = requests.place_retry(database, lease.operation_id, CUSTOMER)
+    assert retry is not None
+    query(database, f"update operation set created_at = {LONG_AGO} where id = %s", retry)  # noqa: S608
+    assert swept(database).overdue == [retry]
+    row = operation(database, retry)
+    kept = instance(database, row.instance_id)
+    assert (row.status, kept.status) == (OperationStatus.FAILED, InstanceStatus.QUARANTINED)
+    assert kept.vmid == row.vmid
+    assert kept.expires_at is not None
+    assert requests.place_retry(database, retry, CUSTOMER) is not None
+
+
 def test_leaves_a_resumed_order_and_a_teardown_in_the_queue(database: Database) -> None:
     row = lose(database)
     ready = provision(database)
@@ -269,6 +286,32 @@ def test_stops_what_runs_for_a_stopped_account_and_keeps_it_stopped(database: Da
     endings.complete_stop(database, ready.id, claim(database, again))
     assert instance(database, ready.id).status is InstanceStatus.STOPPED
     assert swept(database).begun == []
+
+
+def test_begins_nothing_that_somebody_begins_meanwhile(database: Database, database_url: str) -> None:
+    first, second = provision(database), provision(database)
+    accounts.update_customer(database, CUSTOMER, billing_state="suspended")
+    # Nested loops: the sweep comes to the second instance with its old snapshot when it has changed the first.
+    sweeper = Database(make_conninfo(database_url, options="-c enable_hashjoin=off -c enable_mergejoin=off"))
+    sweeper.open()
+    wait = "begin if old.id = tg_argv[0]::uuid then perform pg_advisory_xact_lock(1); end if; return new; end"
+    query(database, f"create function wait() returns trigger language plpgsql as $$ {wait} $$")
+    query(
+        database,
+        f"create trigger wait before update on instance for each row execute function wait('{first.id}')",
+    )
+    with database.connect() as gate, ThreadPoolExecutor(1) as thread:
+        gate.execute("select pg_advisory_lock(1)")
+        sweeping = thread.submit(swept, sweeper)
+        while query(database, "select count(*) from pg_locks where locktype = 'advisory' and not granted") == [(0,)]:
+            assert not sweeping.done()
+        stop = requests.place_power(database, Kind.STOP, server_id=second.id, vmid=None, customer_id=None)
+        gate.execute("select pg_advisory_unlock(1)")
+        (begun,) = sweeping.result().begun
+    assert operation(database, begun).instance_id == first.id
+    assert stop is not None
+    assert instance(database, second.id).active_operation == stop[0]
+    sweeper.close()
 
 
 def test_counts_live_workers(database: Database) -> None:

@@ -15,10 +15,10 @@ with o as (
 select pg_notify('hostwright_operation', operation_id::text) from logged;
 
 -- name: instance_ready
--- A player can join, or the dev container answers.
+-- A player can join, or the dev container answers. What the undoing of an earlier try left behind is in use again.
 update instance
 set status = 'ready', ready_at = coalesce(ready_at, now()), updated_at = now(), address = coalesce(%(address)s, address),
-    attend_at = null, attend_failures = 0
+    leaked = '{}', attend_at = null, attend_failures = 0
 where id = %(instance_id)s;
 
 -- name: instance_stopped

@@ -44,10 +44,12 @@ select claimed.*, null::jsonb as phases, null::int as queue_position,
 from claimed;
 
 -- name: heartbeat
--- Prolong the lease, and hear whether somebody wants the operation cancelled.
+-- Prolong the lease, and hear whether somebody wants the operation cancelled. A lease that has run out stays so: its place may
+-- be somebody else's by now, and its worker has stopped itself.
 update operation
 set heartbeat_at = now(), lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
 where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+  and lease_expires_at > now()
 returning cancel_requested_at is not null as cancelled;
 
 -- name: hand_over

@@ -38,7 +38,7 @@ from i;
 
 -- name: lock_operation
 -- An operation, locked; a customer finds only its own.
-select id, instance_id, customer_id, kind, status, attempt, request_hash from operation
+select id, kind, status, attempt, retry_of from operation
 where id = %(operation_id)s and (%(customer_id)s::text is null or customer_id = %(customer_id)s) for update;
 
 -- name: cancel_waiting

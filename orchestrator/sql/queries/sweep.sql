@@ -38,7 +38,7 @@ with lost as (
 select id, pg_notify('hostwright_operation', id::text) from o;
 
 -- name: sweep_overdue
--- Orders that waited too long for a worker fail, while nothing was made for them.
+-- Orders that waited too long for a worker fail, while nothing was done for them. The machine of a retry stays kept.
 with late as (
     select id from operation
     where status = 'queued' and attempt = 0 and kind in ('provision', 'start') and not background
@@ -48,9 +48,11 @@ with late as (
     update operation
     set status = 'failed', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
     from late where operation.id = late.id
-    returning operation.id, instance_id, last_seq
+    returning operation.id, instance_id, last_seq, retry_of
 ), failed as (
-    update instance set status = 'failed', updated_at = now()
+    update instance
+    set status = case when retry_of is null then 'failed' else 'quarantined' end::instance_status, updated_at = now(),
+        expires_at = case when retry_of is not null then now() + make_interval(secs => %(quarantine_seconds)s) end
     from o where instance.id = o.instance_id and instance.status = 'provisioning'
 ), logged as (
     insert into operation_event (operation_id, seq, level, message)
