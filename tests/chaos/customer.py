@@ -26,6 +26,10 @@ class BrokenError(Exception):
     """A promise that was not kept; the text says which."""
 
 
+class MissedError(BrokenError):
+    """An operation was through a phase before it could be met there; nothing was done to it."""
+
+
 @dataclass
 class Server:
     """One server, as its customer was told about it."""

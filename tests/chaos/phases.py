@@ -11,7 +11,7 @@ from typing import Self
 
 import psycopg
 
-from tests.chaos.customer import BrokenError
+from tests.chaos.customer import MissedError
 
 POLL_SECONDS = 0.01
 _QUERY = (
@@ -65,7 +65,7 @@ class Phases:
         return self._places.get(operation)
 
     def wait(self, operation: str, phase: str, *, seconds: float, status: str = "running") -> Place:
-        """Wait until an operation is there. Raises BrokenError when it gets to its end, or nowhere."""
+        """Wait until an operation is there. Raises MissedError when it gets to its end, or nowhere."""
         deadline = time.monotonic() + seconds
         with self._changed:
             self._waiting += 1
@@ -77,7 +77,7 @@ class Phases:
                     if fresh and place is not None and (place.phase, place.status) == (phase, status):
                         return place
                     if (fresh and place is None) or time.monotonic() > deadline:
-                        raise BrokenError(f"operation {operation} never was {status} in {phase}, but {place}")
+                        raise MissedError(f"operation {operation} never was {status} in {phase}, but {place}")
                     self._changed.wait(0.5)
             finally:
                 self._waiting -= 1
