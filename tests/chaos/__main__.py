@@ -36,6 +36,7 @@ def _fits(name: str, patterns: str | None) -> bool:
 def _table(groups: list[Group], lanes: int, *, whole: bool) -> int:
     total = sum(len(group.scenarios) + 1 for group in groups)
     began, done = time.monotonic(), 0
+    report.circumstances()
 
     def tell(result: Result) -> None:
         nonlocal done

@@ -3,9 +3,11 @@
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from orchestrator.settings import PROJECT_DIR
@@ -31,13 +33,18 @@ def summary(results: Sequence[Result], seconds: float) -> str:
 def markdown(results: Sequence[Result], seconds: float) -> str:
     """The whole table as a page."""
     rows = [
-        (one.name, one.does, one.expects, one.seen, f"{one.seconds:.1f}", "kept" if one.kept else "BROKEN")
+        (one.name, one.does, one.expects, _lasting(one.seen), f"{one.seconds:.1f}", "kept" if one.kept else "BROKEN")
         for one in sorted(results, key=lambda one: one.name)
     ]
     lines = [" | ".join(_HEAD), " | ".join("---" for _ in _HEAD)]
     lines += [" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows]
     table = "\n".join(f"| {text} |" for text in lines)
-    return f"# The last `make chaos`\n\n{_circumstances()}. {summary(results, seconds)}.\n\n{table}\n"
+    return f"# The last `make chaos`\n\n{circumstances()}. {summary(results, seconds)}.\n\n{table}\n"
+
+
+def _lasting(seen: str) -> str:
+    """Without the place of the logs, which nobody else has."""
+    return re.sub(r" \(see [^)]*\)$", "", seen)
 
 
 def write(results: Sequence[Result], seconds: float) -> Path:
@@ -45,13 +52,18 @@ def write(results: Sequence[Result], seconds: float) -> Path:
     RESULTS.mkdir(exist_ok=True)
     page = RESULTS / "latest.md"
     page.write_text(markdown(results, seconds), encoding="utf-8")
-    rows = [asdict(one) | {"seconds": round(one.seconds, 1)} for one in sorted(results, key=lambda one: one.name)]
-    content = {"circumstances": _circumstances(), "seconds": round(seconds), "rows": rows}
+    rows = [
+        asdict(one) | {"seen": _lasting(one.seen), "seconds": round(one.seconds, 1)}
+        for one in sorted(results, key=lambda one: one.name)
+    ]
+    content = {"circumstances": circumstances(), "seconds": round(seconds), "rows": rows}
     (RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return page
 
 
-def _circumstances() -> str:
+@cache
+def circumstances() -> str:
+    """What runs where; asked first when a run begins, because the commit may be another one at its end."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False).stdout.strip()
     return f"Commit {commit}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
