@@ -46,8 +46,8 @@ def sweep(
     """Recover what lost its worker, fail what waited too long, begin what nobody asks for, wake what was forgotten.
 
     Safe to run by any number of workers at once: rows another sweep holds are passed over. `queue_seconds`: how long an
-    order may wait; `attend_seconds`: when a failed deletion is taken up again; `quarantine_seconds`: how long the machine
-    of a retry that waited too long is kept.
+    order may wait; `attend_seconds`: when a failed deletion is taken up again; `quarantine_seconds`: how long the
+    machine of a retry that waited too long is kept.
     """
     with database.transaction() as connection:
         lost = _ids(
