@@ -53,6 +53,7 @@ class Attempt:
         self.clone_upid = self.operation.clone_upid
         self.published = claim.published
         """Whether names at the edge may have been made for it."""
+        self.was_ready = claim.was_ready
         self.on_phase: Callable[[Phase], None] | None = None
         """Told of every phase that a play enters, in the run's thread; must not block."""
         self._failure: Failure | None = None

@@ -57,8 +57,7 @@ def give_up(attempt: Attempt) -> None:
         attempt.persist(lambda: endings.begin_cleaning(database, lease, failure))
         attempt.hand_over()
     elif operation.attempt >= _CLEANUP_TRIES:
-        steps = operation.cleanup or undoing.planned(operation.kind, kept=False, made=True)
-        undoing.close(attempt, server_of(operation), operation.error or failure, steps)
+        _close(attempt, operation.error or failure)
 
 
 def _unfitness(attempt: Attempt) -> Failure | None:
@@ -77,9 +76,13 @@ def _refuse(attempt: Attempt, failure: Failure) -> None:
         _fail(attempt, failure)
         return
     attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    _close(attempt, failure)
+
+
+def _close(attempt: Attempt, failure: Failure) -> None:
+    """End the undoing as far as it has come: what is not done is named as left behind."""
     server = server_of(attempt.operation)
-    steps = undoing.planned(attempt.operation.kind, kept=False, made=server is not None)
-    undoing.close(attempt, server, failure, steps)
+    undoing.close(attempt, server, failure, undoing.begun(attempt, server, failure))
 
 
 def _provision(attempt: Attempt, catalogue: Catalogue) -> None:
@@ -133,11 +136,17 @@ def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, F
                 message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
             )
         failure = _play(attempt, Kind.PROVISION, _with_callback(attempt, server))
-        if failure is None or failure.code is not Code.VMID_TAKEN:
+        if failure is None or failure.code is not Code.VMID_TAKEN or _has_moved(attempt, failure):
             return server, failure
-        taken, server = server.vmid, None
+        taken, server, attempt.clone_upid = server.vmid, None, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
     return None, failure
+
+
+def _has_moved(attempt: Attempt, failure: Failure) -> bool:
+    """Whether the VMID that is taken elsewhere may be our own machine, which somebody moved: then it stays ours."""
+    made_before = attempt.operation.retry_of is not None or attempt.clone_upid is not None
+    return made_before and bool((failure.detail or {}).get("elsewhere"))
 
 
 def _with_callback(attempt: Attempt, server: Server) -> Server:
@@ -176,7 +185,7 @@ def _remove(attempt: Attempt) -> None:
     """Teardown, stop and cleanup: there is nothing to undo, they only go on."""
     operation = attempt.operation
     # Our rows know whose names a server has; those of an order that failed early may be somebody else's.
-    published = operation.kind is not Kind.CLEANUP
+    published = operation.kind is not Kind.CLEANUP or attempt.published
     server = server_of(operation, published=published, clone_upid=attempt.clone_upid)
     if server is not None:
         failure = _play(attempt, operation.kind, server)

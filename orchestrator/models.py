@@ -189,7 +189,9 @@ class Claim(Frozen):
     left_seconds: float
     """Until its deadline; negative when that has passed."""
     published: bool
-    """Whether an earlier attempt may have made names at the edge."""
+    """Whether names at the edge may have been made for its instance."""
+    was_ready: bool
+    """Whether its instance ran and was published before."""
 
 
 class EventRow(Frozen):

@@ -6,6 +6,7 @@ takes the operation over on this machine removes both, and every worker removes 
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -24,7 +25,11 @@ LEASE_FILE = "HOSTWRIGHT_LEASE_FILE"
 """The variable that names the file with the end of the run's lease (plugins/hostwright_ansible/lease.py)."""
 _TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _PREFIX = "hostwright-run-"
+_NAME = re.compile(r"hostwright-run-([0-9a-f-]{36})-(\d{1,18})-\w+")
 _OWNER = "owner"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_START_FIELD = 19
+"""Of /proc/PID/stat after the command's name: field 22, starttime (proc(5))."""
 _KILL_SECONDS = 2
 _KILL_ROUNDS = 5
 """A process may fork while its tree is being killed; what is still there after so many rounds cannot be killed."""
@@ -33,10 +38,10 @@ _KILL_ROUNDS = 5
 @contextlib.contextmanager
 def run_directory(operation_id: UUID, fencing_token: int) -> Iterator[Path]:
     """A private directory, named after the attempt. It says who made it: nobody else removes it while they live."""
-    prefix = f"{_run_prefix(operation_id)}{fencing_token}-"
+    prefix = f"{_PREFIX}{operation_id}-{fencing_token}-"
     directory = Path(tempfile.mkdtemp(prefix=prefix, dir=_run_base()))
     try:
-        (directory / _OWNER).write_text(_identity(psutil.Process()))
+        (directory / _OWNER).write_text(_identity(os.getpid()))
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -73,19 +78,17 @@ def remove_leftovers(operation_id: UUID, fencing_token: int) -> None:
     `fencing_token` is that of the new attempt, whose own are spared.
     """
     _kill(str(operation_id), range(fencing_token))
-    for directory in _run_base().glob(f"{_run_prefix(operation_id)}*"):
-        if _token_of(directory) < fencing_token:
+    for owner, token, directory in _run_directories():
+        if owner == str(operation_id) and token < fencing_token:
             shutil.rmtree(directory, ignore_errors=True)
 
 
 def remove_orphans() -> None:
     """Remove the run directories, and what still runs for them, of workers on this machine that are no more."""
-    for directory in _run_base().glob(f"{_PREFIX}*"):
-        if _owner_lives(directory):
-            continue
-        operation_id, token = directory.name.removeprefix(_PREFIX).rsplit("-", 2)[0], _token_of(directory)
-        _kill(operation_id, range(token + 1))
-        shutil.rmtree(directory, ignore_errors=True)
+    for operation_id, token, directory in _run_directories():
+        if not _owner_lives(directory):
+            _kill(operation_id, range(token + 1))
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _is_marked(environ: Mapping[str, str], operation_id: str, tokens: range) -> bool:
@@ -101,7 +104,7 @@ def _kill(operation_id: str, tokens: range) -> None:
     for _ in range(_KILL_ROUNDS):
         found = [process for process in psutil.process_iter() if _is_marked(_environ(process), operation_id, tokens)]
         for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 process.send_signal(signal.SIGKILL)
         deadline = time.monotonic() + _KILL_SECONDS
         while not all(map(_has_ended, found)) and time.monotonic() < deadline:
@@ -130,25 +133,34 @@ def _run_base() -> Path:
     return _TMPFS if _TMPFS.is_dir() and os.access(_TMPFS, os.W_OK) else Path(tempfile.gettempdir())
 
 
-def _run_prefix(operation_id: UUID) -> str:
-    return f"{_PREFIX}{operation_id}-"
-
-
-def _token_of(directory: Path) -> int:
-    return int(directory.name.removeprefix(_PREFIX).rsplit("-", 2)[1])
+def _run_directories() -> Iterator[tuple[str, int, Path]]:
+    """Operation, fencing token and path of every run directory that is ours: anybody may make one of such a name."""
+    for directory in _run_base().glob(f"{_PREFIX}*"):
+        named = _NAME.fullmatch(directory.name)
+        with contextlib.suppress(OSError):
+            if named and directory.lstat().st_uid == os.geteuid():
+                yield named[1], int(named[2]), directory
 
 
 def _owner_lives(directory: Path) -> bool:
     """Whether the process that made a run directory is still there; the start time tells a PID's next user apart."""
     try:
         owner = (directory / _OWNER).read_text()
-        return not owner or _identity(psutil.Process(int(owner.split()[0]))) == owner
-    except (OSError, ValueError):
+        return not owner or _identity(int(owner.split()[1])) == owner
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, IndexError):
         # Just made, or just removed; one whose maker died in between holds no secrets yet.
         return True
-    except psutil.NoSuchProcess:
-        return False
 
 
-def _identity(process: psutil.Process) -> str:
-    return f"{process.pid} {process.create_time():.2f}"
+def _identity(pid: int) -> str:
+    """A process as nothing else is it: its number and its start in ticks since boot, which no clock moves.
+
+    Raises ProcessLookupError.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
+    return f"{_BOOT.read_text().strip()} {pid} {stat.rpartition(')')[2].split()[_START_FIELD]}"

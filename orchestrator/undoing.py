@@ -16,10 +16,8 @@ from orchestrator.store.endings import Undone
 _LATE_SECONDS = 60
 """After so long a clone that Proxmox held back when its playbook was killed has come through, or never will: it waits
 10 s for the template's lock, and its proxy gives a request up after 30 s."""
-_CUT_OFF = frozenset(
-    {Code.CANCELLED, Code.WORKER_LOST, Code.DEADLINE_EXCEEDED, Code.INTERNAL, Code.PROXMOX_UNREACHABLE}
-)
-"""Failures that may have cut a request off, so that nobody heard whether it was accepted."""
+_REFUSED = frozenset({Code.TEMPLATE_MISSING, Code.VMID_TAKEN, Code.PROXMOX_DENIED})
+"""Failures that say that no clone was accepted; after any other one may have been that nobody heard of."""
 
 
 def undo(attempt: Attempt, server: Server | None, failure: Failure) -> None:
@@ -29,19 +27,29 @@ def undo(attempt: Attempt, server: Server | None, failure: Failure) -> None:
     when it cannot be done for want of the secrets.
     """
     attempt.begin_undoing()
-    operation = attempt.operation
-    kept = is_kept(operation, failure)
-    cleanup = operation.cleanup or planned(operation.kind, kept=kept, made=server is not None)
+    cleanup = begun(attempt, server, failure)
     if server is not None:
         cleanup = _take_steps(attempt, _as_it_is_now(attempt, server), cleanup)
-    close(attempt, server, failure, cleanup, kept=kept)
+    close(attempt, server, failure, cleanup)
 
 
-def close(attempt: Attempt, server: Server | None, failure: Failure, cleanup: Cleanup, *, kept: bool = False) -> None:
+def begun(attempt: Attempt, server: Server | None, failure: Failure) -> Cleanup:
+    """The cleanup as an earlier attempt left it, or as it is to be done."""
+    operation = attempt.operation
+    made = server is not None and not is_untouched(attempt)
+    return operation.cleanup or planned(operation.kind, kept=is_kept(operation, failure), made=made)
+
+
+def is_untouched(attempt: Attempt) -> bool:
+    """Whether there is nothing to undo: who started what ran already shall not find it stopped."""
+    return attempt.operation.kind is Kind.START and attempt.was_ready
+
+
+def close(attempt: Attempt, server: Server | None, failure: Failure, cleanup: Cleanup) -> None:
     """Write the end of an undone operation. Raises LostLease."""
     failed = [step.name for step in cleanup.steps if step.status is not PhaseStatus.OK]
     leaked = tuple(_what_leaked(name, server) for name in failed) if server else ()
-    certain = server is None or not may_come_late(failure, attempt.clone_upid)
+    certain = server is None or not may_come_late(failure)
     undone = Undone(
         kind=attempt.operation.kind,
         cleanup=cleanup.model_copy(
@@ -50,7 +58,8 @@ def close(attempt: Attempt, server: Server | None, failure: Failure, cleanup: Cl
         attend_seconds=attempt.settings.cleanup_retry_seconds if leaked else _LATE_SECONDS,
         quarantine_seconds=attempt.settings.quarantine_seconds,
         certain=certain,
-        kept=kept,
+        kept=is_kept(attempt.operation, failure),
+        untouched=is_untouched(attempt),
         cancelled=failure.code is Code.CANCELLED,
     )
     attempt.persist(
@@ -90,10 +99,10 @@ def is_kept(operation: OperationRow, failure: Failure) -> bool:
     return operation.kind is Kind.PROVISION and wanted and not made_nothing
 
 
-def may_come_late(failure: Failure, clone_upid: str | None) -> bool:
+def may_come_late(failure: Failure) -> bool:
     """Whether a clone may have been asked for that nobody has heard of again."""
-    cut_off = failure.code in _CUT_OFF and failure.phase in (None, Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER)
-    return cut_off and clone_upid is None
+    while_cloning = failure.phase in (None, Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER)
+    return while_cloning and failure.code not in _REFUSED
 
 
 def _take_steps(attempt: Attempt, server: Server, cleanup: Cleanup) -> Cleanup:

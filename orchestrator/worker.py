@@ -31,6 +31,8 @@ from orchestrator.store.leases import Claimant
 log = logging.getLogger(__name__)
 
 
+_SIGNAL_SECONDS = 0.1
+"""How soon a signal is heeded."""
 _HEALTH_SECONDS = 10
 """How often Huey looks whether its threads are alive, and replaces dead ones."""
 
@@ -61,6 +63,7 @@ class Worker:
             node=proxmox_node(settings.inventory) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
+        self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
         self.huey = make_huey(self.database.connect)
@@ -75,6 +78,7 @@ class Worker:
         sweeper.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
+        threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
         threads = self.settings.threads or self.settings.concurrency
         consumer = _Consumer(
             self.huey, workers=threads, periodic=False, worker_type="thread", backoff=1.0,
@@ -142,13 +146,16 @@ class Worker:
     def _sweep_for_ever(self) -> None:
         while not self._leaving.is_set():
             try:
-                rundir.remove_orphans()
                 sweeps.worker_seen(self.database, self.name)
                 self._sweep()
             except StoreUnavailable as error:
                 log.warning("sweep: the database is away: %s", error)
             except Exception:
                 log.exception("sweep")  # whatever it is, the next one may succeed, and without any nothing is recovered
+            try:
+                rundir.remove_orphans()
+            except Exception:
+                log.exception("sweep: what dead workers left")  # of this machine alone: the rows are swept all the same
             self._leaving.wait(self.settings.sweep_seconds)
 
     def _sweep(self) -> None:
@@ -165,8 +172,14 @@ class Worker:
                 log.warning("operation %s: swept, %s", operation_id, what)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
+        """Only counts: a handler must not wait for a lock, and the interrupted thread may hold that of an event."""
+        self._signals += 1
+
+    def _heed_signals(self) -> None:
         """The first signal lets what runs end; another one hands it over at once."""
-        if self._leaving.is_set():
-            self._handing_over.set()
-        log.info("worker %s: leaving", self.name)
-        self._leaving.set()
+        while not self._handing_over.wait(_SIGNAL_SECONDS):
+            if self._signals > 0 and not self._leaving.is_set():
+                log.info("worker %s: leaving", self.name)
+                self._leaving.set()
+            if self._signals > 1:
+                self._handing_over.set()

@@ -27,7 +27,12 @@ again at once. With its default, 300 s, the pauses grow to minutes, and an outag
 _STANDSTILL_SECONDS = 5
 """How long a transaction may be open without a statement; ours take milliseconds."""
 
-_CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout)
+_CONNECTION_ERRORS = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby that is not promoted yet
+)
 
 Connection = psycopg.Connection[TupleRow]
 

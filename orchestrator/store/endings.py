@@ -70,6 +70,8 @@ class Undone:
     certain: bool = True
     """Whether nothing can turn up any more: a clone that Proxmox held back may come through late."""
     kept: bool = False
+    untouched: bool = False
+    """Whether there was nothing to undo: a start of what ran already."""
     cancelled: bool = False
 
 
@@ -91,7 +93,9 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
             execute(connection, "instance_kept", facts)
         elif undone.kind is Kind.PROVISION:
             execute(connection, "instance_failed", facts)
-        elif not leaked:
+        elif leaked:
+            execute(connection, "instance_left_running", facts)
+        elif not undone.untouched:
             execute(connection, "instance_stopped", facts)
 
 
@@ -100,6 +104,8 @@ def _summary(undone: Undone) -> tuple[str, str]:
         return "error", f"left behind: {', '.join(undone.cleanup.leaked)}"
     if undone.kept:
         return "warning", "kept for a look, off the edge: retry the order or delete the server when you are done"
+    if undone.untouched:
+        return "info", "the server runs as it did before"
     if undone.kind is Kind.START:
         return "info", "stopped again"
     return "info", "cleaned up: nothing is left"

@@ -100,7 +100,9 @@ def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Cl
     if row is None:
         return None
     operation = OperationRow.model_validate(row)
-    return Claim(operation=operation, left_seconds=row["left_seconds"], published=row["published"])
+    return Claim(
+        operation=operation, left_seconds=row["left_seconds"], published=row["published"], was_ready=row["was_ready"]
+    )
 
 
 def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:

@@ -19,6 +19,7 @@ OVERDUE = Failure(
     code=Code.DEADLINE_EXCEEDED,
     message="no worker took the order in time: see whether workers run and how long the queue is, then order again",
 )
+_ACCOUNT_STOPPED = "not started: the account is stopped"
 _RESUMED = "its worker stopped answering: another goes on"
 
 
@@ -29,6 +30,7 @@ class Swept:
     lost: list[UUID]
     """Resumed, or failed where they were lost before."""
     overdue: list[UUID]
+    unwanted: list[UUID]
     begun: list[UUID]
     """Operations of our own."""
     woken: list[UUID]
@@ -70,11 +72,15 @@ def sweep(
                 "quarantine_seconds": quarantine_seconds,
             },
         )
-        begun = _ids(connection, "sweep_unattended", {"stopped_states": sorted(STOPPED_STATES)})
+        stopped = {"stopped_states": sorted(STOPPED_STATES)}
+        unwanted = _ids(
+            connection, "sweep_unwanted", stopped | {"error": as_json(CANCELLED), "message": _ACCOUNT_STOPPED}
+        )
+        begun = _ids(connection, "sweep_unattended", stopped)
         woken = _ids(connection, "sweep_unwoken", {"requeue_seconds": requeue_seconds, "concurrency": concurrency})
         for operation_id in (*lost, *begun, *woken):
             enqueue(connection, operation_id)
-        return Swept(lost, overdue, begun, woken)
+        return Swept(lost, overdue, unwanted, begun, woken)
 
 
 def worker_seen(database: Database, worker: str) -> None:

@@ -99,7 +99,7 @@ def _consider(session: Session, order: Order, error: ProxmoxError) -> None:
         case Kind.TAKEN:
             # A container with our mark is our own clone after all; a virtual machine or one elsewhere is not.
             if session.config() is None:
-                raise _taken(session.vmid, error.text)
+                raise _taken(session.vmid, error.text, elsewhere=True)
         case _:
             session.pause(error, f"template {order.template}")
 
@@ -115,11 +115,13 @@ def _require_ours(config: dict[str, Any], vmid: int, server_id: str) -> None:
         raise _taken(vmid, f"it carries {mark_of(config)}")
 
 
-def _taken(vmid: int, why: str) -> PhaseError:
+def _taken(vmid: int, why: str, *, elsewhere: bool = False) -> PhaseError:
+    """`elsewhere`: it is no container of this node, so whose it is cannot be told from here."""
     return PhaseError(
         "vmid-taken",
         f"VMID {vmid} belongs to a machine that is not ours ({why}): choose another VMID",
         vmid=vmid,
+        elsewhere=elsewhere,
     )
 
 

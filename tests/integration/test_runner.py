@@ -211,20 +211,32 @@ def test_removes_what_earlier_attempts_left_and_nothing_else(
 def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Callable[[UUID, int], None]) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    me = psutil.Process()
-    owners = {"dead": f"{dead.pid} 1.00", "another": f"{me.pid} 1.00", "mine": f"{me.pid} {me.create_time():.2f}"}
+    me = rundir._identity(os.getpid())
+    boot, pid, _ = me.split()
+    owners = {"dead": f"{boot} {dead.pid} 1", "another": f"{boot} {pid} 1", "before": f"x {pid} 1", "mine": me}
     directories = {}
     for token, (name, owner) in enumerate(owners.items(), 1):
         directories[name] = Path("/dev/shm") / f"hostwright-run-{uuid4()}-{token}-x"
         directories[name].mkdir()
         (directories[name] / "owner").write_text(owner)
+    stray = Path("/dev/shm") / "hostwright-run-stray"
+    stray.mkdir()
+    (stray / "owner").write_text("x 1 1")
     orphaned = UUID(directories["dead"].name.removeprefix("hostwright-run-").rsplit("-", 2)[0])
     sleepers(orphaned, 1)
     wait_for(lambda: len(marked(orphaned)) == 2)
     rundir.remove_orphans()
     assert {name for name, directory in directories.items() if directory.exists()} == {"mine"}
+    assert stray.exists(), "its name is not ours"
+    shutil.rmtree(stray)
     assert marked(orphaned) == []
     shutil.rmtree(directories["mine"])
+
+
+def test_knows_a_live_worker_when_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = rundir._identity(os.getpid())
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: time.time() + 3600)
+    assert rundir._identity(os.getpid()) == me
 
 
 def test_tells_the_tasks_until_when_they_may_act(bench: Bench) -> None:

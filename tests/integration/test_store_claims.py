@@ -151,6 +151,10 @@ def test_never_provisions_what_is_provisioned(database: Database) -> None:
         "select gen_random_uuid(), instance_id, customer_id, 'provision', ctype, spec, request_id, '' from operation",
     )
     assert claim_next(database) is None
+    other = place(database).operation_id
+    taken = claim_next(database)
+    assert taken is not None
+    assert taken.id == other, "what cannot be claimed stands in nobody's way"
 
 
 # handing over

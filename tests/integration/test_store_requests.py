@@ -19,6 +19,7 @@ from tests.storage import (
     LEAKED,
     at_once,
     claim,
+    claimant,
     empty_queue,
     everything,
     give_back,
@@ -30,6 +31,7 @@ from tests.storage import (
     query,
     queued,
     start,
+    swept,
     try_claim,
     undone,
 )  # fmt: skip
@@ -288,3 +290,52 @@ def test_keeps_a_failed_stop_as_it_was(database: Database) -> None:
     assert (row.status, row.error.code) == (OperationStatus.FAILED, Code.AGENT_ERROR)
     assert instance(database, ready.id).status is InstanceStatus.READY
     assert query(database, "select count(*) from operation where status = 'queued'") == [(0,)]
+
+
+def test_stops_by_itself_what_a_failed_start_may_have_left_running(database: Database) -> None:
+    ready = provision(database)
+    endings.complete_stop(database, ready.id, claim(database, power(database, ready, Kind.STOP)))
+    lease = claim(database, power(database, ready, Kind.START))
+    endings.begin_cleaning(database, lease, FAILURE)
+    endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=Kind.START))
+    left = instance(database, ready.id)
+    assert (left.status, left.leaked) == (InstanceStatus.STOPPED, LEAKED.leaked)
+    query(database, "update instance set attend_at = now() - interval '1 second'")
+    (begun,) = swept(database).begun
+    assert operation(database, begun).kind is Kind.STOP
+    endings.complete_stop(database, ready.id, claim(database, begun))
+    assert instance(database, ready.id).leaked == ()
+
+
+def test_leaves_a_server_running_that_ran_before_its_start_failed(database: Database) -> None:
+    ready = provision(database)
+    lease = claim(database, power(database, ready, Kind.START))
+    endings.begin_cleaning(database, lease, FAILURE)
+    ended = undone(CLEANED, kind=Kind.START, untouched=True)
+    endings.finish_undone(database, ready.id, lease, ended)
+    assert instance(database, ready.id).status is InstanceStatus.READY
+    assert messages(database, lease.operation_id)[-1] == "the server runs as it did before"
+
+
+def test_cancels_a_start_that_waits_while_the_account_is_stopped(database: Database) -> None:
+    ready = provision(database)
+    endings.complete_stop(database, ready.id, claim(database, power(database, ready, Kind.STOP)))
+    start_id = power(database, ready, Kind.START)
+    assert swept(database).unwanted == []
+    accounts.update_customer(database, CUSTOMER, billing_state="suspended")
+    assert swept(database).unwanted == [start_id]
+    assert operation(database, start_id).status is OperationStatus.CANCELLED
+    assert instance(database, ready.id).status is InstanceStatus.STOPPED
+
+
+def test_waits_for_a_late_clone_before_it_deletes_what_a_cancelled_order_left(database: Database) -> None:
+    lease = start(database)
+    give_back(database, lease, CLEANED, certain=False)
+    row = operation(database, lease.operation_id)
+    placed = requests.place_teardown(database, server_id=row.instance_id, vmid=None, customer_id=CUSTOMER)
+    assert placed is not None
+    assert leases.claim_next(database, claimant()) is None, "its VMID would be free before the clone comes"
+    query(database, "update instance set attend_at = now() - interval '1 second'")
+    taken = leases.claim_next(database, claimant())
+    assert taken is not None
+    assert (taken.operation.id, taken.operation.vmid) == (placed[0], row.vmid)

@@ -12,7 +12,6 @@ from orchestrator.states import OperationStatus, PhaseStatus
 from orchestrator.undoing import ended, is_kept, may_come_late, planned, stepped, unfinished
 
 STEPS = UNDO[Kind.PROVISION]
-UPID = "UPID:pve1:00000001:00000001:00000001:vzclone:9000:u@pve!t:"
 
 
 def row(**changes: Any) -> OperationRow:
@@ -101,17 +100,16 @@ def test_leaves_finished_steps_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "code", "upid", "late"),
+    ("phase", "code", "late"),
     [
-        (Phase.CLONE_CONTAINER, Code.CANCELLED, None, True),
-        (None, Code.WORKER_LOST, None, True),
-        (Phase.CLONE_CONTAINER, Code.PROXMOX_UNREACHABLE, None, True),
-        (Phase.CLONE_CONTAINER, Code.CANCELLED, UPID, False),
-        (Phase.CLONE_CONTAINER, Code.TEMPLATE_MISSING, None, False),
-        (Phase.WAIT_FOR_AGENT, Code.CANCELLED, None, False),
+        (Phase.CLONE_CONTAINER, Code.CANCELLED, True),
+        (None, Code.WORKER_LOST, True),
+        (Phase.CLONE_CONTAINER, Code.PROXMOX_UNREACHABLE, True),
+        (Phase.CLONE_CONTAINER, Code.CLONE_LOCKED, True),
+        (Phase.CLONE_CONTAINER, Code.TEMPLATE_MISSING, False),
+        (Phase.CLONE_CONTAINER, Code.VMID_TAKEN, False),
+        (Phase.WAIT_FOR_AGENT, Code.CANCELLED, False),
     ],
 )
-def test_expects_a_clone_to_come_late_only_when_nobody_heard_of_it(
-    phase: Phase | None, code: Code, upid: str | None, late: bool
-) -> None:
-    assert may_come_late(failure(phase, code), upid) is late
+def test_expects_a_clone_to_come_late_unless_it_was_refused(phase: Phase | None, code: Code, late: bool) -> None:
+    assert may_come_late(failure(phase, code)) is late

@@ -29,4 +29,5 @@ create index instance_expires on instance (expires_at) where expires_at is not n
 
 alter table customer add column served_at timestamptz;
 
+create index operation_of_instance on operation (instance_id);
 create index operation_waiting on operation (created_at) where status in ('queued', 'running', 'cleaning');

@@ -23,7 +23,13 @@ where id = %(instance_id)s;
 
 -- name: instance_stopped
 -- It does not run, and nobody is sent to it.
-update instance set status = 'stopped', updated_at = now(), attend_at = null, attend_failures = 0
+update instance set status = 'stopped', updated_at = now(), leaked = '{}', attend_at = null, attend_failures = 0
+where id = %(instance_id)s and status in ('ready', 'stopped');
+
+-- name: instance_left_running
+-- A start failed, and its container may still run: the sweep stops it.
+update instance
+set leaked = %(leaked)s, updated_at = now(), attend_at = now() + make_interval(secs => %(attend_seconds)s)
 where id = %(instance_id)s and status in ('ready', 'stopped');
 
 -- name: instance_failed

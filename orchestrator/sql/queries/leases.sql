@@ -5,7 +5,8 @@
 select pg_advisory_xact_lock(hashtext('hostwright claim'));
 
 -- name: next_waiting
--- Whose turn it is, if a limit leaves room: what was interrupted first, then what was asked for, then work of our own; of
+-- Whose turn it is, if a limit leaves room: what was interrupted first, then what was asked for, then work of our own, unless it
+-- has waited for ten minutes; of
 -- the customers the one with the fewest running, then the one whose turn is longest ago; of its own the oldest.
 with held as (
     select customer_id, node from operation where status in ('running', 'cleaning') and lease_expires_at > now()
@@ -15,8 +16,14 @@ with held as (
 select o.id
 from operation o join customer c on c.id = o.customer_id cross join busy
 where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
+  and not exists (
+      -- What its claim would refuse must not stand in the way of the others, nor what is not due yet.
+      select from instance i
+      where i.id = o.instance_id
+        and (o.kind = 'provision' and i.status <> 'provisioning' or i.status = 'deleting' and i.attend_at > now())
+  )
   and busy.everywhere < %(concurrency)s and (%(node_concurrency)s::int is null or busy.here < %(node_concurrency)s)
-order by o.background, o.attempt = 0, (select count(*) from held where held.customer_id = o.customer_id),
+order by o.background and o.created_at > now() - interval '10 minutes', o.attempt = 0, (select count(*) from held where held.customer_id = o.customer_id),
          c.served_at nulls first, o.created_at, o.id
 limit 1;
 
@@ -39,7 +46,11 @@ with claimed as (
 )
 select claimed.*, null::jsonb as phases, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
-       exists (select from operation_phase p where p.operation_id = claimed.id and p.name = 'publish-edge') as published,
+       exists (
+           select from operation_phase p join operation any_of on any_of.id = p.operation_id
+           where any_of.instance_id = claimed.instance_id and p.name = 'publish-edge'
+       ) as published,
+       exists (select from instance i where i.id = claimed.instance_id and i.status = 'ready') as was_ready,
        pg_notify('hostwright_operation', id::text)
 from claimed;
 
@@ -157,7 +168,7 @@ insert into foreign_vmid (vmid) values (%(vmid)s) on conflict (vmid) do update s
 -- name: release_vmid
 -- Forget the VMID of an operation that will be given another.
 with o as (
-    update operation set vmid = null, hostname = null
+    update operation set vmid = null, hostname = null, clone_upid = null
     where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running'
     returning instance_id
 )

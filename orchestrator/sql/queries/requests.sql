@@ -14,7 +14,9 @@ select id, kind from operation where instance_id = %(instance_id)s and status in
 -- An operation on an instance that is there, and the instance's state with it.
 with i as (
     update instance
-    set status = coalesce(%(instance_status)s::instance_status, status), updated_at = now(), attend_at = null, expires_at = null
+    set status = coalesce(%(instance_status)s::instance_status, status), updated_at = now(), expires_at = null,
+        -- A clone that may still come late is waited for, else it would find its VMID free.
+        attend_at = case when status = 'failed' and vmid is not null and leaked = '{}' then attend_at end
     where id = %(instance_id)s
     returning id, customer_id, ctype, vmid, hostname, spec
 )

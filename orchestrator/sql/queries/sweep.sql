@@ -62,7 +62,7 @@ select id, pg_notify('hostwright_operation', id::text) from o;
 
 -- name: sweep_unattended
 -- Instances that need something nobody asks for: what a cleanup or a deletion left behind, a quarantine that is over, a server
--- that runs although its customer's account is stopped. One operation each.
+-- that runs although its customer's account is stopped or its start failed. One operation each.
 with due as (
     select i.id, case when i.status = 'failed' then 'cleanup'
                       when i.status in ('deleting', 'quarantined') then 'teardown'
@@ -73,6 +73,7 @@ with due as (
     ) and (
         (i.status in ('failed', 'deleting') and i.attend_at < now())
         or (i.status = 'quarantined' and i.expires_at < now())
+        or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and i.attend_at < now())
         or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
             and (i.attend_at is null or i.attend_at < now()))
     )
@@ -85,10 +86,26 @@ with due as (
     returning instance.id, customer_id, ctype, vmid, hostname, spec, due.kind
 ), o as (
     insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
-    select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea, true from i
+    select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea,
+           kind <> 'stop' from i
     -- Somebody's request may have come between the look and the lock.
     on conflict (instance_id) where status in ('queued', 'running', 'cleaning') do nothing
     returning id
+)
+select id, pg_notify('hostwright_operation', id::text) from o;
+
+-- name: sweep_unwanted
+-- Starts that wait although their customer's account was stopped meanwhile.
+with o as (
+    update operation
+    set status = 'cancelled', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
+    from customer c
+    where c.id = operation.customer_id and c.billing_state = any(%(stopped_states)s::billing_state[])
+      and operation.kind = 'start' and operation.status = 'queued' and operation.attempt = 0
+    returning operation.id, last_seq
+), logged as (
+    insert into operation_event (operation_id, seq, level, message)
+    select id, last_seq, 'info', %(message)s from o
 )
 select id, pg_notify('hostwright_operation', id::text) from o;
 
