@@ -89,6 +89,7 @@ class Expected:
     overdue: list[UUID]
     begun: list[tuple[Instance, Kind]]
     woken: list[UUID]
+    unwanted: list[UUID]
 
 
 class Model:
@@ -168,10 +169,13 @@ class Model:
             return None
         return ProblemCode.NOT_STARTABLE
 
-    def begin(self, instance: Instance, kind: Kind, operation_id: UUID, *, background: bool = False) -> None:
+    def begin(self, instance: Instance, kind: Kind, operation_id: UUID, *, own: bool = False) -> None:
         """A request that was accepted, or an operation of our own."""
+        may_come_late = instance.status is InstanceStatus.FAILED and instance.vmid is not None and not instance.leaked
+        instance.attend = instance.attend if may_come_late and not own else None
         instance.status = BECOMES.get(kind, instance.status)
-        instance.attend = instance.expires = None
+        instance.expires = None
+        background = own and kind is not Kind.STOP
         self.add(Operation(operation_id, instance, kind, self.tick(), background=background, vmid=instance.vmid))
 
     def retry(self, operation: Operation) -> Operation | ProblemCode | None:
@@ -214,12 +218,18 @@ class Model:
         """Whose turn it is."""
         if self.live() >= self.concurrency:
             return None
-        return min((each for each in self.operations.values() if each.waiting), key=self._rank, default=None)
+        waiting = (each for each in self.operations.values() if each.waiting and not self._is_early(each.instance))
+        return min(waiting, key=self._rank, default=None)
+
+    def _is_early(self, instance: Instance) -> bool:
+        """Whether a clone that may come late is waited for before it is deleted."""
+        return instance.status is InstanceStatus.DELETING and instance.attend == "later"
 
     def _rank(self, operation: Operation) -> tuple[bool, bool, int, int, int]:
         customer = operation.instance.customer
         served = self.customers[customer].served
-        return operation.background, operation.attempt == 0, self.live(customer), served, operation.created
+        own = operation.background and operation.created >= 0
+        return own, operation.attempt == 0, self.live(customer), served, operation.created
 
     def claim(self, operation: Operation) -> None:
         """A worker takes it."""
@@ -259,7 +269,7 @@ class Model:
             case Kind.PROVISION | Kind.START:
                 instance.status, instance.leaked = InstanceStatus.READY, []
             case Kind.STOP:
-                instance.status = InstanceStatus.STOPPED
+                instance.status, instance.leaked = InstanceStatus.STOPPED, []
             case Kind.TEARDOWN:
                 del self.instances[instance.id]
                 self.archived.add(instance.id)
@@ -273,8 +283,8 @@ class Model:
         operation.lease = None
         instance, leaked = operation.instance, list(undone.cleanup.leaked)
         if operation.kind is Kind.START:
-            if not leaked:
-                instance.status, instance.attend = InstanceStatus.STOPPED, None
+            instance.leaked, instance.attend = leaked, "later" if leaked else None
+            instance.status = instance.status if leaked else InstanceStatus.STOPPED
             return
         instance.leaked = leaked
         if undone.kept:
@@ -304,11 +314,16 @@ class Model:
         for operation in overdue:
             operation.status = OperationStatus.FAILED
             self._give_up(operation)
+        unwanted = [each for each in self.operations.values() if self._is_unwanted(each)]
+        for operation in unwanted:
+            operation.status = OperationStatus.CANCELLED
         begun = [(each, kind) for each in self.instances.values() if (kind := self._wants(each)) is not None]
         woken = [each.id for each in self.operations.values() if unwoken and each.waiting and each.forgotten]
         if lost or begun or woken:
             self.queue_empty = False
-        return Expected([each.id for each in lost], [each.id for each in overdue], begun, woken)
+        return Expected(
+            [each.id for each in lost], [each.id for each in overdue], begun, woken, [each.id for each in unwanted]
+        )
 
     def _lose(self, operation: Operation) -> None:
         if operation.losses == 0 and not operation.cancelling:
@@ -329,6 +344,13 @@ class Model:
         fresh = operation.status is OperationStatus.QUEUED and operation.attempt == 0
         return fresh and operation.kind in UNDO and operation.created < 0
 
+    def _is_unwanted(self, operation: Operation) -> bool:
+        fresh = operation.status is OperationStatus.QUEUED and operation.attempt == 0
+        return fresh and operation.kind is Kind.START and self._is_stopped(operation.instance)
+
+    def _is_stopped(self, instance: Instance) -> bool:
+        return refuse(self.customers[instance.customer].state, Action.START) is not None
+
     def _give_up(self, operation: Operation) -> None:
         instance = operation.instance
         if operation.kind is Kind.PROVISION and operation.retry_of is None:
@@ -339,7 +361,6 @@ class Model:
     def _wants(self, instance: Instance) -> Kind | None:
         if self.active(instance) is not None:
             return None
-        stopped = Action.START not in _allowed(self.customers[instance.customer].state)
         match instance.status:
             case InstanceStatus.FAILED if instance.attend == "due":
                 return Kind.CLEANUP
@@ -347,10 +368,8 @@ class Model:
                 return Kind.TEARDOWN
             case InstanceStatus.QUARANTINED if instance.expires == "due":
                 return Kind.TEARDOWN
-            case InstanceStatus.READY if stopped and instance.attend != "later":
+            case InstanceStatus.READY if self._is_stopped(instance) and instance.attend != "later":
+                return Kind.STOP
+            case InstanceStatus.READY | InstanceStatus.STOPPED if instance.leaked and instance.attend != "later":
                 return Kind.STOP
         return None
-
-
-def _allowed(state: BillingState) -> frozenset[Action]:
-    return frozenset(action for action in Action if refuse(state, action) is None)

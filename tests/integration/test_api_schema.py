@@ -184,7 +184,7 @@ def may_be_wrong(operation: Operation) -> bool:
 def test_answers_as_the_document_says(world: World, label: str) -> None:
     operation = OPERATIONS[label]
 
-    @settings(max_examples=settings().max_examples * 2 // 5)
+    @settings(max_examples=settings().max_examples * 3 // 10)
     @given(case=asked(operation, world.ids), caller=st.sampled_from(CALLERS), signed=st.booleans())
     def ask(case: Asked, caller: str, signed: bool) -> None:
         answer = send(world, case, world.callers[caller], signed=signed)

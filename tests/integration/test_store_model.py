@@ -408,6 +408,7 @@ class Store(RuleBasedStateMachine):
         expected = self.model.sweep()
         assert sorted(one for each in swept for one in each.lost) == sorted(expected.lost)
         assert sorted(one for each in swept for one in each.overdue) == sorted(expected.overdue)
+        assert sorted(one for each in swept for one in each.unwanted) == sorted(expected.unwanted)
         woken = [one for each in swept for one in each.woken]
         assert len(woken) == len(set(woken)), "one is woken twice"
         assert set(woken) <= set(expected.woken)
@@ -430,7 +431,7 @@ class Store(RuleBasedStateMachine):
         for instance, kind in expected:
             operation_id = ids[instance.id, kind]
             query(self.database, "update operation set created_at = clock_timestamp() where id = %s", operation_id)
-            self.model.begin(instance, kind, operation_id, background=True)
+            self.model.begin(instance, kind, operation_id, own=True)
 
     # the end
 
