@@ -1,4 +1,8 @@
-"""The fixtures of all tests, grouped by what they give."""
+"""The fixtures of all tests, grouped by what they give, and how long generated tests search (HYPOTHESIS_PROFILE)."""
+
+import os
+
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "tests.fix_database",
@@ -8,3 +12,9 @@ pytest_plugins = [
     "tests.fix_stack",
     "tests.fix_api",
 ]
+
+# A step that waits for a database says nothing about the code under test, so no time is measured.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("ci", _UNTIMED, derandomize=True, max_examples=100)
+settings.register_profile("long", _UNTIMED, max_examples=1000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

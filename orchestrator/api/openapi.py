@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES, Endpoint
+from orchestrator.api.parameters import schema
 from orchestrator.api.responses import ProblemAnswer
 from orchestrator.errors import PROBLEM_STATUS, ProblemCode
 
@@ -38,8 +39,8 @@ def _schemas(endpoints: list[Endpoint]) -> dict[str, Any]:
         answers |= dict.fromkeys(endpoint.body, "validation")
         if endpoint.result is not None:
             answers[endpoint.result] = "serialization"
-    _, schema = models_json_schema(list(answers.items()), by_alias=True, ref_template=_REF)
-    schemas: dict[str, Any] = schema["$defs"]
+    _, models = models_json_schema(list(answers.items()), by_alias=True, ref_template=_REF)
+    schemas: dict[str, Any] = models["$defs"]
     return schemas
 
 
@@ -53,10 +54,10 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         "responses": _responses(endpoint),
     }
     if endpoint.takes_body:
-        schema: dict[str, Any] = {"oneOf": [{"$ref": _REF.format(model=model.__name__)} for model in endpoint.body]}
+        body: dict[str, Any] = {"oneOf": [{"$ref": _REF.format(model=model.__name__)} for model in endpoint.body]}
         if endpoint.free_body:
-            schema = {"type": "object"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+            body = {"type": "object"}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     if endpoint.public:
         operation["security"] = []
     return operation
@@ -65,7 +66,7 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
 def _parameters(path: str, endpoint: Endpoint) -> list[dict[str, Any]]:
     in_path = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     return [
-        {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+        {"name": name, "in": place, "required": place == "path", "schema": schema(path, name)}
         for place, names in (("path", in_path), ("query", endpoint.query), ("header", endpoint.headers))
         for name in names
     ]
@@ -74,18 +75,17 @@ def _parameters(path: str, endpoint: Endpoint) -> list[dict[str, Any]]:
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     success: dict[str, Any] = {"description": endpoint.summary}
     if endpoint.result is not None:
-        schema = {"$ref": _REF.format(model=endpoint.result.__name__)}
-        success["content"] = {"application/json": {"schema": schema}}
+        success["content"] = {"application/json": {"schema": {"$ref": _REF.format(model=endpoint.result.__name__)}}}
     responses: dict[str, Any] = {str(endpoint.status): success}
     if "If-None-Match" in endpoint.headers:
         responses["304"] = {"description": "Nothing has changed"}
     for code in _problems(endpoint):
         status = str(PROBLEM_STATUS[code])
         known = responses.get(status, {}).get("description", "")
-        schema = {"$ref": _REF.format(model=ProblemAnswer.__name__)}
+        problem = {"$ref": _REF.format(model=ProblemAnswer.__name__)}
         responses[status] = {
             "description": f"{known}, {code}".strip(", "),
-            "content": {"application/problem+json": {"schema": schema}},
+            "content": {"application/problem+json": {"schema": problem}},
         }
     if endpoint.path == "/readyz":
         responses["503"] = {"description": "Not ready; the body says what is missing"}

@@ -307,6 +307,17 @@ def test_stops_by_itself_what_a_failed_start_may_have_left_running(database: Dat
     assert instance(database, ready.id).leaked == ()
 
 
+def test_stops_what_was_left_running_although_another_start_was_cancelled(database: Database) -> None:
+    ready = provision(database)
+    endings.complete_stop(database, ready.id, claim(database, power(database, ready, Kind.STOP)))
+    lease = claim(database, power(database, ready, Kind.START))
+    endings.begin_cleaning(database, lease, FAILURE)
+    endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=Kind.START))
+    assert requests.place_cancel(database, power(database, ready, Kind.START), CUSTOMER)
+    (begun,) = swept(database).begun
+    assert operation(database, begun).kind is Kind.STOP
+
+
 def test_leaves_a_server_running_that_ran_before_its_start_failed(database: Database) -> None:
     ready = provision(database)
     lease = claim(database, power(database, ready, Kind.START))

@@ -73,7 +73,7 @@ with due as (
     ) and (
         (i.status in ('failed', 'deleting') and i.attend_at < now())
         or (i.status = 'quarantined' and i.expires_at < now())
-        or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and i.attend_at < now())
+        or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and (i.attend_at is null or i.attend_at < now()))
         or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
             and (i.attend_at is null or i.attend_at < now()))
     )
