@@ -443,7 +443,8 @@ class Store(RuleBasedStateMachine):
             self.let_time_pass()
             self.lose_messages()
             self.sweep(1)
-            if self.model.turn() is None:
+            kept = [each for each in self.model.instances.values() if each.status is InstanceStatus.QUARANTINED]
+            if self.model.turn() is None and not kept:
                 break
             while self.model.turn() is not None:
                 self.carry_out("success")
