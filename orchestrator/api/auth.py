@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 5.0
 """How long a found token is believed without asking again: the bound for when the word of its end is lost."""
+GOOD_SECONDS = 3600.0
+"""How long after it was looked up a token is spared what the bad ones of its address bring about."""
 NOTE_SECONDS = 60.0
 """The last use of a token is written so often at most."""
 _MAX_REMEMBERED = 10_000
@@ -36,6 +38,7 @@ class Tokens:
         """Begin with none."""
         self._database = database
         self._known: dict[bytes, _Known] = {}
+        self._good: dict[bytes, _Known] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
         self._listener = Listener(database, TOKEN_CHANNEL, self._forget)
@@ -56,6 +59,15 @@ class Tokens:
             return None
         return known.principal
 
+    def was_good(self, authorization: str | None) -> bool:
+        """Whether it belonged to somebody within the last hour: then others' bad tokens do not keep it out.
+
+        It lets nobody in: the token is looked up all the same.
+        """
+        with self._lock:
+            good = self._good.get(accounts.hash_token(_token(authorization) or ""))
+        return good is not None and good.until > time.monotonic()
+
     def principal(self, authorization: str | None) -> Principal:
         """The principal of an Authorization header. Raises Problem (unauthenticated), StoreUnavailable."""
         token = _token(authorization)
@@ -73,6 +85,9 @@ class Tokens:
             if forgotten == self._forgotten:
                 until = time.monotonic() + REMEMBER_SECONDS
                 self._known[accounts.hash_token(token)] = _Known(until, principal)
+                if len(self._good) >= _MAX_REMEMBERED:
+                    self._good.clear()
+                self._good[accounts.hash_token(token)] = _Known(until + GOOD_SECONDS, principal)
         return principal
 
     def _forget(self, token_id: str | None) -> None:
@@ -83,6 +98,9 @@ class Tokens:
                 digest: known
                 for digest, known in self._known.items()
                 if token_id is not None and str(known.principal.token_id) != token_id
+            }
+            self._good = {
+                digest: known for digest, known in self._good.items() if str(known.principal.token_id) != token_id
             }
 
 

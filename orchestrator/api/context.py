@@ -90,7 +90,8 @@ class Call:
         authorization = self.headers.get("authorization")
         principal = self.parts.tokens.remembered(authorization)
         if principal is None:
-            self.parts.limiter.admit_stranger(self.address)
+            if not self.parts.tokens.was_good(authorization):
+                self.parts.limiter.admit_stranger(self.address)
             principal = await self.in_thread(self.parts.tokens.principal, authorization)
         self._who["it"] = principal
         if principal.token_id is not None:
@@ -135,11 +136,14 @@ class Call:
         return await asyncio.get_running_loop().run_in_executor(self.parts.threads, partial(function, *given, **named))
 
     def uuid(self, name: str) -> UUID:
-        """A path parameter that must be a UUID; anything else is an unknown thing. Raises Problem."""
+        """A path parameter that must be a UUID as we spell it; anything else is an unknown thing. Raises Problem."""
         try:
-            return UUID(self.path[name])
+            found = UUID(self.path[name])
         except ValueError:
             raise not_found() from None
+        if str(found) != str(self.path[name]).lower():  # the audit log would not know what was meant
+            raise not_found()
+        return found
 
     def server(self) -> dict[str, Any]:
         """The instance a path names, by its id or the VMID of a live one, as the store looks it up."""

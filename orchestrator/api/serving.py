@@ -65,7 +65,8 @@ async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Re
         call.trace.audited = not problem.first
         return problem_response(problem), problem.code
     except Problem as problem:
-        if problem.code is ProblemCode.UNAUTHENTICATED or (endpoint.public and endpoint.changes):
+        unknown = endpoint.public and endpoint.changes and call.trace.actor is None
+        if problem.code is ProblemCode.UNAUTHENTICATED or unknown:
             call.parts.limiter.failed(call.address)
         return problem_response(problem), problem.code
     except StoreUnavailable:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 from psycopg.rows import dict_row
 
 from orchestrator import orders
+from orchestrator.billing import Action, BillingState, refuse
 from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import CANCELLED, InstanceRow
 from orchestrator.phases import UNDO, Kind
@@ -110,7 +111,7 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
     """Take a failed order up again at its failed phase, on the machine that was kept; returns the new operation.
 
     None when there is no such operation; asking again while it runs gives the same one. Decided on the customer's facts
-    as an order is. Raises Problem: not-retryable, quota-exceeded.
+    as an order is. Raises Problem: not-retryable, and what refuses an order.
     """
     with database.connection() as connection:
         while True:
@@ -120,14 +121,18 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
             if kept["active_retry"] is not None:
                 return UUID(str(kept["active_retry"]))
             _require_kept(kept)
-            retry = _try_retry(connection, kept)
+            retry = _try_retry(connection, kept, customer_id)
             if retry is not None:
                 return retry
 
 
-def _try_retry(connection: Connection, kept: dict[str, Any]) -> UUID | None:
+def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | None) -> UUID | None:
     demand = orders.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
     facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
+    # Decided on the same facts that it is written on: the account may have been stopped since the request came in.
+    refusal = refuse(BillingState(facts.billing_state), Action.RETRY) if customer_id is not None else None
+    if refusal is not None:
+        raise refusal
     orders.check_quota(demand, facts)
     retry = uuid4()
     written = {

@@ -145,3 +145,10 @@ def test_lists_every_token_once_page_by_page(api: Api, operator: Caller) -> None
             break
         after = f"&after={page['next']}"
     assert len(seen) == len(set(seen)) == 5
+
+
+def test_knows_a_token_by_one_spelling_of_its_id_only(operator: Caller) -> None:
+    made = operator.request("POST", "/api/tokens", json={"name": "x", "operator": True}).json()
+    for spelled in (made["tokenId"].replace("-", ""), f"{{{made['tokenId']}}}", f"urn:uuid:{made['tokenId']}"):
+        is_problem(operator.delete(f"/api/tokens/{spelled}"), 404, "not-found")
+    assert operator.delete(f"/api/tokens/{made['tokenId'].upper()}").status_code == 204
