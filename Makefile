@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test fuzz lint format bench docs clean
+.PHONY: help demo test chaos fuzz lint format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (
 
 test: $(VENV)/.stamp-dev ## all tests
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+chaos: $(VENV)/.stamp-dev ## break everything on purpose and see what is kept (ONLY=pattern; MINUTES=10 SEED=7: at random)
+	@$(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: $(VENV)/.stamp-dev ## search long for histories and requests that break the store or the API
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 tests/integration/test_store_model.py tests/integration/test_api_schema.py $(ARGS)

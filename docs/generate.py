@@ -24,6 +24,7 @@ from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, Settings
 from orchestrator.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
 
 ROOT = Path(__file__).resolve().parents[1]
+CHAOS_RESULTS = ROOT / "tests" / "chaos" / "results" / "latest.json"
 PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 OWNER = "A container that an order made belongs to that order's instance: name it with `-e server_id=…`.\n"
@@ -110,6 +111,35 @@ def benchmarks_table() -> str:
     return head + "| figure | measured | target | |\n|---|---|---|---|\n" + "".join(rows)
 
 
+def chaos_table() -> str:
+    if not CHAOS_RESULTS.exists():
+        return "There is no result yet: run `make chaos`, then `make docs`.\n"
+    results = json.loads(CHAOS_RESULTS.read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in results["rows"]}
+    minutes = results["seconds"] / 60
+    head = f"{results['circumstances']}; {len(rows)} rows in {minutes:.0f} minutes.\n\n"
+    head += "| scenarios | promises kept | seconds each | what was seen |\n|---|---|---|---|\n"
+    return head + "".join(map(_chaos_row, _families(rows)))
+
+
+def _families(rows: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+    """The rows of one attack at all phases together, the others alone."""
+    families: dict[str, list[Any]] = {}
+    for name, row in rows.items():
+        family = re.sub(r"-at-[a-z-]+$", "-at-*", name) if re.match("kill|freeze|cancel-at|disk", name) else name
+        families.setdefault("end of *" if name.startswith("end of ") else family, []).append(row)
+    return list(families.items())
+
+
+def _chaos_row(family: tuple[str, list[Any]]) -> str:
+    name, rows = family
+    kept = sum(row["kept"] for row in rows)
+    seconds = sorted(round(row["seconds"]) for row in rows)
+    span = f"{seconds[0]}" if seconds[0] == seconds[-1] else f"{seconds[0]} to {seconds[-1]}"
+    seen = rows[0]["seen"] if len(rows) == 1 else "see the whole table"
+    return f"| `{name}` | {kept} of {len(rows)} | {span} | {seen.replace('|', '/')} |\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "timeouts": timeouts_table,
@@ -118,6 +148,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "phases": phases_list,
     "billing": billing_table,
     "benchmarks": benchmarks_table,
+    "chaos": chaos_table,
 }
 
 

@@ -12,6 +12,8 @@ from uuid import UUID
 from orchestrator.billing import Action, BillingState, refuse
 from orchestrator.errors import Problem, ProblemCode
 
+MAX_FAILED = 100
+"""Failed and cancelled servers of one customer that were not deleted: they count in no quota, and each is a row."""
 MAX_KEPT = 3
 """Machines of one customer that are kept at once: they run outside the quota, so something else has to bound them."""
 
@@ -54,6 +56,8 @@ class Facts:
     used_ctype_instances: int
     used_ctype_memory_mib: int
     used_ctype_cpu_cores: int
+    failed: int = 0
+    """Failed and cancelled servers, counted no further than the limit."""
     kept: int = 0
     """Machines that are kept for a look, or may come to be; counted only for an order that is to be kept."""
 
@@ -91,6 +95,8 @@ def decide(demand: Demand, facts: Facts) -> Decision:
     if demand.key is None and facts.active_operation is not None:
         return _meet_active(demand, facts, facts.active_operation)
     check_quota(demand, facts)
+    if facts.failed >= MAX_FAILED:
+        raise _too_many_failed(facts.failed)
     if demand.keep and facts.kept >= MAX_KEPT:
         raise _too_many_kept(facts.kept)
     return Decision("accept")
@@ -123,6 +129,14 @@ def check_quota(demand: Demand, facts: Facts) -> None:
         for (resource, asked), (used, limit) in zip(wanted.items(), amounts, strict=True):
             if limit is not None and used + asked > limit:
                 raise _over_quota(resource, ctype, limit=limit, used=used, requested=asked)
+
+
+def _too_many_failed(failed: int) -> Problem:
+    return Problem(
+        ProblemCode.QUOTA_EXCEEDED,
+        f"{failed} failed or cancelled servers stand in the list, and {MAX_FAILED} is the most: delete some of them",
+        {"resource": "failedInstances", "ctype": None, "limit": MAX_FAILED, "used": failed, "requested": 1},
+    )
 
 
 def _too_many_kept(kept: int) -> Problem:

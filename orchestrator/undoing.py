@@ -16,8 +16,10 @@ from orchestrator.store.endings import Undone
 _LATE_SECONDS = 60
 """After so long a clone that Proxmox held back when its playbook was killed has come through, or never will: it waits
 10 s for the template's lock, and its proxy gives a request up after 30 s."""
-_REFUSED = frozenset({Code.TEMPLATE_MISSING, Code.VMID_TAKEN, Code.PROXMOX_DENIED})
-"""Failures that say that no clone was accepted; after any other one may have been that nobody heard of."""
+_HEARD = frozenset(
+    {Code.TEMPLATE_MISSING, Code.VMID_TAKEN, Code.PROXMOX_DENIED, Code.STORAGE_FULL, Code.PROXMOX_TASK_FAILED}
+)
+"""Failures that say what became of the clone; after any other one may have been accepted that nobody heard of."""
 
 
 def undo(attempt: Attempt, server: Server | None, failure: Failure) -> None:
@@ -102,7 +104,7 @@ def is_kept(operation: OperationRow, failure: Failure) -> bool:
 def may_come_late(failure: Failure) -> bool:
     """Whether a clone may have been asked for that nobody has heard of again."""
     while_cloning = failure.phase in (None, Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER)
-    return while_cloning and failure.code not in _REFUSED
+    return while_cloning and failure.code not in _HEARD
 
 
 def _take_steps(attempt: Attempt, server: Server, cleanup: Cleanup) -> Cleanup:

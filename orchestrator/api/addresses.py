@@ -19,7 +19,11 @@ def client_address(peer: str | None, forwarded_for: str | None, trusted: Network
 
 
 def _parse(text: str | None) -> IPv4Address | IPv6Address | None:
+    """An address as the database takes it: a scope has no meaning elsewhere, and a mapped IPv4 address is one."""
     try:
-        return ip_address(text or "")
+        found = ip_address(text or "")
     except ValueError:
         return None
+    if isinstance(found, IPv6Address):
+        return None if found.scope_id is not None else found.ipv4_mapped or found
+    return found

@@ -62,13 +62,14 @@ def make_app(settings: Settings) -> ASGIApp:
             parts.threads.shutdown()
             database.close()
 
-    return Guard(
-        Starlette(
-            routes=_routes(parts),
-            lifespan=lifespan,
-            exception_handlers={HTTPException: handle_http_error, Exception: handle_defect},
-        )
+    application = Starlette(
+        routes=_routes(parts),
+        lifespan=lifespan,
+        exception_handlers={HTTPException: handle_http_error, Exception: handle_defect},
     )
+    # A redirect would name whatever host the client named, and plain HTTP behind a TLS front.
+    application.router.redirect_slashes = False
+    return Guard(application)
 
 
 def _routes(parts: Parts) -> list[Route]:

@@ -1,7 +1,6 @@
 """The audit log as the API writes it, and as operators read it."""
 
 import logging
-from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -61,10 +60,15 @@ def record(call: Call, status: int, code: ProblemCode | None, location: str | No
     """Append the line of an answered request; the answer stands even when the database is away by now."""
     entry = call.entry(status=status, code=code, operation_id=_operation(location))
     if code is not ProblemCode.UNAVAILABLE:  # then it would only keep this request waiting for the database again
-        with suppress(StoreUnavailable):
+        try:
             audit.record(call.parts.database, entry)
+        except StoreUnavailable:
+            pass
+        except Exception:
+            log.exception("the audit log refuses a line")
+        else:
             return
-    log.warning("not in the audit log, because the database is away: %s", entry.model_dump_json())
+    log.warning("not in the audit log: %s", entry.model_dump_json())
 
 
 def _operation(location: str | None) -> UUID | None:

@@ -132,6 +132,8 @@ class TokenUses:
                     accounts.note_token_uses(self._database, waiting, at_most_every=NOTE_SECONDS)
             except StoreUnavailable as error:
                 log.warning("the last use of %d tokens was not written: %s", len(waiting), error)
+            except Exception:
+                log.exception("the last use of %d tokens was not written", len(waiting))  # the next ones may be
 
 
 def _is_over(principal: Principal) -> bool:

@@ -1,5 +1,6 @@
 """What every request passes through: who asks, what it may ask for, and what it sends."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,8 @@ from orchestrator.api.problems import problem_response, unavailable
 from orchestrator.errors import Problem, ProblemCode, StoreUnavailable
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_SECONDS = 10
+"""How long a body may take; what is held open longer holds a connection, and what its token allowed."""
 
 
 def serve(parts: Parts, endpoints: list[Endpoint], prefix: str) -> Callable[[Request], Any]:
@@ -31,7 +34,8 @@ def serve(parts: Parts, endpoints: list[Endpoint], prefix: str) -> Callable[[Req
             parts,
             request.method,
             prefix + endpoint.path,
-            client_address(peer, request.headers.get("x-forwarded-for"), trusted),
+            # Some proxies add a line of their own instead of a further name to the one there is.
+            client_address(peer, ",".join(request.headers.getlist("x-forwarded-for")), trusted),
             request.path_params,
             request.query_params,
             request.headers,
@@ -78,6 +82,8 @@ async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
     elif endpoint.changes:
         call.parts.limiter.admit_stranger(call.address)
     call = replace(call, body=await _read_body(request, endpoint))
+    if endpoint.takes_body and not endpoint.public:
+        await call.identify()  # a token may have been revoked while its holder held the body back
     if inspect.iscoroutinefunction(endpoint.handler):
         if endpoint.action is not None:
             await call.in_thread(call.permit, endpoint.action)
@@ -112,10 +118,17 @@ async def _read_body(request: Request, endpoint: Endpoint) -> bytes:
         raise too_large
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise too_large
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(
+            ProblemCode.INVALID_REQUEST,
+            f"the body did not come within {BODY_SECONDS} s",
+            headers={"Connection": "close"},
+        ) from None
     except ClientDisconnect:
         raise Problem(ProblemCode.INVALID_REQUEST, "the client went away") from None
     return bytes(body)

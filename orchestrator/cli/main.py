@@ -33,6 +33,9 @@ app.add_typer(customers.app, name="customer", rich_help_panel="Administration")
 
 console = Console(highlight=False)
 
+_GRACEFUL_SECONDS = 15
+"""How long a leaving API waits for its open requests; who waits for a change is answered at once."""
+
 StateDir = Annotated[
     Path | None, typer.Option("--state-dir", help="Directory of all local state.", envvar="HOSTWRIGHT_STATE_DIR")
 ]
@@ -113,6 +116,8 @@ def serve(
         server_header=False,
         proxy_headers=False,  # whom to believe about a client's address is a setting of ours
         http=BoundedProtocol,
+        ws="none",
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
     )
 
 

@@ -26,6 +26,8 @@ again at once. With its default, 300 s, the pauses grow to minutes, and an outag
 
 _STANDSTILL_SECONDS = 5
 """How long a transaction may be open without a statement; ours take milliseconds."""
+_LOCK_SECONDS = 10
+"""How long a statement waits for somebody else's rows: longer than whoever stands still may keep them."""
 
 _CONNECTION_ERRORS = (
     psycopg.OperationalError,
@@ -139,7 +141,10 @@ def _prepare(connection: Connection) -> None:
     A process that stands still within a transaction loses it: its rows, which the sweep passes over while they are
     locked, and its turn to claim must not be held for as long as it stands still.
     """
-    connection.execute(f"set time zone 'UTC'; set idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'")
+    connection.execute(
+        f"set time zone 'UTC'; set idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'; "
+        f"set lock_timeout = '{_LOCK_SECONDS}s'"
+    )
 
 
 def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:

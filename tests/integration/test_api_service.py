@@ -3,6 +3,7 @@
 import hashlib
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, OPERATOR_ENDPOINTS, TABLES
-from orchestrator.store import sweep
+from orchestrator.store import accounts, sweep
 from orchestrator.store.connection import Database
 from tests.fix_api import Api, Caller, is_problem, running_api
 from tests.fix_stack import DEV, GAME, Running
@@ -79,7 +80,16 @@ def test_is_not_ready_without_a_worker(database_url: str, database: Database) ->
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/api", "/api/instances/a/b", "/api/instances/operations/a/b/c", "/api/x"]
+    "path",
+    [
+        "/nothing",
+        "/api",
+        "/api/instances/",
+        "/healthz/",
+        "/api/instances/a/b",
+        "/api/instances/operations/a/b/c",
+        "/api/x",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_answers_404_on_an_unknown_path(api: Api, method: str, path: str) -> None:
@@ -169,18 +179,79 @@ def test_bounds_the_head_of_a_request(api: Api) -> None:
     )
 
 
-@pytest.mark.parametrize("begin", [b"GET /api HTTP/1.1\r\nX: ", b"GET /", b"GET / HTTP/1.1\r\n"])
+CHUNKED = (
+    b"POST /api/callbacks/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"GET /api HTTP/1.1\r\nX: ",
+        b"GET /",
+        b"GET / HTTP/1.1\r\n",
+        CHUNKED + b"2\r\n{}\r\n0\r\n",
+        CHUNKED + b"2;",
+    ],
+    ids=["header", "target", "headers", "trailers", "chunk extension"],
+)
 def test_ends_a_head_that_never_ends(api: Api, begin: bytes) -> None:
     sent = 0
     with socket.create_connection((api.http.base_url.host, api.http.base_url.port), timeout=10) as connection:
         connection.sendall(begin)
-        piece = b"x" * 1_000 if not begin.endswith(b"\r\n") else b"X: y\r\n" * 100
+        piece = b"X: y\r\n" * 100 if begin.endswith(b"\r\n") else b"x" * 1_000
         with suppress(ConnectionError):
             while sent < 50_000_000:
                 connection.sendall(piece)
                 sent += len(piece)
     assert sent < 50_000_000
     assert api.http.get("/healthz").status_code == 200
+
+
+def test_takes_a_request_that_follows_a_large_body_in_one_piece(api: Api) -> None:
+    body = b'{"status": "failed", "message": "' + b"x" * 45_000 + b'"}'
+    head = b"POST /api/callbacks/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    first = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with socket.create_connection((api.http.base_url.host, api.http.base_url.port), timeout=10) as connection:
+        connection.sendall(first + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        answers = b""
+        while answers.count(b"HTTP/1.1 ") < 2 and (piece := connection.recv(65536)):
+            answers += piece
+    assert next(line.split()[1] for line in answers.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")) != b"431"
+    assert b"HTTP/1.1 200" in answers
+
+
+def test_does_not_wait_for_ever_for_a_body_or_a_head(api: Api) -> None:
+    customer = api.customer()
+    head = (
+        "POST /api/instances HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 40\r\n"
+        f"Authorization: Bearer {customer.token}\r\n\r\n"
+    )
+    for begin, answered in ((head.encode(), b"did not come within"), (b"GET /healthz HTTP/1.1\r\n", b"")):
+        with socket.create_connection((api.http.base_url.host, api.http.base_url.port), timeout=40) as connection:
+            connection.sendall(begin)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+            assert answered in answer
+
+
+def test_asks_again_who_asks_when_the_body_has_come(api: Api) -> None:
+    operator = api.caller(None)
+    body = b'{"name": "x", "operator": true}'
+    head = (
+        f"POST /api/tokens HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"Authorization: Bearer {operator.token}\r\n\r\n"
+    )
+    with socket.create_connection((api.http.base_url.host, api.http.base_url.port), timeout=40) as connection:
+        connection.sendall(head.encode())
+        time.sleep(0.5)  # the head is read; nothing tells when
+        digest = hashlib.sha256(str(operator.token).encode()).digest()
+        ((token_id,),) = api.query("select id from token where hash = %s", digest)
+        assert accounts.revoke_token(api.database, token_id)
+        time.sleep(2)  # longer than the notification takes
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401")
 
 
 def test_resolves_every_reference_of_the_document(document: dict[str, Any]) -> None:

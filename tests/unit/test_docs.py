@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ from orchestrator.errors import PROBLEM_STATUS, Code, ProblemCode
 from orchestrator.lab.privileges import PRIVILEGES, STORAGE
 from orchestrator.phases import LEDGER, PHASES, Kind, Phase
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
+from tests.chaos.scenarios import SCENARIOS
 
 FOLDERS = ("agent", "docs", "roles")
 PAGES = sorted(
@@ -167,3 +169,13 @@ def test_runs_only_playbooks_that_are_there() -> None:
     for page in PAGES:
         for found in re.findall(r"playbooks/phases/(\{[^}]+\}|\w+)\.yml", page.read_text(encoding="utf-8")):
             assert set(found.strip("{}").split(",")) <= names, page
+
+
+# promises
+
+
+def test_names_every_scenario_of_chaos_and_no_other() -> None:
+    told = rows(section(read("docs/reliability.md"), "## What is promised"))
+    patterns = {name for row in told for name in re.findall(r"`([a-z0-9*-]+)`", row[1])}
+    assert {name for name in SCENARIOS if not any(fnmatch(name, pattern) for pattern in patterns)} == set()
+    assert {pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in SCENARIOS)} == set()

@@ -133,6 +133,13 @@ def test_decides_for_an_operation(demand: Demand, facts: Facts, decision: Decisi
             id="the total before the type",
         ),
         pytest.param(
+            KEYED,
+            replace(NOTHING, failed=100),
+            ProblemCode.QUOTA_EXCEEDED,
+            {"resource": "failedInstances", "ctype": None, "limit": 100, "used": 100, "requested": 1},
+            id="a hundred failed ones that nobody deleted",
+        ),
+        pytest.param(
             KEPT,
             replace(NOTHING, kept=3),
             ProblemCode.QUOTA_EXCEEDED,

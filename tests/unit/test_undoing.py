@@ -108,8 +108,9 @@ def test_leaves_finished_steps_alone() -> None:
         (Phase.CLONE_CONTAINER, Code.CLONE_LOCKED, True),
         (Phase.CLONE_CONTAINER, Code.TEMPLATE_MISSING, False),
         (Phase.CLONE_CONTAINER, Code.VMID_TAKEN, False),
+        (Phase.CLONE_CONTAINER, Code.STORAGE_FULL, False),
         (Phase.WAIT_FOR_AGENT, Code.CANCELLED, False),
     ],
 )
-def test_expects_a_clone_to_come_late_unless_it_was_refused(phase: Phase | None, code: Code, late: bool) -> None:
+def test_expects_a_clone_to_come_late_unless_its_end_is_known(phase: Phase | None, code: Code, late: bool) -> None:
     assert may_come_late(failure(phase, code)) is late

@@ -1,0 +1,136 @@
+"""SIGKILL and SIGSTOP of every process of ours, at every phase: the matrix of the scenarios, and what each does."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Literal
+
+from orchestrator.phases import LEDGER, PHASES, Kind, Phase
+from tests.chaos.customer import BrokenError, MissedError, Server
+from tests.chaos.holds import begun
+from tests.chaos.parts import Processes, Victim
+from tests.chaos.phases import Place
+from tests.chaos.site import LEASE
+from tests.chaos.stage import Stage
+
+Deed = Literal["kill", "freeze"]
+Target = Literal["worker", "playbook", "api", "postgres"]
+FROZEN_SECONDS = LEASE + 2
+"""Past the lease, so that somebody else has taken the operation by the time of SIGCONT."""
+TREE_GONE_SECONDS = 2.0
+HELD_SECONDS = 0.5
+TRIES = 3
+"""A phase of some milliseconds may be over when the signal arrives: then it is tried again with another order."""
+
+
+def phases_of(kind: Kind, target: Target) -> list[Phase]:
+    """The phases of a kind in which a target can be met: no playbook runs in a phase that only writes rows."""
+    return [phase for phase in PHASES[kind] if target != "playbook" or phase not in LEDGER]
+
+
+def again_if_missed(once: Callable[[Stage], str]) -> Callable[[Stage], str]:
+    """The same with another order when a phase was over before anybody looked; the first order simply goes on."""
+
+    def run(stage: Stage) -> str:
+        for _ in range(TRIES - 1):
+            with suppress(MissedError):
+                return once(stage)
+        return once(stage)
+
+    return run
+
+
+def attack(target: Target, deed: Deed, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
+    """What to do for one cell of the matrix; it returns what was seen, and raises BrokenError."""
+
+    def run(stage: Stage) -> str:
+        missed = 0
+        while True:
+            server, hit = _strike(stage, kind, target, deed, phase)
+            seen = _aftermath(stage, server, kind, target, deed)
+            if hit == phase or missed == TRIES - 1:
+                return seen if hit == phase else f"{seen} (met in {hit})"
+            missed += 1
+
+    return again_if_missed(run)
+
+
+def cancel(phase: Phase) -> Callable[[Stage], str]:
+    """Cancel an order in this phase: its processes are gone within 2 s, and in the end nothing of it is left."""
+
+    def run(stage: Stage) -> str:
+        with begun(stage.site, stage.phases, stage.order, phase) as (server, _):
+            runs = {one.run for one in stage.marks.living(server.operation_id)}
+            asked_at, answers = time.monotonic(), []
+            asking = threading.Thread(target=lambda: answers.append(server.customer.cancel(server)))
+            asking.start()
+            asking.join(HELD_SECONDS)  # whoever holds the rows of the operation goes on then, as in life
+        asking.join()
+        if answers != [202]:
+            raise BrokenError(f"the cancel was answered {answers}")
+        stage.finish(server, "cancelled")
+        stage.require_consistent(server)
+        alive = max((stage.marks.last_seen(server.operation_id, run) - asked_at for run in runs), default=0.0)
+        if alive > TREE_GONE_SECONDS:
+            raise BrokenError(f"processes of the playbook were alive {alive:.1f} s after the cancel")
+        return f"cancelled, processes gone after {max(alive, 0.0):.1f} s"
+
+    return again_if_missed(run)
+
+
+def _begin(stage: Stage, kind: Kind) -> Server:
+    if kind is Kind.PROVISION:
+        return stage.order()
+    server = stage.ready()
+    server.customer.delete(server)
+    return server
+
+
+def _strike(stage: Stage, kind: Kind, target: Target, deed: Deed, phase: Phase) -> tuple[Server, str | None]:
+    """Do it; returns the server, and the phase in which its operation was met."""
+    with ExitStack() as stack:
+        with begun(stage.site, stage.phases, lambda: _begin(stage, kind), phase) as (server, place):
+            victim = _victim(stage, place, target)
+            if deed == "kill":
+                victim.kill()
+            else:
+                stack.callback(victim.thaw)
+                victim.freeze()
+            met = _met(stage, place) if target == "worker" and phase not in LEDGER else str(phase)
+        if deed == "freeze":
+            time.sleep(FROZEN_SECONDS)
+    return server, met
+
+
+def _met(stage: Stage, place: Place) -> str | None:
+    now = stage.phases.now(place.operation)
+    return now.phase if now else None
+
+
+def _victim(stage: Stage, place: Place, target: Target) -> Victim:
+    if target == "postgres":
+        return stage.site.postgres
+    if target == "api":
+        return stage.site.apis[0]
+    if target == "playbook":
+        processes = stage.marks.living(place.operation)
+        if not processes:
+            raise BrokenError(f"operation {place.operation} has no process in {place.phase}")
+        return Processes([one.pid for one in processes])
+    worker = stage.site.worker_named(place.worker)
+    if worker is None:
+        raise BrokenError(f"operation {place.operation} is run by {place.worker}, which is no worker of this site")
+    return worker
+
+
+def _aftermath(stage: Stage, server: Server, kind: Kind, target: Target, deed: Deed) -> str:
+    """What must have become of it. A playbook that is killed fails its operation; nothing else may."""
+    tolerated = ("succeeded", "failed") if (target, deed) == ("playbook", "kill") else ("succeeded",)
+    operation = stage.finish(server, *tolerated)
+    if operation["status"] == "failed" and kind is Kind.TEARDOWN:
+        stage.delete(server)
+    stage.require_consistent(server)
+    if server.is_there:
+        stage.spare.append(server)
+    return f"{operation['status']}, attempt {operation['attempt']}"

@@ -1,0 +1,127 @@
+"""Runs groups of scenarios, several sites at a time, and tells of each row as it ends."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+
+from tests.chaos.customer import BrokenError
+from tests.chaos.marks import Marks
+from tests.chaos.scenarios import Group, Scenario
+from tests.chaos.stage import Stage, staged
+
+SAID = 6
+"""So many of the things that are wrong are told: the rest follows from them."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table."""
+
+    name: str
+    does: str
+    expects: str
+    seen: str
+    seconds: float
+    kept: bool
+
+
+Tell = Callable[[Result], None]
+
+
+def run(groups: Iterable[Group], *, lanes: int, tell: Tell) -> list[Result]:
+    """Run every group on a site of its own, at most `lanes` sites at once; the rows in the order they ended."""
+    waiting: SimpleQueue[Group] = SimpleQueue()
+    for group in sorted(groups, key=_weight, reverse=True):
+        waiting.put(group)
+    results: list[Result] = []
+    writing = threading.Lock()
+
+    def keep(result: Result) -> None:
+        with writing:
+            results.append(result)
+            tell(result)
+
+    with Marks() as marks:
+        threads = [threading.Thread(target=_lane, args=(waiting, marks, keep)) for _ in range(lanes)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return results
+
+
+def chosen(groups: Sequence[Group], fits: Callable[[str], bool]) -> list[Group]:
+    """The groups with only those scenarios whose name, or whose group's name, fits."""
+    narrowed = [
+        replace(group, scenarios=tuple(row for row in group.scenarios if fits(row.name) or fits(group.name)))
+        for group in groups
+    ]
+    return [group for group in narrowed if group.scenarios]
+
+
+def _weight(group: Group) -> float:
+    """Roughly how long it takes, so that the longest begin first."""
+    return len(group.scenarios) / group.parallel * group.seconds
+
+
+def _lane(waiting: "SimpleQueue[Group]", marks: Marks, keep: Tell) -> None:
+    while True:
+        try:
+            group = waiting.get_nowait()
+        except Empty:
+            return
+        run_group(group, marks, keep)
+
+
+def run_group(group: Group, marks: Marks, keep: Tell) -> None:
+    """A site, its scenarios, the check of all that is there, and of nothing being left when all is deleted."""
+    began, row = time.monotonic(), Scenario(f"group {group.name}", "", "", lambda stage: "")
+    try:
+        with staged(group.plan, group.name, marks) as stage:
+            with ThreadPoolExecutor(group.parallel) as pool:
+                for result in pool.map(lambda scenario: _run_scenario(scenario, stage), group.scenarios):
+                    keep(result)
+            keep(_end(group, stage))
+    except Exception as error:  # noqa: BLE001  # a site that does not start is a row too, and the others go on
+        keep(_result(row, began, f"{type(error).__name__}: {error}", kept=False))
+
+
+def _end(group: Group, stage: Stage) -> Result:
+    """The last row of a group."""
+    row = Scenario(
+        f"end of {group.name}",
+        f"all that {len(stage.servers)} orders left, then everything deleted",
+        "what customers have, then nothing",
+        lambda stage: _judge_all(stage),
+    )
+    return _run_scenario(row, stage)
+
+
+def _judge_all(stage: Stage) -> str:
+    problems = stage.finish_all()
+    there = sum(server.is_there for server in stage.servers)
+    problems += stage.violations() + stage.clear_away()
+    if problems:
+        more = f"; and {len(problems) - SAID} more" if len(problems) > SAID else ""
+        raise BrokenError("; ".join(problems[:SAID]) + more)
+    return f"{there} servers, then nothing"
+
+
+def _run_scenario(row: Scenario, stage: Stage) -> Result:
+    began = time.monotonic()
+    try:
+        return _result(row, began, row.run(stage), kept=True)
+    except BrokenError as error:
+        said = str(error)
+    except Exception:  # noqa: BLE001  # a defect of the suite must not pass for a kept promise, nor stop the others
+        said = f"the suite itself failed: {traceback.format_exc(limit=-3)}"
+    stage.site.kept = True
+    return _result(row, began, f"{said} (see {stage.site.logs})", kept=False)
+
+
+def _result(row: Scenario, began: float, seen: str, *, kept: bool) -> Result:
+    return Result(row.name, row.does, row.expects, seen, time.monotonic() - began, kept)

@@ -1,0 +1,39 @@
+"""Makes the wall clock of a process wrong by CHAOS_CLOCK_OFFSET seconds; its monotonic clock is right, as in life.
+
+Python imports a module of this name at its start when the directory is on PYTHONPATH.
+"""
+
+import datetime
+import os
+import time
+from typing import Any
+
+_OFFSET = int(os.environ.get("CHAOS_CLOCK_OFFSET", "0"))
+_right_time, _right_time_ns = time.time, time.time_ns
+_Right = datetime.datetime
+
+
+class _Kind(type(_Right)):  # type: ignore[misc]
+    """What the right class made is one of ours too."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _Right)
+
+
+class _Wrong(_Right, metaclass=_Kind):
+    """The time now is wrong; everything else is as it was."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return _Right.fromtimestamp(time.time(), tz)
+
+    @classmethod
+    def utcnow(cls) -> Any:
+        return _Right.fromtimestamp(time.time(), datetime.UTC).replace(tzinfo=None)
+
+
+_Wrong.__name__ = _Wrong.__qualname__ = "datetime"
+_Wrong.__module__ = "datetime"
+time.time = lambda: _right_time() + _OFFSET
+time.time_ns = lambda: _right_time_ns() + _OFFSET * 1_000_000_000
+datetime.datetime = _Wrong  # type: ignore[misc]

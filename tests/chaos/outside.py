@@ -1,0 +1,197 @@
+"""What happens to the world around: Proxmox, agents, DNS providers and the proxy, by the lab's faults."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from tests.chaos.customer import BrokenError, Server
+from tests.chaos.holds import REACH_SECONDS
+from tests.chaos.stage import Stage
+
+NODE = "/nodes/{node}/lxc"
+READS = (f"{NODE}/{{vmid}}/config", f"{NODE}/{{vmid}}/status/current", f"{NODE}/{{vmid}}/interfaces")
+TASK = "/nodes/{node}/tasks/{upid}/status"
+ERRORS: dict[str, tuple[int, str]] = {
+    "595": (595, "Connection refused"),
+    "596": (596, "Connection timed out"),
+    "command-socket": (500, "failed to read from command socket: Connection reset by peer"),
+    "got-timeout": (500, "can't lock file '/run/lock/lxc/pve-config-5000.lock' - got timeout"),
+}
+FAILS_SECONDS = 40.0
+
+
+def proxmox_errors(name: str) -> Callable[[Stage], str]:
+    """Proxmox answers the next reads of a container and of a task so, twice each."""
+    status, message = ERRORS[name]
+
+    def run(stage: Stage) -> str:
+        with _faults(stage):
+            for path in (*READS, TASK):
+                stage.site.lab.fault(target="proxmox", method="GET", path=path, status=status, message=message, times=2)
+            return _succeeds(stage, stage.order())
+
+    return run
+
+
+def proxmox_lock_timeout(stage: Stage) -> str:
+    """Proxmox refuses the change of the configuration twice, because something else held the lock for 10 s."""
+    status, message = ERRORS["got-timeout"]
+    with _faults(stage):
+        stage.site.lab.fault(
+            target="proxmox", method="PUT", path=f"{NODE}/{{vmid}}/config", status=status, message=message, times=2
+        )
+        return _succeeds(stage, stage.order())
+
+
+def proxmox_restarted(stage: Stage) -> str:
+    """Proxmox's daemon is away for 5 s during the clone, and again when the container starts."""
+    server = stage.order()
+    for phase in ("clone-container", "start-container"):
+        stage.phases.wait(server.operation_id, phase, seconds=REACH_SECONDS)
+        stage.site.lab.restart_proxmox(5)
+    return _succeeds(stage, server)
+
+
+def proxmox_late(stage: Stage) -> str:
+    """Proxmox carries the next clone out 20 s late, after its client has given up."""
+    with _faults(stage):
+        stage.site.lab.fault(
+            target="proxmox", method="POST", path="/lxc/9000/clone", error="delay", seconds=20, times=1
+        )
+        return _succeeds(stage, stage.order(), seconds=stage.patience + 60)
+
+
+def proxmox_hangs(stage: Stage) -> str:
+    """Proxmox does not answer one request for 30 s."""
+    with _faults(stage):
+        stage.site.lab.fault(target="proxmox", method="GET", path="/status/current", error="hang", seconds=30, times=1)
+        return _succeeds(stage, stage.order(), seconds=stage.patience + 30)
+
+
+def clone_accepted_unheard(stage: Stage) -> str:
+    """Proxmox accepts the clone, and the connection is cut before the answer: it is found, not made twice."""
+    with _faults(stage):
+        stage.site.lab.fault(target="proxmox", method="POST", path="/lxc/9000/clone", error="drop", times=1)
+        return _succeeds(stage, stage.order())
+
+
+def clone_task_fails(stage: Stage) -> str:
+    """The task of the clone fails at Proxmox: the order fails with that reason, and nothing is left."""
+    with _faults(stage):
+        stage.site.lab.fault(target="proxmox", error="task", task="vzclone", message="no space left", times=1)
+        return _fails(stage, stage.order())
+
+
+def agent_dies(stage: Stage) -> str:
+    """The agent ends while it installs and does not come back: the order fails, and nothing is left."""
+    with _faults(stage):
+        stage.site.lab.fault(target="agent", behaviour="die", times=1)
+        return _fails(stage, stage.order(), seconds=stage.patience + FAILS_SECONDS)
+
+
+def agent_comes_back(stage: Stage) -> str:
+    """The agent ends while it installs, and is back 3 s later as its container's init would have it."""
+    with _faults(stage):
+        stage.site.lab.fault(target="agent", behaviour="die", back=3, times=1)
+        server = stage.order()
+        operation = stage.finish(server, "succeeded", "failed", seconds=stage.patience + FAILS_SECONDS)
+        stage.require_consistent(server)
+        return f"{operation['status']}, attempt {operation['attempt']}"
+
+
+def proxy_stumbles(stage: Stage) -> str:
+    """The proxy's API refuses connections for 5 s when a server shall be registered."""
+    server = stage.order()
+    stage.phases.wait(server.operation_id, "wait-for-agent-terminal-state", seconds=REACH_SECONDS)
+    stage.site.lab.take_proxy_away(5)
+    return _succeeds(stage, server)
+
+
+def dns_stumbles(stage: Stage) -> str:
+    """Each DNS provider in turn is unavailable for two requests."""
+    with _faults(stage):
+        for provider in ("technitium", "cloudflare"):
+            stage.site.lab.fault(target=provider, httpStatus=503, times=2)
+        return _succeeds(stage, stage.order())
+
+
+def edge_away(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
+    """A part of the edge is away, for the cleanup too; what it left is retried until it is gone."""
+
+    def run(stage: Stage) -> str:
+        with _faults(stage):
+            for fault in faults:
+                stage.site.lab.fault(**fault)
+            server = stage.order()
+            operation = stage.finish(server, "failed", seconds=stage.patience + FAILS_SECONDS)
+        if operation["error"]["code"] != code:
+            raise BrokenError(f"it failed with {operation['error']}")
+        leaked = operation["cleanup"]["leaked"]
+        if not leaked:
+            raise BrokenError("its cleanup named nothing that was left, though it could not reach the edge")
+        stage.require_consistent_in_the_end(server)
+        return f"failed with {code}; left behind: {', '.join(leaked)}; gone afterwards"
+
+    return run
+
+
+def proxy_restarted(stage: Stage) -> str:
+    """The proxy restarts while a server is being registered: it forgets all, and knows the server in the end."""
+    for server in [one for one in stage.servers if one.is_there]:
+        stage.delete(server)  # the proxy forgets them, and nobody registers a server that is ready a second time
+    with _faults(stage):
+        stage.site.lab.fault(target="velocity", path="/register", hang=2, times=1)
+        server = stage.order()
+        stage.phases.wait(server.operation_id, "publish-edge", seconds=REACH_SECONDS)
+        stage.site.lab.restart_proxy()
+        return _succeeds(stage, server)
+
+
+def foreign_vmid(stage: Stage) -> str:
+    """Somebody makes a container on the very VMID that an order was given, before the clone: it is left alone."""
+    site, customer = stage.site, stage.site.customer()
+    taken = _next_game_vmid(stage)
+    site.lab.place_foreign(taken, "intruder")
+    stage.before = _with_intruder(stage, taken)
+    server = stage.order(customer)
+    seen = _succeeds(stage, server)
+    if server.last["vmid"] == taken:
+        raise BrokenError(f"the order was given {taken}, which is somebody else's")
+    return f"{seen}, on another VMID"
+
+
+def _next_game_vmid(stage: Stage) -> int:
+    """The VMID after the highest that was given so far, passing over what is there."""
+    there = {int(one["vmid"]) for one in stage.site.lab.inventory()["containers"]}
+    given = [int(one["vmid"]) for server in stage.servers for one in server.told.values() if one["vmid"]]
+    vmid = max((one for one in given if one < 6000), default=4999) + 1
+    while vmid in there:
+        vmid += 1
+    return vmid
+
+
+def _with_intruder(stage: Stage, vmid: int) -> Any:
+    found = [one for one in stage.site.lab.inventory()["containers"] if one["vmid"] == vmid]
+    return replace(stage.before, containers=[*stage.before.containers, *found])
+
+
+@contextmanager
+def _faults(stage: Stage) -> Iterator[None]:
+    """No fault outlives its scenario."""
+    try:
+        yield
+    finally:
+        stage.site.lab.clear_faults()
+
+
+def _succeeds(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
+    operation = stage.finish(server, "succeeded", seconds=seconds)
+    stage.require_consistent(server)
+    return f"succeeded, attempt {operation['attempt']}"
+
+
+def _fails(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
+    operation = stage.finish(server, "failed", seconds=seconds)
+    stage.require_consistent(server)
+    return f"failed with {operation['error']['code']}"

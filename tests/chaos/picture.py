@@ -1,0 +1,73 @@
+"""Takes the picture that the check judges: from the lab, Proxmox's own API, agents, /proc and the disk."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.chaos.check import Picture, Row
+from tests.fix_lab import Lab, tls_context
+
+RUNS = Path("/dev/shm")
+_AGENT_PORT = 18888
+
+
+def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = (), after: int = 0) -> Picture:
+    """What is there now. `foreign` containers are looked at closely; run directories of `operations` are left-overs.
+
+    The history is that after event number `after`.
+    """
+    inventory = lab.inventory()
+    return Picture(
+        containers=inventory["containers"],
+        records=inventory["records"],
+        registrations=inventory["registrations"],
+        configs=_configs(lab, foreign),
+        guest_pids=guest_pids(lab.state_dir / "lab" / "guests"),
+        agents=_agents(lab, inventory["containers"]),
+        runs=[operation for operation in operations if any(RUNS.glob(f"hostwright-run-{operation}-*"))],
+        history=lab.history(after),
+    )
+
+
+def guest_pids(guests: Path) -> dict[int, list[int]]:
+    """The processes whose working directory lies below a guest's, by VMID."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for directory in Path("/proc").iterdir():
+        if not directory.name.isdigit():
+            continue
+        try:
+            place = Path(str((directory / "cwd").readlink()).removesuffix(" (deleted)"))
+        except OSError:
+            continue
+        if place.is_relative_to(guests) and place != guests:
+            found[int(place.relative_to(guests).parts[0])].append(int(directory.name))
+    return found
+
+
+def _configs(lab: Lab, vmids: Collection[int]) -> dict[int, Row]:
+    where = lab.site["proxmox"]
+    token = f"PVEAPIToken={where['user']}!{where['token_name']}={lab.secrets['proxmox_token']}"
+    with httpx.Client(
+        base_url=lab.urls["proxmoxUrl"], verify=tls_context(lab), trust_env=False, headers={"Authorization": token}
+    ) as client:
+        return {
+            vmid: client.get(f"/api2/json/nodes/{where['node']}/lxc/{vmid}/config").raise_for_status().json()["data"]
+            for vmid in vmids
+        }
+
+
+def _agents(lab: Lab, containers: list[dict[str, Any]]) -> Mapping[int, Row | None]:
+    headers = {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
+    found: dict[int, Row | None] = {}
+    with httpx.Client(headers=headers, timeout=5, trust_env=False) as client:
+        for one in containers:
+            if one["address"] is None:
+                continue
+            try:
+                found[one["vmid"]] = client.get(f"http://{one['address']}:{_AGENT_PORT}/status").json()
+            except httpx.HTTPError:
+                found[one["vmid"]] = None
+    return found
