@@ -439,12 +439,12 @@ class Store(RuleBasedStateMachine):
         """Every worker dies, and others take whatever waits to its end: then all is at rest and nothing is left."""
         for operation in self.held():
             self.expire_lease(operation)
+        instances = self.model.instances
         for _ in range(10):
             self.let_time_pass()
             self.lose_messages()
             self.sweep(1)
-            kept = [each for each in self.model.instances.values() if each.status is InstanceStatus.QUARANTINED]
-            if self.model.turn() is None and not kept:
+            if self.model.turn() is None and not any(each.attend or each.expires for each in instances.values()):
                 break
             while self.model.turn() is not None:
                 self.carry_out("success")
