@@ -33,6 +33,9 @@ app.add_typer(customers.app, name="customer", rich_help_panel="Administration")
 
 console = Console(highlight=False)
 
+_KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than clients and fronts keep theirs (5 to 60 s), because who closes first
+must be the one who would send the next request, or that request is lost in the closing."""
 _GRACEFUL_SECONDS = 15
 """How long a leaving API waits for its open requests; who waits for a change is answered at once."""
 
@@ -118,6 +121,7 @@ def serve(
         http=BoundedProtocol,
         ws="none",
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
 
 
