@@ -186,6 +186,9 @@ class Model:
         kept = operation.instance.id in self.instances and operation.instance.status is InstanceStatus.QUARANTINED
         if operation.kind is not Kind.PROVISION or operation.status is not OperationStatus.FAILED or not kept:
             return ProblemCode.NOT_RETRYABLE
+        state = self.customers[operation.instance.customer].state
+        if refuse(state, Action.RETRY) is not None:
+            return REFUSALS[state][0]
         return self._over_quota(operation.instance.customer)
 
     def accept_retry(self, operation: Operation, retry_id: UUID) -> None:
