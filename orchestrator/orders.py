@@ -95,10 +95,7 @@ def decide(demand: Demand, facts: Facts) -> Decision:
     if demand.key is None and facts.active_operation is not None:
         return _meet_active(demand, facts, facts.active_operation)
     check_quota(demand, facts)
-    if facts.failed >= MAX_FAILED:
-        raise _too_many_failed(facts.failed)
-    if demand.keep and facts.kept >= MAX_KEPT:
-        raise _too_many_kept(facts.kept)
+    _check_leftovers(demand, facts)
     return Decision("accept")
 
 
@@ -128,31 +125,32 @@ def check_quota(demand: Demand, facts: Facts) -> None:
     for ctype, amounts in ((None, total), (demand.ctype, own)):
         for (resource, asked), (used, limit) in zip(wanted.items(), amounts, strict=True):
             if limit is not None and used + asked > limit:
-                raise _over_quota(resource, ctype, limit=limit, used=used, requested=asked)
+                of_type = f" of {ctype} servers" if ctype else ""
+                raise _exceeded(
+                    f"the quota of {resource}{of_type} is {limit}, {used} are in use and the order needs {asked}: "
+                    "delete a server or ask for a larger quota",
+                    resource, limit=limit, used=used, ctype=ctype, asked=asked,
+                )  # fmt: skip
 
 
-def _too_many_failed(failed: int) -> Problem:
-    return Problem(
-        ProblemCode.QUOTA_EXCEEDED,
-        f"{failed} failed or cancelled servers stand in the list, and {MAX_FAILED} is the most: delete some of them",
-        {"resource": "failedInstances", "ctype": None, "limit": MAX_FAILED, "used": failed, "requested": 1},
-    )
+def _check_leftovers(demand: Demand, facts: Facts) -> None:
+    """What counts in no quota is bounded too. Raises Problem."""
+    if facts.failed >= MAX_FAILED:
+        raise _exceeded(
+            f"{facts.failed} failed or cancelled servers stand in the list, and {MAX_FAILED} is the most: "
+            "delete some of them",
+            "failedInstances", limit=MAX_FAILED, used=facts.failed,
+        )  # fmt: skip
+    if demand.keep and facts.kept >= MAX_KEPT:
+        raise _exceeded(
+            f"{facts.kept} machines are kept for a look or may come to be, and {MAX_KEPT} is the most: "
+            "delete or retry one of them, or order without onFailure: keep",
+            "keptInstances", limit=MAX_KEPT, used=facts.kept,
+        )  # fmt: skip
 
 
-def _too_many_kept(kept: int) -> Problem:
-    return Problem(
-        ProblemCode.QUOTA_EXCEEDED,
-        f"{kept} machines are kept for a look or may come to be, and {MAX_KEPT} is the most: "
-        "delete or retry one of them, or order without onFailure: keep",
-        {"resource": "keptInstances", "ctype": None, "limit": MAX_KEPT, "used": kept, "requested": 1},
-    )
-
-
-def _over_quota(resource: str, ctype: str | None, *, limit: int, used: int, requested: int) -> Problem:
-    of_type = f" of {ctype} servers" if ctype else ""
-    return Problem(
-        ProblemCode.QUOTA_EXCEEDED,
-        f"the quota of {resource}{of_type} is {limit}, {used} are in use and the order needs {requested}: "
-        "delete a server or ask for a larger quota",
-        {"resource": resource, "ctype": ctype, "limit": limit, "used": used, "requested": requested},
-    )
+def _exceeded(
+    sentence: str, resource: str, *, limit: int, used: int, ctype: str | None = None, asked: int = 1
+) -> Problem:
+    extra = {"resource": resource, "ctype": ctype, "limit": limit, "used": used, "requested": asked}
+    return Problem(ProblemCode.QUOTA_EXCEEDED, sentence, extra)

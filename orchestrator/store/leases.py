@@ -8,13 +8,12 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from orchestrator import queue
 from orchestrator.errors import LostLease
 from orchestrator.models import Claim, Cleanup, Failure, Lease, OperationRow
 from orchestrator.phases import Phase
 from orchestrator.states import PhaseStatus
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
-from orchestrator.store.orders import enqueue
+from orchestrator.store.orders import rouse
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,7 @@ def hand_over(database: Database, lease: Lease) -> None:
     """The worker leaves: put the operation back, for another to go on with at once. Raises LostLease."""
     with database.transaction() as connection:
         guarded(connection, "hand_over", lease, message="handed over: its worker is leaving")
-        enqueue(connection, lease.operation_id)
-        execute(connection, "wake_workers", {"channel": queue.CHANNEL})
+        rouse(connection, lease.operation_id)
 
 
 def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:

@@ -79,6 +79,7 @@ def read_facts(connection: Connection, order: Order) -> orders.Facts:
         "ctype": order.demand.ctype,
         "request_hash": order.demand.request_hash,
         "keep": order.demand.keep,
+        "max_failed": orders.MAX_FAILED,
     }
     cursor = connection.cursor(row_factory=class_row(orders.Facts))
     facts = cursor_execute(cursor, "order_facts", parameters).fetchone()

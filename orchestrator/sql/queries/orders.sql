@@ -10,7 +10,8 @@ select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu
        a.id as active_operation, a.request_hash as active_hash,
        u.*,
        (select count(*) from (
-            select from instance f where f.customer_id = c.id and f.status = 'failed' limit 100) counted)::int as failed,
+            select from instance f where f.customer_id = c.id and f.status = 'failed' limit %(max_failed)s) counted)::int
+           as failed,
        case when %(keep)s then (
            select count(*) from instance i
            where i.customer_id = c.id
