@@ -25,6 +25,13 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 def note(database: Database, command: str, target: str) -> None:
     """Append what a command did to the audit log, in the name of the Unix user."""
-    user = pwd.getpwuid(os.getuid()).pw_name
-    entry = AuditEntry(principal=f"cli:{user}", method="CLI", route=f"hostwright {command}", target=target)
+    entry = AuditEntry(principal=f"cli:{_user()}", method="CLI", route=f"hostwright {command}", target=target)
     audit.record(database, entry)
+
+
+def _user() -> str:
+    """The Unix user's name; a container may run as a number that has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
