@@ -136,6 +136,11 @@ class Cleanup(Frozen):
     steps: tuple[CleanupStep, ...] = ()
     leaked: tuple[str, ...] = ()
 
+    @property
+    def keeps_machine(self) -> bool:
+        """Whether the machine was only taken off the edge, for a look."""
+        return [step.name for step in self.steps] == [Phase.UNPUBLISH_EDGE]
+
 
 class PhaseRow(Frozen):
     """A phase that has begun."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from orchestrator.models import Cleanup, EventRow, Failure, InstanceRow, OperationRow, PhaseRow
-from orchestrator.phases import PHASES, UNDO, Kind, Phase
+from orchestrator.phases import PHASES, UNDO, Phase
 from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
 
 OPERATIONS_PATH = "/api/instances/operations"
@@ -305,7 +305,7 @@ def _links(row: OperationRow, path: str) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
     if row.kind in UNDO and row.status not in OPERATION_FINAL:
         links["cancel"] = f"{path}/cancel"
-    if row.kind is Kind.PROVISION and row.status is OperationStatus.FAILED and row.spec.get("on_failure") == "keep":
+    if row.status is OperationStatus.FAILED and row.cleanup is not None and row.cleanup.keeps_machine:
         links["retry"] = f"{path}/retry"
     return links
 

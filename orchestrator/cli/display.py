@@ -111,6 +111,9 @@ def _headline(operation: dict[str, Any]) -> Text:
     return line
 
 
+_UNDONE = {"provision": "cleaned up: nothing is left", "start": "the server is as it was before"}
+
+
 def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
     """Why it failed, and what became of what it had made."""
     lines: list[RenderableType] = []
@@ -118,11 +121,13 @@ def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
     if error:
         where = f" at {error['phase']}" if error["phase"] else ""
         lines.append(Text(f"{error['code']}{where}: {error['message']}", style="red"))
-    if cleanup:
-        leaked = ", ".join(cleanup["leaked"])
-        lines.append(
-            Text(f"left behind: {leaked}", style="red") if leaked else Text("cleaned up: nothing is left", style="dim")
-        )
+    if cleanup and cleanup["leaked"]:
+        lines.append(Text(f"left behind, tried again by itself: {', '.join(cleanup['leaked'])}", style="red"))
+    if "retry" in operation["links"]:
+        lines.append(Text(f"kept for a look: hostwright retry {operation['operationId']}", style="yellow"))
+        lines.append(Text(f"or, when you are done: hostwright delete {operation['vmid']}", style="yellow"))
+    elif cleanup and not cleanup["leaked"]:
+        lines.append(Text(_UNDONE.get(operation["kind"], "nothing was changed"), style="dim"))
     return lines
 
 

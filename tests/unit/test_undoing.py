@@ -62,6 +62,13 @@ def test_plans_the_steps_of_each_kind() -> None:
     assert unfinished(planned(Kind.START, kept=False, made=True)) == (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER)
 
 
+def test_knows_a_cleanup_that_keeps_its_machine() -> None:
+    assert planned(Kind.PROVISION, kept=True, made=True).keeps_machine
+    for kind in UNDO:
+        assert not planned(kind, kept=False, made=True).keeps_machine
+        assert not planned(kind, kept=False, made=False).keeps_machine
+
+
 def test_goes_on_at_the_step_that_was_cut_off() -> None:
     cleanup = planned(Kind.PROVISION, kept=False, made=True)
     cleanup = stepped(cleanup, Phase.UNPUBLISH_EDGE, PhaseStatus.RUNNING)

@@ -1,0 +1,37 @@
+"""What the command line says of how an operation ended."""
+
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from orchestrator.cli.display import _outcome
+
+STEP = {"name": "unpublish-edge", "status": "ok", "message": None}
+
+
+def said(**changes: Any) -> list[str]:
+    operation: dict[str, Any] = {
+        "operationId": "the-operation", "vmid": 5000, "kind": "provision", "links": {}, "error": None,
+        "cleanup": {"status": "ok", "steps": [STEP], "leaked": []},
+    }  # fmt: skip
+    return [line.plain for line in _outcome(operation | changes) if isinstance(line, Text)]
+
+
+def test_never_says_of_a_kept_machine_that_nothing_is_left() -> None:
+    assert said(links={"retry": "/x"}) == [
+        "kept for a look: hostwright retry the-operation",
+        "or, when you are done: hostwright delete 5000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("provision", "cleaned up: nothing is left"), ("start", "the server is as it was before")]
+)
+def test_says_what_became_of_what_was_undone(kind: str, words: str) -> None:
+    assert said(kind=kind) == [words]
+
+
+def test_says_what_was_left_behind_and_that_it_is_tried_again() -> None:
+    cleanup = {"status": "failed", "steps": [STEP], "leaked": ["container:5000"]}
+    assert said(cleanup=cleanup) == ["left behind, tried again by itself: container:5000"]
