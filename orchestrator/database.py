@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from orchestrator.errors import ConfigurationError
 from orchestrator.processes import die_with_parent
@@ -203,8 +204,20 @@ class EmbeddedPostgres:
 
 
 def resolve_url(settings: Settings) -> str:
-    """The database to use: the one that is set, else the embedded server of the state directory."""
-    return settings.database_url or EmbeddedPostgres(settings.state_dir).url
+    """The database to use: the one that is set, else the embedded server of the state directory.
+
+    Raises ConfigurationError when what is set cannot be one.
+    """
+    if settings.database_url is None:
+        return EmbeddedPostgres(settings.state_dir).url
+    try:
+        conninfo_to_dict(settings.database_url)
+    except psycopg.ProgrammingError:
+        # The error holds the text, and that may hold a password.
+        raise ConfigurationError(
+            "HOSTWRIGHT_DATABASE_URL is not an address of a database: write postgresql://user@host/name"
+        ) from None
+    return settings.database_url
 
 
 def _service_user() -> pwd.struct_passwd | None:

@@ -16,6 +16,7 @@ from orchestrator.store.connection import Database
 def open_database(settings: Settings) -> Iterator[Database]:
     """The configured database. Raises StoreUnavailable when it does not answer."""
     database = Database(resolve_url(settings), size=2)
+    database.connect().close()  # says in one sentence why it cannot; the pool would only try again and again
     database.open()
     try:
         yield database

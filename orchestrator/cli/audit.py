@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from orchestrator.cli.admin import note, open_database
 from orchestrator.settings import load_settings
@@ -34,7 +33,8 @@ def list_all(
     if as_json:
         console.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
     else:
-        console.print(_table(rows))
+        for row in rows:
+            console.print(escape(_line(row)), soft_wrap=True)
 
 
 @app.command()
@@ -50,13 +50,9 @@ def prune(
     console.print(f"{count} lines are forgotten")
 
 
-def _table(rows: "list[AuditRow]") -> Table:
-    names = ("line", "at", "who", "customer", "from", "what", "target", "outcome")
-    table = Table(*names, header_style="bold", box=None)
-    for row in rows:
-        outcome = " ".join(str(part) for part in (row.status, row.code) if part is not None)
-        table.add_row(
-            str(row.seq), f"{row.at:%Y-%m-%d %H:%M:%S}", escape(row.principal), row.customer_id or "-",
-            str(row.address or "-"), f"{row.method} {row.route}", escape(row.target), outcome or "done",
-        )  # fmt: skip
-    return table
+def _line(row: "AuditRow") -> str:
+    """One line, however wide the terminal is: a route that is cut off says nothing."""
+    who = f"{row.principal} of {row.customer_id}" if row.customer_id else row.principal
+    outcome = " ".join(str(part) for part in (row.status, row.code) if part is not None) or "done"
+    at = f"{row.at:%Y-%m-%d %H:%M:%S}"
+    return f"{row.seq:>6}  {at}  {row.method} {row.route}  {row.target}  {outcome}  by {who} from {row.address or '-'}"

@@ -125,3 +125,26 @@ def test_writes_what_it_changes_into_the_audit_log(database: Database) -> None:
 )
 def test_refuses_in_one_sentence(database: Database, arguments: list[str], reason: str) -> None:
     assert reason in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "HOSTWRIGHT_DATABASE_URL is not an address of a database"),
+        ("postgresql://u:a-password@127.0.0.1:1/x", "Connection refused"),
+    ],
+)
+def test_says_in_a_sentence_why_there_is_no_database(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str, words: str
+) -> None:
+    monkeypatch.setenv("HOSTWRIGHT_DATABASE_URL", url)
+    said = refused("customer", "list")
+    assert words in said
+    assert "a-password" not in said
+    assert caplog.text == ""
+
+
+def test_names_a_user_by_its_number_when_it_has_no_name(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    run("customer", "suspend", CUSTOMER)
+    assert "by cli:4000000 from -" in run("audit", "list")
