@@ -9,7 +9,6 @@ from uuid import UUID
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from orchestrator.cli.admin import note, open_database
 from orchestrator.errors import HostwrightError
@@ -67,7 +66,8 @@ def list_all(
 
         console.print_json(json.dumps([token_answer(row).model_dump(mode="json", by_alias=True) for row in rows]))
     else:
-        console.print(_table(rows))
+        for row in rows:
+            console.print(escape(_line(row, datetime.now(UTC))), soft_wrap=True)
 
 
 @app.command()
@@ -93,18 +93,14 @@ def _duration(text: str) -> timedelta:
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
-def _table(rows: "list[TokenRow]") -> Table:
-    table = Table("id", "state", "whose", "name", "last used", "from", header_style="bold", box=None)
-    now = datetime.now(UTC)
-    for row in rows:
-        used = f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never"
-        table.add_row(
-            str(row.id), _state(row, now), row.customer_id or "operator", escape(row.name), used,
-            str(row.last_address or "-"),
-        )  # fmt: skip
-    for column in table.columns:
-        column.no_wrap = True
-    return table
+def _line(row: "TokenRow", now: datetime) -> str:
+    """One line, however wide the terminal is: an id that is cut off revokes nothing."""
+    used = (
+        f"last used {row.last_used_at:%Y-%m-%d %H:%M} from {row.last_address or '-'}"
+        if row.last_used_at
+        else "not used"
+    )
+    return f"{row.id}  {_state(row, now)}  {row.name} of {row.customer_id or 'an operator'}, {used}"
 
 
 def _state(row: "TokenRow", now: datetime) -> str:
