@@ -10,6 +10,7 @@ from rich.table import Table
 from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
 from orchestrator.cli.admin import note, open_database
+from orchestrator.cli.display import print_whole
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
 
@@ -85,7 +86,7 @@ def show(customer: Customer, as_json: Json = False) -> None:
         console.print_json(json.dumps(_as_json(row)))
     else:
         console.print(f"{row.id}  {row.billing_state}  since {row.created_at:%Y-%m-%d}")
-        console.print(_use_table(row))
+        print_whole(console, _use_table(row))
 
 
 @app.command("list")
@@ -96,7 +97,7 @@ def list_all(as_json: Json = False) -> None:
     if as_json:
         console.print_json(json.dumps([_as_json(row) for row in rows]))
     elif rows:
-        console.print(_table(rows))
+        print_whole(console, _table(rows))
     else:
         console.print("no customers yet: `hostwright customer set acme --instances 10`")
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,7 @@ from orchestrator.cli.client import Client
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 _MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim"), "pending": ("·", "dim")}
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+_WIDEST = 1000
 _POLL_SECONDS = 1.0
 """The long poll's length: heartbeats are shown as they come, changes at once."""
 
@@ -134,13 +136,26 @@ def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
 def instances_table(instances: list[dict[str, Any]]) -> Table:
     """Instances as a table; the first column is what other commands take for a server."""
     table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
+    if any(item["leaked"] for item in instances):
+        table.add_column("left behind")
     for item in instances:
         what = " ".join(filter(None, (item["variant"] or item["runtime"], item["version"])))
-        server = str(item["vmid"] or item["serverId"])
-        table.add_row(server, escape(item["hostname"] or "-"), item["ctype"], escape(what), item["status"])
+        cells = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], what, item["status"]]
+        cells += [", ".join(item["leaked"])] if len(table.columns) > len(cells) else []
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table with nothing cut off: what is cut off cannot be given to the next command.
+
+    A terminal that is too narrow breaks its lines.
+    """
     for column in table.columns:
         column.no_wrap = True
-    return table
+    width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    wide = Console(file=console.file, width=max(console.width, width), force_terminal=console.is_terminal)
+    wide.print(table)
 
 
 def _seconds(milliseconds: int | None) -> str:

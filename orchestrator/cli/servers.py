@@ -80,7 +80,7 @@ def list_servers(
     as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """List servers."""
-    from orchestrator.cli.display import instances_table
+    from orchestrator.cli.display import instances_table, print_whole
 
     client = _client(url, token, state_dir, operator)
     instances: list[dict[str, Any]] = []
@@ -94,7 +94,7 @@ def list_servers(
     if as_json:
         console.print_json(json.dumps(instances))
     elif instances:
-        console.print(instances_table(instances))
+        print_whole(console, instances_table(instances))
     elif leaked:
         console.print("nothing was left behind")
     else:

@@ -1,11 +1,13 @@
 """What the command line says of how an operation ended."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
-from orchestrator.cli.display import _outcome
+from orchestrator.cli.display import _outcome, instances_table, print_whole
 
 STEP = {"name": "unpublish-edge", "status": "ok", "message": None}
 
@@ -35,3 +37,25 @@ def test_says_what_became_of_what_was_undone(kind: str, words: str) -> None:
 def test_says_what_was_left_behind_and_that_it_is_tried_again() -> None:
     cleanup = {"status": "failed", "steps": [STEP], "leaked": ["container:5000"]}
     assert said(cleanup=cleanup) == ["left behind, tried again by itself: container:5000"]
+
+
+def listed(width: int, **changes: Any) -> str:
+    item: dict[str, Any] = {
+        "vmid": None, "serverId": "e902672c-b523-41ee-8124-171cdd3ec000", "hostname": "mc-vanilla-5000",
+        "ctype": "game", "variant": "vanilla", "runtime": None, "version": "1.21.7", "status": "failed", "leaked": [],
+    }  # fmt: skip
+    printed = StringIO()
+    print_whole(Console(file=printed, width=width), instances_table([item | changes]))
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_lists_ids_and_names_whole_on_any_terminal(width: int) -> None:
+    text = listed(width)
+    assert "e902672c-b523-41ee-8124-171cdd3ec000 " in text
+    assert "mc-vanilla-5000 " in text
+    assert "left behind" not in text
+
+
+def test_lists_what_was_left_behind() -> None:
+    assert "edge:mc-vanilla-5000, container:5000" in listed(80, leaked=["edge:mc-vanilla-5000", "container:5000"])
