@@ -53,7 +53,7 @@ class AuditEntry(Frozen):
     principal: str
     token_id: UUID | None = None
     customer_id: str | None = None
-    address: str | None = None
+    address: IPv4Address | IPv6Address | None = None
     method: str
     route: str
     target: str = "-"
@@ -62,21 +62,11 @@ class AuditEntry(Frozen):
     operation_id: UUID | None = None
 
 
-class AuditRow(Frozen):
+class AuditRow(AuditEntry):
     """A line of the audit log."""
 
     seq: int
     at: datetime
-    principal: str
-    token_id: UUID | None
-    customer_id: str | None
-    address: IPv4Address | IPv6Address | None
-    method: str
-    route: str
-    target: str
-    status: int | None
-    code: str | None
-    operation_id: UUID | None
 
 
 class Limits(Frozen):

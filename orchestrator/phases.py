@@ -46,18 +46,23 @@ class Kind(StrEnum):
     """Once more what the cleanup of a failed provision could not undo."""
 
 
+_TO_READY = (
+    Phase.START_CONTAINER,
+    Phase.WAIT_FOR_IP,
+    Phase.BUILD_AGENT_PAYLOAD,
+    Phase.SEND_AGENT_CONFIG,
+    Phase.WAIT_FOR_AGENT,
+    Phase.PUBLISH_EDGE,
+    Phase.COMPLETE,
+)
+"""From a container that does not run to a server that is ready."""
+
 PHASES: dict[Kind, tuple[Phase, ...]] = {
     Kind.PROVISION: (
         Phase.ALLOCATE_VMID,
         Phase.CLONE_CONTAINER,
         Phase.CONFIGURE_CONTAINER,
-        Phase.START_CONTAINER,
-        Phase.WAIT_FOR_IP,
-        Phase.BUILD_AGENT_PAYLOAD,
-        Phase.SEND_AGENT_CONFIG,
-        Phase.WAIT_FOR_AGENT,
-        Phase.PUBLISH_EDGE,
-        Phase.COMPLETE,
+        *_TO_READY,
     ),
     Kind.TEARDOWN: (
         Phase.UNPUBLISH_EDGE,
@@ -66,15 +71,7 @@ PHASES: dict[Kind, tuple[Phase, ...]] = {
         Phase.ARCHIVE_INSTANCE,
     ),
     # Not only the container: a new address, or a proxy that was restarted meanwhile, has to be published again.
-    Kind.START: (
-        Phase.START_CONTAINER,
-        Phase.WAIT_FOR_IP,
-        Phase.BUILD_AGENT_PAYLOAD,
-        Phase.SEND_AGENT_CONFIG,
-        Phase.WAIT_FOR_AGENT,
-        Phase.PUBLISH_EDGE,
-        Phase.COMPLETE,
-    ),
+    Kind.START: _TO_READY,
     Kind.STOP: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.COMPLETE),
     Kind.CLEANUP: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.DELETE_CONTAINER, Phase.COMPLETE),
 }

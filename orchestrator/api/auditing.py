@@ -1,7 +1,6 @@
 """The audit log as the API writes it, and as operators read it."""
 
 import logging
-from datetime import datetime
 from uuid import UUID
 
 from starlette.responses import Response
@@ -10,6 +9,7 @@ from orchestrator.api.context import Call, answer
 from orchestrator.api.requests import parse_customer
 from orchestrator.api.responses import Answer
 from orchestrator.errors import ProblemCode, StoreUnavailable
+from orchestrator.models import AuditRow
 from orchestrator.store import audit
 
 log = logging.getLogger(__name__)
@@ -19,21 +19,8 @@ _MAX_PAGE = 500
 _MAX_SEQ = 2**62
 
 
-class AuditAnswer(Answer):
+class AuditAnswer(Answer, AuditRow):
     """One request to change something."""
-
-    seq: int
-    at: datetime
-    principal: str
-    token_id: UUID | None
-    customer_id: str | None
-    address: str | None
-    method: str
-    route: str
-    target: str
-    status: int | None
-    code: str | None
-    operation_id: UUID | None
 
 
 class AuditPage(Answer):
@@ -49,10 +36,7 @@ def list_all(call: Call) -> Response:
     after = call.number("after", default=_MAX_SEQ, low=1, high=_MAX_SEQ)
     customer_id = parse_customer(call.query.get("customerId"))
     rows = audit.list_entries(call.parts.database, customer_id=customer_id, after=after, limit=limit)
-    entries = [
-        AuditAnswer(address=None if row.address is None else str(row.address), **row.model_dump(exclude={"address"}))
-        for row in rows
-    ]
+    entries = [AuditAnswer.model_validate(row.model_dump()) for row in rows]
     return answer(AuditPage(entries=entries, next=rows[-1].seq if len(rows) == limit else None))
 
 

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, answer
 from orchestrator.api.problems import not_found
-from orchestrator.api.requests import CUSTOMER_ID, invalid, parse_body
-from orchestrator.api.responses import Answer, camel
+from orchestrator.api.requests import CUSTOMER_ID, RequestBody, invalid, parse_body
+from orchestrator.api.responses import Answer
 from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
 from orchestrator.models import CustomerRow, Limits, Usage
@@ -23,11 +23,7 @@ MAX_LIMIT = 2_000_000_000
 Limit = Annotated[int, Field(ge=0, le=MAX_LIMIT)]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
-
-
-class CtypeLimits(_Request):
+class CtypeLimits(RequestBody):
     """A customer's own limits for one container type, as a whole: what is left out or null is no limit."""
 
     instances: Limit | None = None
@@ -35,7 +31,7 @@ class CtypeLimits(_Request):
     cpu_cores: Limit | None = None
 
 
-class CustomerLimits(_Request):
+class CustomerLimits(RequestBody):
     """Limits in total, and for each container type; what is left out stays."""
 
     instances: Limit | None = None
@@ -45,7 +41,7 @@ class CustomerLimits(_Request):
     dev: CtypeLimits | None = None
 
 
-class CustomerChange(_Request):
+class CustomerChange(RequestBody):
     """What is to be set; what is left out stays."""
 
     billing_state: Annotated[BillingState, Field(strict=False)] | None = None
@@ -124,7 +120,6 @@ def put(call: Call) -> Response:
     change = parse_body(CustomerChange, call.body)
     limits = change.limits or CustomerLimits()
     own: dict[ContainerType, CtypeLimits | None] = {"game": limits.game, "dev": limits.dev}
-    accounts.ensure_customer(call.parts.database, customer_id)
     accounts.update_customer(
         call.parts.database,
         customer_id,
@@ -133,6 +128,7 @@ def put(call: Call) -> Response:
         max_memory_mib=limits.memory_mib,
         max_cpu_cores=limits.cpu_cores,
         quotas={ctype: Limits(**each.model_dump()) for ctype, each in own.items() if each is not None},
+        make=True,
     )
     return answer(_get(call, customer_id))
 

@@ -5,14 +5,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from orchestrator.api.context import Call
 from orchestrator.api.problems import not_found
-from orchestrator.api.requests import CustomerId, invalid, parse_body
-from orchestrator.api.responses import camel
+from orchestrator.api.requests import CustomerId, RequestBody, invalid, parse_body
 from orchestrator.api.signatures import TOLERANCE_SECONDS, is_signed
 from orchestrator.billing import BillingState
 from orchestrator.errors import Problem, ProblemCode
@@ -27,11 +26,7 @@ def _only_text(value: object) -> object:
     return value
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
-
-
-class BillingEvent(_Request):
+class BillingEvent(RequestBody):
     """What the billing system says of a customer."""
 
     id: str = Field(pattern=r"^[\x21-\x7e]{1,200}$", description="The event's own: the same one again changes nothing.")
@@ -40,7 +35,7 @@ class BillingEvent(_Request):
     occurred_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
 
 
-class CallbackReport(_Request):
+class CallbackReport(RequestBody):
     """What an instance says of itself."""
 
     status: Literal["provisioned", "failed"]

@@ -56,4 +56,8 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
 
 async def handle_defect(request: Request, error: Exception) -> Response:
     """A defect of ours: the trace is in the log, the client learns nothing of it."""
-    return problem_response(Problem(ProblemCode.INTERNAL, "something went wrong on our side; it is in the log"))
+    # The server closes the connection after it: a client that did not know would lose its next request on it.
+    headers = {"Connection": "close"}
+    return problem_response(
+        Problem(ProblemCode.INTERNAL, "something went wrong on our side; it is in the log", headers=headers)
+    )

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from orchestrator.api.responses import camel
 from orchestrator.catalogue import Catalogue, ContainerType, Range
 from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import Principal
@@ -48,6 +49,12 @@ def one_line(text: str) -> str:
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
 # The length first: it also refuses what is no Unicode.
 EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(one_line)]
+
+
+class RequestBody(BaseModel):
+    """The base of bodies: camelCase on the wire, every field known, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
 
 
 class _Order(BaseModel):

@@ -4,24 +4,24 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, answer
 from orchestrator.api.problems import not_found
-from orchestrator.api.requests import CustomerId, invalid, one_line, parse_body, parse_customer
-from orchestrator.api.responses import Answer, camel
+from orchestrator.api.requests import CustomerId, RequestBody, invalid, one_line, parse_body, parse_customer
+from orchestrator.api.responses import Answer
 from orchestrator.models import TokenRow
 from orchestrator.store import accounts
 
 _PAGE = 50
 _MAX_PAGE = 200
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Python knows no time after the year 9999, in whatever zone."""
 
 
-class TokenRequest(BaseModel):
+class TokenRequest(RequestBody):
     """A token to make: a customer's, or an operator's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
 
     name: Annotated[str, Field(min_length=1, max_length=100, description="What it is for."), AfterValidator(one_line)]
     customer_id: CustomerId | None = None
@@ -69,8 +69,8 @@ def create(call: Call) -> Response:
     request = parse_body(TokenRequest, call.body)
     if request.operator == (request.customer_id is not None):
         invalid([{"pointer": "/customerId", "detail": "say whose token it is: a customerId, or operator true"}])
-    if request.expires_at is not None and request.expires_at <= datetime.now(UTC):
-        invalid([{"pointer": "/expiresAt", "detail": "must lie in the future"}])
+    if request.expires_at is not None and not datetime.now(UTC) < request.expires_at < _LATEST:
+        invalid([{"pointer": "/expiresAt", "detail": f"must lie in the future, before the year {_LATEST.year}"}])
     if request.customer_id and accounts.get_customer(call.parts.database, request.customer_id) is None:
         invalid([{"pointer": "/customerId", "detail": "is not a known customer"}])
     row, token = accounts.issue_token(

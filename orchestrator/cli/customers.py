@@ -47,7 +47,6 @@ def set_customer(
 
     own: dict[ContainerType, Limits | None] = {"game": _limits("--game", game), "dev": _limits("--dev", dev)}
     with open_database(load_settings()) as database:
-        accounts.ensure_customer(database, customer)
         accounts.update_customer(
             database,
             customer,
@@ -56,6 +55,7 @@ def set_customer(
             max_memory_mib=memory,
             max_cpu_cores=cores,
             quotas={ctype: limits for ctype, limits in own.items() if limits is not None},
+            make=True,
         )
         note(database, "customer set", customer)
     console.print(f"customer {customer} is set")

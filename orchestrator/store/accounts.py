@@ -2,18 +2,19 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
 from psycopg.errors import CheckViolation, ForeignKeyViolation
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import dict_row
 
 from orchestrator.billing import BillingState
 from orchestrator.catalogue import ContainerType
 from orchestrator.errors import HostwrightError
 from orchestrator.models import CustomerRow, Limits, Principal, TokenRow
-from orchestrator.store.connection import Database, cursor_execute, execute
+from orchestrator.store.connection import Database, cursor_execute, execute, read_rows
 
 TOKEN_PREFIX = "hw_"  # noqa: S105  # a mark for secret scanners, not a secret
 
@@ -25,10 +26,8 @@ def hash_token(token: str) -> bytes:
 
 def find_principal(database: Database, token: str) -> Principal | None:
     """Who a token belongs to, or None when it is unknown, revoked or expired."""
-    with database.connection() as connection:
-        cursor = connection.cursor(row_factory=dict_row)
-        row = cursor_execute(cursor, "find_token", {"hash": hash_token(token)}).fetchone()
-        return Principal.model_validate(row) if row else None
+    rows = read_rows(database, "find_token", hash=hash_token(token))
+    return Principal.model_validate(rows[0]) if rows else None
 
 
 def create_token(database: Database, *, name: str, customer_id: str | None, expires_at: datetime | None = None) -> str:
@@ -62,10 +61,8 @@ def list_tokens(
     database: Database, *, customer_id: str | None = None, after: UUID | None = None, limit: int = 50
 ) -> list[TokenRow]:
     """Tokens, newest first; `after` is the last id of the page before."""
-    parameters = {"customer_id": customer_id, "after": after, "limit": limit}
-    with database.connection() as connection:
-        rows = cursor_execute(connection.cursor(row_factory=dict_row), "list_tokens", parameters)
-        return [TokenRow.model_validate(row) for row in rows]
+    rows = read_rows(database, "list_tokens", customer_id=customer_id, after=after, limit=limit)
+    return [TokenRow.model_validate(row) for row in rows]
 
 
 def revoke_token(database: Database, token_id: UUID) -> bool:
@@ -83,9 +80,14 @@ def note_token_uses(database: Database, uses: Mapping[UUID, str | None], *, at_m
 
 def ensure_customer(database: Database, customer_id: str) -> None:
     """Make a customer unless there is one. Raises HostwrightError when the id cannot be one."""
+    with _proper_id(customer_id), database.transaction() as connection:
+        execute(connection, "ensure_customer", {"id": customer_id})
+
+
+@contextmanager
+def _proper_id(customer_id: str) -> Iterator[None]:
     try:
-        with database.transaction() as connection:
-            execute(connection, "ensure_customer", {"id": customer_id})
+        yield
     except CheckViolation as error:
         raise HostwrightError(
             f"{customer_id!r} cannot be a customer's id: use at most 63 lower-case letters, digits and -"
@@ -101,10 +103,11 @@ def update_customer(
     max_memory_mib: int | None = None,
     max_cpu_cores: int | None = None,
     quotas: Mapping[ContainerType, Limits] | None = None,
+    make: bool = False,
 ) -> bool:
-    """Set what is given; False when there is no such customer.
+    """Set what is given; False when there is no such customer, unless it is to be made with it.
 
-    The limits of a container type are replaced as a whole.
+    The limits of a container type are replaced as a whole. Raises HostwrightError when the id cannot be one.
     """
     parameters = {
         "id": customer_id,
@@ -113,7 +116,9 @@ def update_customer(
         "max_memory_mib": max_memory_mib,
         "max_cpu_cores": max_cpu_cores,
     }
-    with database.transaction() as connection:
+    with _proper_id(customer_id), database.transaction() as connection:
+        if make:
+            execute(connection, "ensure_customer", {"id": customer_id})
         if execute(connection, "update_customer", parameters) == 0:
             return False
         for ctype, limits in (quotas or {}).items():
@@ -133,17 +138,14 @@ def get_customer(database: Database, customer_id: str) -> CustomerRow | None:
 
 
 def _customers(database: Database, *, customer_id: str | None, after: str | None, limit: int) -> list[CustomerRow]:
-    parameters = {"customer_id": customer_id, "after": after, "limit": limit}
-    with database.connection() as connection:
-        rows = cursor_execute(connection.cursor(row_factory=dict_row), "list_customers", parameters)
-        return [CustomerRow.model_validate(row) for row in rows]
+    rows = read_rows(database, "list_customers", customer_id=customer_id, after=after, limit=limit)
+    return [CustomerRow.model_validate(row) for row in rows]
 
 
 def billing_state(database: Database, customer_id: str) -> BillingState:
     """How a customer stands now."""
-    with database.connection() as connection:
-        cursor = connection.cursor(row_factory=scalar_row)
-        return BillingState(str(cursor_execute(cursor, "billing_state", {"id": customer_id}).fetchone()))
+    (row,) = read_rows(database, "billing_state", id=customer_id)
+    return BillingState(row["billing_state"])
 
 
 def set_proxy_status(database: Database, hostname: str, proxy_status: str) -> bool:

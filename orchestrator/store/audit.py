@@ -2,10 +2,8 @@
 
 from datetime import datetime
 
-from psycopg.rows import dict_row
-
 from orchestrator.models import AuditEntry, AuditRow
-from orchestrator.store.connection import Database, cursor_execute, execute
+from orchestrator.store.connection import Database, execute, read_rows
 
 
 def record(database: Database, entry: AuditEntry) -> None:
@@ -18,10 +16,8 @@ def list_entries(
     database: Database, *, customer_id: str | None = None, after: int | None = None, limit: int = 50
 ) -> list[AuditRow]:
     """Lines, newest first; a customer's are those of its tokens and those about it."""
-    parameters = {"customer_id": customer_id, "after": after, "limit": limit}
-    with database.connection() as connection:
-        rows = cursor_execute(connection.cursor(row_factory=dict_row), "list_audit", parameters)
-        return [AuditRow.model_validate(row) for row in rows]
+    rows = read_rows(database, "list_audit", customer_id=customer_id, after=after, limit=limit)
+    return [AuditRow.model_validate(row) for row in rows]
 
 
 def prune(database: Database, before: datetime) -> int:

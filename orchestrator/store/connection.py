@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import Row, TupleRow
+from psycopg.rows import Row, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from orchestrator.errors import IllegalTransition, StoreUnavailable
@@ -150,6 +150,12 @@ def _prepare(connection: Connection) -> None:
 def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:
     """Run a named query; returns the number of rows it touched."""
     return connection.execute(_text(query), parameters).rowcount
+
+
+def read_rows(database: Database, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    """The rows of a named query that only reads."""
+    with database.connection() as connection:
+        return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchall()
 
 
 def _text(query: str) -> sql.SQL:

@@ -1,18 +1,15 @@
 """Reading operations and instances. A customer id narrows every read to that customer's own."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from orchestrator.models import EventRow, InstanceRow, OperationRow
-from orchestrator.store.connection import Database, cursor_execute
+from orchestrator.store.connection import Database, read_rows
 
 
 def get_operation(database: Database, operation_id: UUID, customer_id: str | None) -> OperationRow | None:
     """One operation with its phases."""
-    rows = _rows(database, "get_operation", operation_id=operation_id, customer_id=customer_id)
+    rows = read_rows(database, "get_operation", operation_id=operation_id, customer_id=customer_id)
     return OperationRow.model_validate(rows[0]) if rows else None
 
 
@@ -26,7 +23,7 @@ def list_operations(
     limit: int = 50,
 ) -> list[OperationRow]:
     """Operations, newest first; `after` is the last id of the page before."""
-    rows = _rows(
+    rows = read_rows(
         database,
         "list_operations",
         customer_id=customer_id,
@@ -40,7 +37,7 @@ def list_operations(
 
 def list_events(database: Database, operation_id: UUID, *, after: int = 0, limit: int = 500) -> list[EventRow]:
     """An operation's log after a sequence number."""
-    rows = _rows(database, "list_events", operation_id=operation_id, after=after, limit=limit)
+    rows = read_rows(database, "list_events", operation_id=operation_id, after=after, limit=limit)
     return [EventRow.model_validate(row) for row in rows]
 
 
@@ -48,7 +45,7 @@ def get_instance(
     database: Database, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
 ) -> InstanceRow | None:
     """One instance, by its id or its VMID."""
-    rows = _rows(database, "get_instance", server_id=server_id, vmid=vmid, customer_id=customer_id)
+    rows = read_rows(database, "get_instance", server_id=server_id, vmid=vmid, customer_id=customer_id)
     return InstanceRow.model_validate(rows[0]) if rows else None
 
 
@@ -64,16 +61,11 @@ def list_instances(
 
     `leaked`: only those of which something was left behind.
     """
-    rows = _rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
+    rows = read_rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
     return [InstanceRow.model_validate(row) for row in rows]
 
 
 def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> datetime | None:
     """When an instance was deleted, or None when it never was."""
-    rows = _rows(database, "get_archived", server_id=server_id, customer_id=customer_id)
+    rows = read_rows(database, "get_archived", server_id=server_id, customer_id=customer_id)
     return rows[0]["deleted_at"] if rows else None
-
-
-def _rows(database: Database, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    with database.connection() as connection:
-        return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchall()

@@ -110,7 +110,8 @@ def test_holds_no_secret(api: Api, customer: Caller) -> None:
 def test_writes_the_line_with_the_order_or_neither(api: Api, customer: Caller) -> None:
     refused = f"check (customer_id <> '{customer.customer_id}') not valid"
     api.query(f"alter table audit add constraint full_up {refused}")
-    assert customer.post(GAME).status_code == 500
+    answer = customer.post(GAME)
+    assert (answer.status_code, answer.headers["connection"]) == (500, "close")
     assert api.query("select count(*) from operation where customer_id = %s", customer.customer_id) == [(0,)]
     api.query("alter table audit drop constraint full_up")
     assert customer.post(GAME).status_code == 202

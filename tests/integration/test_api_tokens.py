@@ -148,6 +148,11 @@ def test_lists_every_token_once_page_by_page(api: Api, operator: Caller) -> None
     assert len(seen) == len(set(seen)) == 5
 
 
+@pytest.mark.parametrize("expires_at", ["9999-12-31T23:59:59-12:00", "9000-01-01T00:00:00Z", "2001-01-01T00:00:00Z"])
+def test_refuses_an_end_that_is_no_future_it_can_keep(operator: Caller, expires_at: str) -> None:
+    is_problem(make(operator, {"name": "x", "operator": True, "expiresAt": expires_at}), 400, "invalid-request")
+
+
 def test_knows_a_token_by_one_spelling_of_its_id_only(operator: Caller) -> None:
     made = operator.request("POST", "/api/tokens", json={"name": "x", "operator": True}).json()
     for spelled in (made["tokenId"].replace("-", ""), f"{{{made['tokenId']}}}", f"urn:uuid:{made['tokenId']}"):

@@ -57,20 +57,20 @@ set max_instances = excluded.max_instances, max_memory_mib = excluded.max_memory
     max_cpu_cores = excluded.max_cpu_cores;
 
 -- name: list_customers
--- Customers by id, in keyset pages, with what counts against their limits (as order_facts counts it).
+-- Customers by id, in keyset pages, with what counts against their limits.
 select c.id, c.billing_state, c.created_at,
        jsonb_build_object('instances', c.max_instances, 'memory_mib', c.max_memory_mib, 'cpu_cores', c.max_cpu_cores)
            as limits,
        (select jsonb_build_object('instances', count(*), 'memory_mib', coalesce(sum(i.memory_mib), 0),
                                   'cpu_cores', coalesce(sum(i.cpu_cores), 0))
-        from instance i where i.customer_id = c.id and i.status not in ('failed', 'quarantined')) as used,
+        from counted_instance i where i.customer_id = c.id) as used,
        coalesce((select jsonb_object_agg(q.ctype, jsonb_build_object('instances', q.max_instances,
                                          'memory_mib', q.max_memory_mib, 'cpu_cores', q.max_cpu_cores))
                  from quota q where q.customer_id = c.id), '{}') as ctype_limits,
        coalesce((select jsonb_object_agg(i.ctype, jsonb_build_object('instances', i.instances,
                                          'memory_mib', i.memory_mib, 'cpu_cores', i.cpu_cores))
                  from (select ctype, count(*) as instances, sum(memory_mib) as memory_mib, sum(cpu_cores) as cpu_cores
-                       from instance where customer_id = c.id and status not in ('failed', 'quarantined')
+                       from counted_instance where customer_id = c.id
                        group by ctype) i), '{}') as ctype_used
 from customer c
 where (%(customer_id)s::text is null or c.id = %(customer_id)s) and (%(after)s::text is null or c.id > %(after)s)

@@ -1,8 +1,7 @@
 -- Placing an order, and waking the workers.
 
 -- name: order_facts
--- What the decision about an order needs, in one row; no row: there is no such customer. What failed and what is
--- quarantined does not count, so a machine that is kept for a look takes no place away.
+-- What the decision about an order needs, in one row; no row: there is no such customer.
 select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu_cores,
        q.max_instances as max_ctype_instances, q.max_memory_mib as max_ctype_memory_mib,
        q.max_cpu_cores as max_ctype_cpu_cores,
@@ -34,8 +33,8 @@ left join lateral (
            (count(*) filter (where i.ctype = %(ctype)s))::int as used_ctype_instances,
            coalesce(sum(i.memory_mib) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_memory_mib,
            coalesce(sum(i.cpu_cores) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_cpu_cores
-    from instance i
-    where i.customer_id = c.id and i.status not in ('failed', 'quarantined')
+    from counted_instance i
+    where i.customer_id = c.id
 ) u on true
 where c.id = %(customer_id)s;
 
