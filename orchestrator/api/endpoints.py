@@ -9,16 +9,10 @@ from starlette.responses import Response
 
 from orchestrator.api import auditing, customers, hooks, instances, operations, service, tokens
 from orchestrator.api.context import Call
+from orchestrator.api.instance_answers import InstanceAnswer, InstancePage
+from orchestrator.api.operation_answers import EventPage, OperationAnswer, OperationPage
 from orchestrator.api.requests import DevOrder, GameOrder
-from orchestrator.api.responses import (
-    Accepted,
-    Answer,
-    EventPage,
-    InstanceAnswer,
-    InstancePage,
-    OperationAnswer,
-    OperationPage,
-)
+from orchestrator.api.responses import Accepted, Answer
 from orchestrator.billing import Action
 from orchestrator.errors import ProblemCode
 

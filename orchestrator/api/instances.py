@@ -7,17 +7,10 @@ from uuid import UUID
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, accepted_answer, answer
+from orchestrator.api.instance_answers import InstancePage, LegacyPage, instance_answer, legacy_server
 from orchestrator.api.problems import not_found
 from orchestrator.api.requests import parse_key, parse_order, parse_wait
-from orchestrator.api.responses import (
-    OPERATIONS_PATH,
-    Accepted,
-    InstancePage,
-    LegacyPage,
-    accepted,
-    instance_answer,
-    legacy_server,
-)
+from orchestrator.api.responses import OPERATIONS_PATH, Accepted, accepted
 from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import OperationRow
 from orchestrator.phases import Kind

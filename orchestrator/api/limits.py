@@ -1,6 +1,7 @@
 """How often a token, or an address with bad ones, may ask in this process."""
 
 import time
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from orchestrator.api.rates import Buckets, Rate, Wait
 from orchestrator.errors import Problem, ProblemCode
@@ -30,6 +31,8 @@ class Limiter:
         self._changes = Rate(settings.change_rate_per_second, settings.change_rate_burst)
         self._failed = Rate(settings.failed_auth_per_second, settings.failed_auth_burst)
         self._buckets = Buckets()
+        # Strangers cannot push the buckets of tokens out.
+        self._strangers = Buckets()
 
     def admit(self, principal: Principal, *, changes: bool) -> None:
         """Count a request. Raises TooMany."""
@@ -43,10 +46,16 @@ class Limiter:
 
     def admit_stranger(self, address: str | None) -> None:
         """Look nothing up for an address that failed too often. Raises TooMany."""
-        wait = self._buckets.empty(("failed", address), self._failed, now=time.monotonic())
+        wait = self._strangers.empty(neighbourhood(address), self._failed, now=time.monotonic())
         if wait is not None:
             raise TooMany("too many requests without a good token came from your address", wait)
 
     def failed(self, address: str | None) -> None:
         """Count a request that was not who it said."""
-        self._buckets.take(("failed", address), self._failed, now=time.monotonic())
+        self._strangers.take(neighbourhood(address), self._failed, now=time.monotonic())
+
+
+def neighbourhood(address: str | None) -> str | None:
+    """Whose an address is: with IPv6 a customer of a provider has a whole /64, and an address for every request."""
+    found = ip_address(address) if address else None
+    return str(ip_network((found, 64), strict=False)) if isinstance(found, IPv6Address) else address

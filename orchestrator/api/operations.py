@@ -6,17 +6,17 @@ from uuid import UUID
 from starlette.responses import Response
 
 from orchestrator.api.context import Call, accepted_answer, answer
-from orchestrator.api.problems import not_found
-from orchestrator.api.requests import parse_customer, parse_wait
-from orchestrator.api.responses import (
+from orchestrator.api.operation_answers import (
     EventPage,
     OperationPage,
-    accepted,
     entity_tag,
     event_answer,
     listed_operation,
     operation_answer,
 )
+from orchestrator.api.problems import not_found
+from orchestrator.api.requests import parse_customer, parse_wait
+from orchestrator.api.responses import accepted
 from orchestrator.errors import Problem, ProblemCode
 from orchestrator.models import OperationRow
 from orchestrator.phases import Kind

@@ -2,10 +2,12 @@
 
 from itertools import accumulate
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api import rates
+from orchestrator.api.limits import neighbourhood
 from orchestrator.api.rates import Buckets, Rate, Wait
 
 TWO = Rate(2, 3)
@@ -75,3 +77,17 @@ def test_never_lets_more_through_than_burst_and_rate(pauses: list[float], per_se
             if start <= end:
                 most = burst + (end - start) * per_second + 1e-6
                 assert sum(start <= at <= end for at in through) <= most
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
+        ("192.0.2.7", "192.0.2.7"),
+        (None, None),
+    ],
+)
+def test_takes_a_whole_network_of_ipv6_for_one_stranger(address: str | None, whose: str | None) -> None:
+    assert neighbourhood(address) == whose
