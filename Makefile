@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test chaos fuzz lint format bench docs clean
+.PHONY: help demo test lab-setup e2e chaos fuzz lint format bench docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,16 @@ $(VENV)/.stamp-%: requirements/%.lock pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (ONCE=1: verify, tear down, exit)
-	@$(BIN)/hostwright demo $(if $(ONCE),--once)
+	@$(BIN)/hostwright demo $(if $(ONCE),--once) $(if $(GUESTS),--guests $(GUESTS))
 
 test: $(VENV)/.stamp-dev ## all tests
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a plain Debian and the template (root)
+	@$(BIN)/python -m orchestrator.lab.lxc_setup
+
+e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
+	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc) $(ARGS)
 
 chaos: $(VENV)/.stamp-dev ## break everything on purpose and see what is kept (ONLY=pattern; MINUTES=10 SEED=7: at random)
 	@$(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -163,13 +163,21 @@ def role_readme(spec: Path) -> str:
         f"# {role}\n",
         f"{main['short_description'].rstrip('.')}.\n",
         *(f"{paragraph.strip()}\n" for paragraph in _paragraphs(main.get("description", []))),
-        "| variable | type | default | meaning |\n|---|---|---|---|\n" + "".join(rows),
-        "By hand, with the lab running and the instance's VMID:\n",
-        f"```\nansible-playbook playbooks/phases/{role}.yml -e vmid=5000\n```\n",
+        *(["| variable | type | default | meaning |\n|---|---|---|---|\n" + "".join(rows)] if rows else []),
+        *_by_hand(role),
         *([OWNER] if f"{role}_server_id" in main.get("options", {}) else []),
         "Generated from `meta/argument_specs.yml` by `make docs`.\n",
     ]
     return "\n".join(parts)
+
+
+def _by_hand(role: str) -> list[str]:
+    if not (ROOT / "playbooks" / "phases" / f"{role}.yml").exists():
+        return ["By hand, with any connection to the container:\n", "```\nansible-playbook -i HOSTS playbooks/template.yml\n```\n"]
+    return [
+        "By hand, with the lab running and the instance's VMID:\n",
+        f"```\nansible-playbook playbooks/phases/{role}.yml -e vmid=5000\n```\n",
+    ]
 
 
 def _paragraphs(description: str | list[str]) -> list[str]:

@@ -15,6 +15,8 @@ from proxmoxer import ProxmoxAPI
 
 from orchestrator.lab import tls
 from orchestrator.lab.addresses import Addresses, claim
+from orchestrator.lab.guests import ProcessGuests
+from orchestrator.lab.history import History
 from orchestrator.lab.proxmox import LabProxmox
 from orchestrator.proxmox import Endpoint
 
@@ -52,14 +54,17 @@ class Lab:
         self.run(self._up())
 
     async def _up(self) -> None:
+        history = History()
         self.pve = LabProxmox(
             host=self.addresses.proxmox,
             port=8006,
             root=self.root,
-            address_block=self.addresses.block,
+            guests=ProcessGuests(
+                self.root, self.addresses.block, speed=self.speed, agent_token=self.agent_token, history=history
+            ),
             speed=self.speed,
             token=TOKEN,
-            agent_token=self.agent_token,
+            history=history,
         )
         await self.pve.restore()
         await self.pve.start(str(self.files.certificate), str(self.files.key))

@@ -1,5 +1,6 @@
 """Fixtures: everything that runs in production, as real processes, on a lab without delays."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ from orchestrator.store import accounts
 from orchestrator.store.connection import Database
 from tests.fix_lab import Lab, describe_lab
 
+GUESTS = os.environ.get("HOSTWRIGHT_TEST_GUESTS", "process")
+"""What the lab's containers are: process, or lxc (`make e2e GUESTS=lxc`)."""
+AGENT_PROGRAM = {"process": "agent.pyc", "lxc": "hostwright_agent.py"}[GUESTS]
+"""The agent's file, as its process names it."""
 FINAL = {"succeeded", "failed", "cancelled"}
 GAME = {"ctype": "game", "variant": "vanilla", "version": "1.21.7"}
 DEV = {"ctype": "dev", "runtime": "python", "version": "3.12"}
@@ -82,7 +87,7 @@ def running_stack(*, speed: float = 0, concurrency: int = 2) -> Iterator[Running
     with tempfile.TemporaryDirectory(prefix="hostwright-stack-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)
         settings = load_settings(state_dir=Path(home), port=0, concurrency=concurrency)
-        with Stack(settings, speed=speed, say=lambda line: None) as stack:
+        with Stack(settings, speed=speed, guests=GUESTS, say=lambda line: None) as stack:
             database = Database(stack.run["databaseUrl"], size=4)
             database.open()
             lab = describe_lab(Path(home), stack.children["lab"].pid)

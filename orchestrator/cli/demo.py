@@ -31,16 +31,16 @@ class _Left(Exception):
     """Somebody asked the foreground to end."""
 
 
-def serve_stack(settings: Settings, speed: float, console: Console) -> None:
+def serve_stack(settings: Settings, speed: float, guests: str, console: Console) -> None:
     """Run all parts until Ctrl-C, or until one of them ends."""
-    with _ends_on_signals(console), Stack(settings, speed=speed, say=_saying(console)) as stack:
+    with _ends_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_saying(console)) as stack:
         _print_run(console, stack, settings.state_dir)
         console.print("Ctrl-C stops everything.")
         name = stack.wait()
         raise HostwrightError(f"{name} ended by itself: see {settings.state_dir}/logs/{name}.log")
 
 
-def run_demo(settings: Settings, *, once: bool, speed: float, console: Console) -> None:
+def run_demo(settings: Settings, *, once: bool, speed: float, guests: str, console: Console) -> None:
     """Order, verify and show; with `once` also tear down and prove that nothing is left."""
     base = settings.state_dir
     base.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def run_demo(settings: Settings, *, once: bool, speed: float, console: Console) 
     if once:
         state_dir.chmod(0o755)  # PostgreSQL's own user must pass; what is secret below is 0600 or 0700
     with _temporary(state_dir, once):
-        _demonstrate(settings.model_copy(update={"state_dir": state_dir}), once, speed, console)
+        _demonstrate(settings.model_copy(update={"state_dir": state_dir}), once, speed, guests, console)
     if once:
         left = [child.pid for child in psutil.Process().children(recursive=True)]
         if left:
@@ -56,8 +56,8 @@ def run_demo(settings: Settings, *, once: bool, speed: float, console: Console) 
         console.print("[green]✓[/] no process is left")
 
 
-def _demonstrate(settings: Settings, once: bool, speed: float, console: Console) -> None:
-    with _ends_on_signals(console), Stack(settings, speed=speed, say=_saying(console)) as stack:
+def _demonstrate(settings: Settings, once: bool, speed: float, guests: str, console: Console) -> None:
+    with _ends_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_saying(console)) as stack:
         client = Client(stack.run["url"], stack.run["customerToken"])
         orders = [client.request("POST", "/api/instances", body=order) for order in _ORDERS]
         done = Watch(client, console).follow([order["operationId"] for order in orders])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cli import audit, customers, servers, tokens
-from orchestrator.cli.options import StateDir
+from orchestrator.cli.options import GuestKind, Guests, StateDir
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
 
@@ -44,13 +44,14 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
     speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations; 0 for none.")] = 1.0,
     concurrency: Annotated[int, typer.Option(min=1, help="Operations the worker runs at once.")] = 4,
+    guests: Guests = GuestKind.PROCESS,
 ) -> None:
     """Run all parts in the foreground: database, lab, API and one worker."""
     from orchestrator.cli.demo import serve_stack
 
     if not lab:
         raise HostwrightError("only `up --lab` runs everything at once; production runs serve, worker and migrate")
-    serve_stack(load_settings(state_dir=state_dir, port=port, concurrency=concurrency), speed, console)
+    serve_stack(load_settings(state_dir=state_dir, port=port, concurrency=concurrency), speed, guests, console)
 
 
 @app.command(rich_help_panel="Run")
@@ -58,11 +59,13 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Order, verify, tear down, check that nothing is left.")] = False,
     speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations.")] = 1.0,
     state_dir: StateDir = None,
+    guests: Guests = GuestKind.PROCESS,
 ) -> None:
     """Order a game server and a dev container on the lab, and join as a player would."""
     from orchestrator.cli.demo import run_demo
 
-    run_demo(load_settings(state_dir=state_dir, port=0, concurrency=2), once=once, speed=speed, console=console)
+    settings = load_settings(state_dir=state_dir, port=0, concurrency=2)
+    run_demo(settings, once=once, speed=speed, guests=guests, console=console)
 
 
 @app.command(rich_help_panel="Run")

@@ -1,12 +1,25 @@
 """Options that commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+class GuestKind(StrEnum):
+    """What the lab makes of a container."""
+
+    PROCESS = "process"
+    LXC = "lxc"
+
+
 StateDir = Annotated[
     Path | None, typer.Option("--state-dir", help="Directory of all local state.", envvar="HOSTWRIGHT_STATE_DIR")
+]
+Guests = Annotated[
+    GuestKind,
+    typer.Option(help="The lab's containers: their agent as a process, or real LXC (root; `make lab-setup` first)."),
 ]
 Url = Annotated[
     str | None, typer.Option(help="The API's address; else the running `hostwright up`.", envvar="HOSTWRIGHT_URL")

@@ -32,10 +32,13 @@ _STOP_SECONDS = 15
 class Stack:
     """Used as a context manager: ready inside, all stopped outside."""
 
-    def __init__(self, settings: Settings, *, speed: float, say: Callable[[str], None]) -> None:
-        """`speed` multiplies the lab's durations; `say` takes a line of progress."""
+    def __init__(
+        self, settings: Settings, *, speed: float, say: Callable[[str], None], guests: str = "process"
+    ) -> None:
+        """`speed` multiplies the lab's durations, `guests` says what its containers are; `say` takes progress."""
         self.settings = settings
         self.speed = speed
+        self.guests = guests
         self.say = say
         self.run: dict[str, Any] = {}
         self.children: dict[str, subprocess.Popen[bytes]] = {}
@@ -81,6 +84,7 @@ class Stack:
         (state / "lab" / "lab.json").unlink(missing_ok=True)
         self._spawn(
             "lab", "-m", "orchestrator.lab", "--state-dir", str(state), "--speed", str(self.speed),
+            "--guests", self.guests,
             "--callback-url", f"{url}/internal/velocity/proxy-status",
         )  # fmt: skip
         lab = self._wait_for("lab", lambda: _read_json(state / "lab" / "lab.json"))

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     level = logging.DEBUG if parsed.verbose else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(message)s")
-    options = Options(parsed.state_dir.resolve(), parsed.speed, parsed.block, parsed.callback_url)
+    options = Options(parsed.state_dir.resolve(), parsed.speed, parsed.block, parsed.callback_url, parsed.guests)
     try:
         asyncio.run(_run(options))
     except LabError as error:
@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=_speed, default=1.0, help="multiplies durations: 0 none, 1 real")
     parser.add_argument("--block", type=_block, help="use the addresses 127.BLOCK.0.0/16 (default: free ones)")
     parser.add_argument("--callback-url", help="where the proxy's bridge reports registrations")
+    parser.add_argument(
+        "--guests",
+        choices=["process", "lxc"],
+        default="process",
+        help="what a container is: its agent as a process, or a real LXC container (root; `make lab-setup` first)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log every refused connection and callback")
     return parser
 

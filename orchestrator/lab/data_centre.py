@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from aiohttp import web
 
@@ -25,8 +26,11 @@ from orchestrator.lab.dns import NameServer
 from orchestrator.lab.edge import Edge
 from orchestrator.lab.faults import Faults
 from orchestrator.lab.files import load_secrets, open_directory, read_json, write_json
+from orchestrator.lab.guest_driver import GuestDriver
+from orchestrator.lab.guests import ProcessGuests
 from orchestrator.lab.history import History
 from orchestrator.lab.listen import HttpService, bind_tcp, serve_http
+from orchestrator.lab.lxc_guests import LxcGuests
 from orchestrator.lab.proxmox import LabProxmox
 from orchestrator.lab.registrations import Registrations
 from orchestrator.lab.velocity import Bridge
@@ -41,6 +45,7 @@ class Options:
     speed: float = 1.0
     block: int | None = None
     callback_url: str | None = None
+    guests: Literal["process", "lxc"] = "process"
 
 
 class Parts:
@@ -163,14 +168,21 @@ async def _start_proxy(parts: Parts) -> tuple[Edge, HttpService]:
 
 
 async def _start_proxmox(parts: Parts, files: tls.ServerFiles) -> LabProxmox:
+    driver = LxcGuests if parts.options.guests == "lxc" else ProcessGuests
+    guests: GuestDriver = driver(
+        parts.directory,
+        parts.addresses.block,
+        speed=parts.options.speed,
+        agent_token=parts.secrets["agent_token"],
+        history=parts.history,
+    )
     proxmox = LabProxmox(
         host=parts.addresses.proxmox,
         port=PROXMOX_PORT,
         root=parts.directory,
-        address_block=parts.addresses.block,
+        guests=guests,
         speed=parts.options.speed,
         token=parts.secrets["proxmox_token"],
-        agent_token=parts.secrets["agent_token"],
         history=parts.history,
     )
     parts.stack.push_async_callback(proxmox.close)

@@ -1,12 +1,7 @@
-"""The guest driver: a running container is a real process, the agent, on a loopback address of its own.
-
-Another backend takes the place of ProcessGuests by offering the same methods: prepare_template, clone,
-remove, start, stop, find, all, close, and the mapping `leases`.
-"""
+"""Guests as plain processes: a running container is the agent alone, on a loopback address of its own."""
 
 import asyncio
 import contextlib
-import json
 import os
 import py_compile
 import shutil
@@ -20,27 +15,21 @@ from typing import Any
 
 from orchestrator.lab import template
 from orchestrator.lab.errors import LabError
+from orchestrator.lab.guest_driver import AGENT_PORT, TERMINATION_GRACE, AgentFaults, Boot, paces, write_private
 from orchestrator.lab.history import History
 
 AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
-AGENT_PORT = 18888
-TERMINATION_GRACE = 2.0  # seconds between SIGTERM and SIGKILL
-
-# Durations in seconds at speed 1.
-ADDRESS_SECONDS = 1.0
-INSTALL_SECONDS = 1.0
-START_SECONDS = 0.5
-BACKOFF_SECONDS = (30.0, 60.0, 120.0)
+ADDRESS_SECONDS = 1.0  # from the start until the address shows, at speed 1
 
 
 @dataclass
-class Guest:
+class ProcessGuest:
     """A started container: its agent's process, and when its address shows up (monotonic seconds)."""
 
     vmid: int
     boot: object  # which start of the container this is; another value means it was started anew
     process: asyncio.subprocess.Process
-    address: str
+    lease: str
     address_at: float
     ending: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -49,12 +38,18 @@ class Guest:
         return self.process.returncode is None
 
     @property
-    def has_address(self) -> bool:
-        return time.monotonic() >= self.address_at
+    def pid(self) -> int | None:
+        return self.process.pid if self.alive else None
+
+    @property
+    def address(self) -> str | None:
+        return self.lease if time.monotonic() >= self.address_at else None
 
 
 class ProcessGuests:
     """Containers as process groups. Their root directories lie below `root`, one per VMID."""
+
+    prefix = 20
 
     def __init__(self, root: Path, block: int, *, speed: float, agent_token: str | None, history: History) -> None:
         self.root = root
@@ -63,47 +58,47 @@ class ProcessGuests:
         self.leases: dict[int, str] = {}
         self._addresses = tuple(f"127.{block}.{16 + n // 254}.{1 + n % 254}" for n in range(16 * 254))
         self._next_address = 0
-        self._guests: dict[int, Guest] = {}
+        self._guests: dict[int, ProcessGuest] = {}
         self._watches: set[asyncio.Task[None]] = set()
         # The base interpreter: a guest needs nothing of a virtual environment.
         self._python = str(Path(sys.executable).resolve())
         self._agent = root / "agent.pyc"
-        self._faults = root / "agent-faults.json"
         self._token_file = root / "agent-token"
         root.mkdir(parents=True, exist_ok=True)
         # Compiled once here, not at every start of a guest.
         py_compile.compile(str(AGENT), cfile=str(self._agent), doraise=True)
-        self._write_token(agent_token)
-        self.set_faults([])
+        self._faults = AgentFaults(root / "agent-faults.json")
+        self._token_file.unlink(missing_ok=True)
+        if agent_token is not None:
+            write_private(self._token_file, agent_token)
 
     # root directories
 
     def directory(self, vmid: int) -> Path:
         return self.root / "guests" / str(vmid)
 
-    def prepare_template(self, vmid: int) -> None:
-        template.build(self.directory(vmid), self._python)
+    async def open(self, template_vmid: int) -> None:
+        template.build(self.directory(template_vmid), self._python)
 
     def clone(self, source: int, target: int) -> None:
-        """Copy everything a container holds, its agent's state included."""
         template.copy(self.directory(source), self.directory(target))
 
     def remove(self, vmid: int) -> None:
-        """Forget a container's files and address."""
         shutil.rmtree(self.directory(vmid), ignore_errors=True)
         self.leases.pop(vmid, None)
 
     # processes
 
-    def find(self, vmid: int) -> Guest | None:
+    def find(self, vmid: int) -> ProcessGuest | None:
         return self._guests.get(vmid)
 
-    def all(self) -> Iterator[Guest]:
-        """The guests whose process lives."""
+    def all(self) -> Iterator[ProcessGuest]:
         return (guest for guest in list(self._guests.values()) if guest.alive)
 
-    async def start(self, vmid: int, boot: object) -> Guest:
-        """Start a container's agent. Raises OSError when that is not possible."""
+    async def start(self, boot: Boot) -> ProcessGuest:
+        return await self._start(boot.vmid, boot.number)
+
+    async def _start(self, vmid: int, number: object) -> ProcessGuest:
         directory = self.directory(vmid)
         directory.mkdir(parents=True, exist_ok=True)
         address = self._lease(vmid)
@@ -118,7 +113,7 @@ class ProcessGuests:
                 stderr=log,
                 start_new_session=True,
             )
-        guest = Guest(vmid, boot, process, address, time.monotonic() + ADDRESS_SECONDS * self.speed)
+        guest = ProcessGuest(vmid, number, process, address, time.monotonic() + ADDRESS_SECONDS * self.speed)
         self._guests[vmid] = guest
         self._history.add("guest", action="start", vmid=vmid, pid=process.pid)
         watch = asyncio.create_task(self._watch(guest))
@@ -126,31 +121,26 @@ class ProcessGuests:
         watch.add_done_callback(self._watches.discard)
         return guest
 
-    async def _watch(self, guest: Guest) -> None:
+    async def _watch(self, guest: ProcessGuest) -> None:
         """An agent that died by itself stays dead, unless a fault says that it comes back."""
         await guest.process.wait()
         if self._is_ended(guest):
             return
         self._history.add("guest", action="exit", vmid=guest.vmid, pid=guest.process.pid)
-        back = self._back_after(guest.vmid)
+        back = self._faults.back_after(guest.vmid)
         if back is None:
             return
         await asyncio.sleep(back)
         if not self._is_ended(guest):
-            await self.start(guest.vmid, guest.boot)
+            await self._start(guest.vmid, guest.boot)
             if guest.ending is not None:  # in just this moment
                 await self.stop(guest.vmid)
 
-    def _is_ended(self, guest: Guest) -> bool:
+    def _is_ended(self, guest: ProcessGuest) -> bool:
         """Whether its container was stopped, or is another start by now."""
         return guest.ending is not None or self._guests.get(guest.vmid) is not guest
 
-    def _back_after(self, vmid: int) -> float | None:
-        dying = (fault for fault in self._armed if fault["behaviour"] == "die" and fault["vmid"] in (None, vmid))
-        return next((float(fault["back"]) for fault in dying if "back" in fault), None)
-
     async def stop(self, vmid: int) -> None:
-        """End a container's process group; returns when its agent is reaped."""
         guest = self._guests.get(vmid)
         if guest is None:
             return
@@ -163,7 +153,7 @@ class ProcessGuests:
             watch.cancel()
         await asyncio.gather(*(self.stop(vmid) for vmid in list(self._guests)))
 
-    async def _end(self, guest: Guest) -> None:
+    async def _end(self, guest: ProcessGuest) -> None:
         _signal_group(guest, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(guest.process.wait(), TERMINATION_GRACE)
@@ -180,16 +170,13 @@ class ProcessGuests:
             "--listen": f"{address}:{AGENT_PORT}",
             "--artifacts": str(directory / "artifacts"),
             "--identity": f"ct-{vmid}",
-            "--install-seconds": str(INSTALL_SECONDS * self.speed),
-            "--start-seconds": str(START_SECONDS * self.speed),
-            "--backoff": ",".join(str(seconds * self.speed) for seconds in BACKOFF_SECONDS),
-            "--faults": str(self._faults),
+            "--faults": str(self._faults.file),
             "--die-with-parent": str(os.getpid()),
         }
         if self._token_file.exists():
             options["--token-file"] = str(self._token_file)
         arguments = [part for option in options.items() for part in option]
-        return [self._python, "-I", "-S", str(self._agent), *arguments]
+        return [self._python, "-I", "-S", str(self._agent), *arguments, *paces(self.speed)]
 
     def _lease(self, vmid: int) -> str:
         """The address of a container, the same until it is removed; a freed one is not given out at once."""
@@ -204,26 +191,10 @@ class ProcessGuests:
                 return address
         raise LabError("every guest address is taken: delete containers")
 
-    # settings of the agents
-
     def set_faults(self, faults: list[Mapping[str, Any]]) -> None:
-        """What agents do wrong from their next payload on; one that dies comes `back` after so many seconds."""
-        self._armed = faults
-        for used in self.root.glob(f"{self._faults.name}.*"):
-            if used.name.split(".")[-2] not in {str(fault.get("id")) for fault in faults}:
-                used.unlink(missing_ok=True)
-        partial = self._faults.with_suffix(".partial")
-        partial.write_text(json.dumps(faults))
-        partial.replace(self._faults)
-
-    def _write_token(self, token: str | None) -> None:
-        self._token_file.unlink(missing_ok=True)
-        if token is not None:
-            descriptor = os.open(self._token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(token)
+        self._faults.set(faults)
 
 
-def _signal_group(guest: Guest, number: signal.Signals) -> None:
+def _signal_group(guest: ProcessGuest, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(guest.process.pid, number)

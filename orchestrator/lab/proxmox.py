@@ -11,7 +11,7 @@ from aiohttp import web
 from fakepve import FakeCt
 
 from orchestrator.lab.errors import InputError, LabError
-from orchestrator.lab.guests import ProcessGuests
+from orchestrator.lab.guest_driver import GuestDriver
 from orchestrator.lab.history import History
 from orchestrator.lab.listen import HttpService
 from orchestrator.lab.privileges import PRIVILEGES, STORAGE
@@ -32,8 +32,7 @@ SAVED = ("vmid", "node", "status", "config", "pending", "snapshots")
 class LabProxmox(PveViews):
     """One node, one template (9000), two bridges. Everything it keeps lies below `root`.
 
-    `speed` multiplies every duration (0: none); `token` is the secret of hostwright@pve!lab; with
-    `agent_token` the agents want it on every call.
+    `speed` multiplies every duration (0: none); `token` is the secret of hostwright@pve!lab.
     """
 
     port: int
@@ -44,11 +43,10 @@ class LabProxmox(PveViews):
         host: str,
         port: int,
         root: Path,
-        address_block: int,
+        guests: GuestDriver,
         speed: float,
         token: str,
-        agent_token: str | None = None,
-        history: History | None = None,
+        history: History,
     ) -> None:
         super().__init__(host=host, port=port)
         self._file = root / "containers.json"
@@ -57,9 +55,9 @@ class LabProxmox(PveViews):
         self._agent_faults: list[Mapping[str, Any]] = []
         self._fault_number = 0
         self._closing = False
-        self.history = history or History()
+        self.history = history
         self._daemon: HttpService | None = None
-        self.guests = ProcessGuests(root, address_block, speed=speed, agent_token=agent_token, history=self.history)
+        self.guests = guests
         self.apitokens[TOKEN_ID] = token
         for path, privileges in PRIVILEGES.items():
             self.grant(TOKEN_ID.partition("!")[0], path, *privileges)
@@ -73,7 +71,7 @@ class LabProxmox(PveViews):
         self._load()
         if self.ct(TEMPLATE) is None:
             self.cts.append(_template())
-        self.guests.prepare_template(TEMPLATE)
+        await self.guests.open(TEMPLATE)
         await asyncio.gather(*(self._follow(container) for container in self.cts))
         self.save()
 
@@ -164,11 +162,11 @@ class LabProxmox(PveViews):
             "description": container.config.get("description", ""),
             "tags": container.config.get("tags", ""),
             "address": guest.address if guest is not None else None,
-            "pid": guest.process.pid if guest is not None and running else None,
+            "pid": guest.pid if guest is not None and running else None,
         }
 
     def processes(self) -> list[dict[str, Any]]:
-        return [{"pid": guest.process.pid, "vmid": guest.vmid, "kind": "agent"} for guest in self.guests.all()]
+        return [{"pid": guest.pid, "vmid": guest.vmid, "kind": "agent"} for guest in self.guests.all() if guest.pid]
 
     def place_foreign(self, vmid: int, hostname: str) -> None:
         """A stopped container that somebody else made. Raises ValueError when the VMID is taken."""

@@ -14,11 +14,12 @@ from typing import Any
 
 from aiohttp import web
 from fakepve import FakeCt, FakePve, TaskError
+from fakepve.lxc import split_props
 from fakepve.routing import param_error
 from fakepve.server import params
 
 from orchestrator.lab.errors import LabError
-from orchestrator.lab.guests import ProcessGuests
+from orchestrator.lab.guest_driver import Boot, GuestDriver
 
 UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
 ABORT_SECONDS = 0.5  # from the request to the worker's end, at speed 1
@@ -36,7 +37,7 @@ class RunningTask:
 class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
     """FakePve whose tasks drive guests."""
 
-    guests: ProcessGuests
+    guests: GuestDriver
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -145,11 +146,11 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
 
     async def _boot(self, container: Any) -> None:
         try:
-            guest = await self.guests.start(container.vmid, container.started_at)
+            guest = await self.guests.start(_boot_of(container))
         except (OSError, LabError) as error:
             container.status, container.pid = "stopped", None
             raise TaskError(f"startup for container '{container.vmid}' failed: {error}") from error
-        container.pid = guest.process.pid
+        container.pid = guest.pid
 
     # aborting
 
@@ -213,3 +214,18 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
         chosen = lines[start : start + limit] if limit else lines[start:]
         data = [{"n": start + n, "t": line} for n, line in enumerate(chosen, 1)]
         return web.json_response({"data": data, "total": len(lines)})
+
+
+def _boot_of(container: Any) -> Boot:
+    """What a start needs of a container's configuration; its first network is the one that counts."""
+    _, net = split_props(container.config.get("net0", ""))
+    static = net.get("ip") not in (None, "dhcp", "manual")
+    return Boot(
+        vmid=container.vmid,
+        number=container.started_at,
+        hostname=container.name,
+        memory_mib=int(container.config.get("memory", 512)),
+        hwaddr=net.get("hwaddr", ""),
+        address=net["ip"] if static else None,
+        gateway=net.get("gw"),
+    )

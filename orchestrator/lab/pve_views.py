@@ -16,7 +16,6 @@ from orchestrator.lab.pve_tasks import PveTasks
 
 RESOURCES_LAG = 10.0  # seconds between two rounds of the status daemon, at speed 1
 BRIDGES = frozenset({"vmbr0", "vmbr1"})
-GUEST_PREFIX = "20"
 
 
 class PveViews(PveTasks):
@@ -62,8 +61,8 @@ class PveViews(PveTasks):
         interfaces: list[dict[str, Any]] = await super()._lxc_interfaces(user, values)
         guest = self.guests.find(container.vmid)
         for item in interfaces:
-            if guest is not None and guest.has_address and self._has_dhcp(container, item["name"]):
-                _add_addresses(item, guest.address)
+            if guest is not None and guest.address is not None and self._has_dhcp(container, item["name"]):
+                _add_addresses(item, guest.address, self.guests.prefix)
         return interfaces
 
     @staticmethod
@@ -93,14 +92,14 @@ def _unknown(item: dict[str, Any]) -> dict[str, Any]:
     return {"id": item["id"], "vmid": item["vmid"], "node": item["node"], "type": "lxc", "status": "unknown"}
 
 
-def _add_addresses(item: dict[str, Any], address: str) -> None:
+def _add_addresses(item: dict[str, Any], address: str, prefix: int) -> None:
     """The link-local address first: whoever takes the first one is wrong."""
     local = link_local(item["hwaddr"])
-    item["inet"] = f"{address}/{GUEST_PREFIX}"
+    item["inet"] = f"{address}/{prefix}"
     item["inet6"] = f"{local}/64"
     item["ip-addresses"] = [
         {"ip-address-type": "inet6", "ip-address": local, "prefix": "64"},
-        {"ip-address-type": "inet", "ip-address": address, "prefix": GUEST_PREFIX},
+        {"ip-address-type": "inet", "ip-address": address, "prefix": str(prefix)},
     ]
 
 

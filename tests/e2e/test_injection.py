@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -73,16 +74,22 @@ def counted(stack: Running) -> list[tuple[Any, ...]]:
 
 def assert_nothing_was_run(stack: Running) -> None:
     """Looks where a command could have left its file: every working directory, the state, temporary directories."""
-    places = {PROJECT_DIR, stack.state_dir, Path("/dev/shm"), Path.home(), Path.cwd()}
-    for process in processes(stack):
-        try:
-            places.add(Path(process.cwd()))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    places -= {Path("/")}
+    places = {
+        PROJECT_DIR,
+        stack.state_dir,
+        Path("/dev/shm"),
+        Path.home(),
+        Path.cwd(),
+        Path("/"),
+        Path(tempfile.gettempdir()),
+    }
     names = [path for path in files_below(PROJECT_DIR, stack.state_dir, Path("/dev/shm")) if MARK in path.name]
-    for place in places | {Path("/"), Path(tempfile.gettempdir())}:
+    for place in places:
         names += [Path(entry) for entry in os.scandir(place) if MARK in entry.name]
+    for process in processes(stack):
+        # Through /proc, because a container's path means something else out here; a process may have ended by now.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            names += [Path(entry) for entry in os.scandir(f"/proc/{process.pid}/cwd") if MARK in entry.name]
     assert names == []
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from orchestrator.cli.client import Client
-from tests.fix_stack import DEV, GAME, Running
+from tests.fix_stack import AGENT_PROGRAM, DEV, GAME, Running
 from tests.observe import dump, edited, files_below, files_holding, processes
 
 RUNS = Path("/dev/shm")
@@ -67,7 +67,7 @@ def _look_at_processes(stack: Running, secrets: dict[str, str], watch: Watch) ->
             told = "\0".join([*process.cmdline(), *(f"{k}={v}" for k, v in process.environ().items())])
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-        watch.seen.update(word for word in ("ansible-playbook", "orchestrator.lab", "agent.pyc") if word in told)
+        watch.seen.update(word for word in ("ansible-playbook", "orchestrator.lab", AGENT_PROGRAM) if word in told)
         watch.found.update(f"{name} in process {told[:80]!r}" for name, value in secrets.items() if value in told)
 
 
@@ -123,7 +123,7 @@ def test_secrets_stay_hidden_while_all_goes_well(stack: Running) -> None:
             assert operation["status"] == "succeeded", operation["error"]
             answers += everything_told(stack, client, operation)
             answers.append(stack.tear_down(client, operation["serverId"]))
-    assert watch.seen == {"ansible-playbook", "orchestrator.lab", "agent.pyc"}
+    assert watch.seen == {"ansible-playbook", "orchestrator.lab", AGENT_PROGRAM}
     assert_hidden(stack, secrets, watch, answers)
 
 

@@ -465,10 +465,14 @@ LAB_PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
 from orchestrator.lab.addresses import claim
+from orchestrator.lab.guests import ProcessGuests
+from orchestrator.lab.history import History
 from orchestrator.lab.proxmox import LabProxmox
 
 async def main(root, host, block):
-    pve = LabProxmox(host=host, port=0, root=Path(root), address_block=int(block), speed=0, token="t")
+    history = History()
+    guests = ProcessGuests(Path(root), int(block), speed=0, agent_token=None, history=history)
+    pve = LabProxmox(host=host, port=0, root=Path(root), guests=guests, speed=0, token="t", history=history)
     await pve.restore()
     pve.place_foreign(5000, "guest")
     await pve._lxc_start("root@pam", {"node": "pve1", "vmid": 5000})

@@ -31,6 +31,7 @@ from orchestrator.states import (
 from orchestrator.store.connection import OPERATION_CHANNEL, TOKEN_CHANNEL, Database
 from orchestrator.store.leases import PhaseEntered
 from tests.fix_database import CUSTOMER
+from tests.unit.test_roles import TEMPLATE_ROLES
 
 PACKAGE = PROJECT_DIR / "orchestrator"
 PLAYBOOKS = PROJECT_DIR / "playbooks"
@@ -151,8 +152,8 @@ def test_plays_one_role_of_the_phases_name(phase: Phase) -> None:
 def test_has_a_playbook_and_a_role_for_each_played_phase_and_no_other() -> None:
     expected = {phase.role for phase in set(Phase) - LEDGER}
     assert {path.stem for path in (PLAYBOOKS / "phases").iterdir()} == expected
-    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == expected
-    assert {path.stem for path in PLAYBOOKS.glob("*.yml")} == PLAYED_KINDS
+    assert {path.name for path in ROLES.iterdir() if path.is_dir()} == expected | TEMPLATE_ROLES
+    assert {path.stem for path in PLAYBOOKS.glob("*.yml")} == PLAYED_KINDS | {"template"}
 
 
 def test_uses_every_phase_and_gives_each_played_one_a_timeout_and_a_beginning() -> None:
