@@ -34,8 +34,8 @@ lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a
 e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
 	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc) $(ARGS)
 
-chaos: $(VENV)/.stamp-dev ## break everything on purpose and see what is kept (ONLY=pattern; MINUTES=10 SEED=7: at random)
-	@$(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+chaos: $(VENV)/.stamp-dev ## break everything on purpose and see what is kept (ONLY=pattern; GUESTS=lxc; MINUTES=10 SEED=7: at random)
+	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: $(VENV)/.stamp-dev ## search long for histories and requests that break the store or the API
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 tests/integration/test_store_model.py tests/integration/test_api_schema.py $(ARGS)

@@ -31,6 +31,11 @@ class Lab:
     secrets: dict[str, str] = field(repr=False)
 
     @property
+    def block(self) -> int:
+        """N of its addresses 127.N.0.0/16."""
+        return int(self.urls["controlUrl"].split(".")[1])
+
+    @property
     def ca_file(self) -> Path:
         return self.state_dir / "lab" / "ca.pem"
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,10 @@ class Boot:
     address: str | None = None
     """Static, with its prefix length; None for DHCP."""
     gateway: str | None = None
+
+
+Halted = Callable[[int, object], None]
+"""Takes the VMID, and which boot of it ended."""
 
 
 class Guest(Protocol):
@@ -59,8 +63,10 @@ class GuestDriver(Protocol):
     leases: dict[int, str]
     """The address of each container that keeps it over a restart of the lab."""
 
-    async def open(self, template: int) -> None:
-        """Make ready to start guests, the template's root included. Raises LabError when that is not possible."""
+    async def open(self, template: int, halted: Halted) -> None:
+        """Make ready to start guests, the template's root included; `halted` is told of each that ended by itself.
+
+        Raises LabError when that is not possible."""
 
     def clone(self, source: int, target: int) -> None:
         """Copy everything a container holds, its agent's state included. Raises OSError."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.lab import template
 from orchestrator.lab.errors import LabError
-from orchestrator.lab.guest_driver import AGENT_PORT, TERMINATION_GRACE, AgentFaults, Boot, paces, write_private
+from orchestrator.lab.guest_driver import AGENT_PORT, TERMINATION_GRACE, AgentFaults, Boot, Halted, paces, write_private
 from orchestrator.lab.history import History
 
 AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
@@ -77,7 +77,8 @@ class ProcessGuests:
     def directory(self, vmid: int) -> Path:
         return self.root / "guests" / str(vmid)
 
-    async def open(self, template_vmid: int) -> None:
+    async def open(self, template_vmid: int, halted: Halted) -> None:
+        """A process cannot power its container off, so nobody is told."""
         template.build(self.directory(template_vmid), self._python)
 
     def clone(self, source: int, target: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.lab import lxc, lxc_files, lxc_image, template
 from orchestrator.lab.errors import LabError
-from orchestrator.lab.guest_driver import TERMINATION_GRACE, AgentFaults, Boot, write_private
+from orchestrator.lab.guest_driver import TERMINATION_GRACE, AgentFaults, Boot, Halted, write_private
 from orchestrator.lab.history import History
 from orchestrator.lab.lxc_network import PREFIX, LxcNetwork
 
@@ -62,10 +62,12 @@ class LxcGuests:
         self._image = lxc_image.template_root()
         self._template = 0
         self._mounts: dict[Path, str] = {}
+        self._halted: Halted = lambda vmid, boot: None
         self._guests: dict[int, LxcGuest] = {}
         self._watches: set[asyncio.Task[None]] = set()
 
-    async def open(self, template_vmid: int) -> None:
+    async def open(self, template_vmid: int, halted: Halted) -> None:
+        self._halted = halted
         lxc_image.require_template(self._image)
         self._template = template_vmid
         template.build(self._artifacts.parent, "/usr/bin/python3")
@@ -152,6 +154,10 @@ class LxcGuests:
                 if known is not None and guest.pid is None:
                     await self._agent_died(guest, known)
             await asyncio.sleep(_LOOK_SECONDS)
+        if guest.ending is None and self._guests.get(guest.vmid) is guest:
+            del self._guests[guest.vmid]
+            self._history.add("guest", action="exit", vmid=guest.vmid, pid=guest.init)
+            self._halted(guest.vmid, guest.boot)
 
     async def _agent_died(self, guest: LxcGuest, pid: int) -> None:
         """It stays dead, unless a fault says that it comes back."""

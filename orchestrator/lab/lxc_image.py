@@ -20,7 +20,7 @@ from orchestrator.lab.template import REPOSITORY
 
 IMAGES = Path("/var/cache/hostwright/images")
 SUITE = "bookworm"
-INCLUDED = ("systemd-sysv", "python3", "iproute2")
+INCLUDED = ("systemd-sysv", "python3", "iproute2", "procps")
 # networkd takes the network's file that the host writes; with no DNS in there, a resolver would only wait.
 CUSTOMISE = (
     'chroot "$1" systemctl enable --quiet systemd-networkd',

@@ -30,10 +30,11 @@ class LxcNetwork:
         _ip("link", "set", self.bridge, "up")
         with (self._directory / "dhcp.log").open("wb") as log:
             self._server = await asyncio.create_subprocess_exec(
-                "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root",
+                # In debug mode it keeps its credentials; a change of them would untie it from its parent's death.
+                "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
                 f"--interface={self.bridge}", "--bind-interfaces", "--except-interface=lo", "--no-ping",
                 "--dhcp-authoritative", f"--dhcp-range={self._net}.2,{self._net}.254,255.255.255.0,{LEASE}",
-                f"--dhcp-leasefile={self._directory / 'dhcp.leases'}", "--pid-file=", "--log-facility=-",
+                f"--dhcp-leasefile={self._directory / 'dhcp.leases'}", "--pid-file=",
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent(signal.SIGKILL),
             )  # fmt: skip
 

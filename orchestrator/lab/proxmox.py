@@ -71,7 +71,7 @@ class LabProxmox(PveViews):
         self._load()
         if self.ct(TEMPLATE) is None:
             self.cts.append(_template())
-        await self.guests.open(TEMPLATE)
+        await self.guests.open(TEMPLATE, self._guest_halted)
         await asyncio.gather(*(self._follow(container) for container in self.cts))
         self.save()
 

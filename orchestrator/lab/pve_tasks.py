@@ -152,6 +152,13 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             raise TaskError(f"startup for container '{container.vmid}' failed: {error}") from error
         container.pid = guest.pid
 
+    def _guest_halted(self, vmid: int, boot: object) -> None:
+        """A container that powered itself off is stopped."""
+        container = self.ct(vmid)
+        if container is not None and container.status == "running" and container.started_at == boot:
+            container.status, container.pid = "stopped", None
+            self.save()
+
     # aborting
 
     def _routes_lab_tasks(self) -> list[tuple[str, str, Any]]:

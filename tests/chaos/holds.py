@@ -75,12 +75,21 @@ def _blocked(
 @contextmanager
 def _slow_agent(site: Site, place: Place) -> Iterator[None]:
     """The agent of the operation's container does not answer."""
-    pid = next((one["pid"] for one in site.lab.inventory()["containers"] if one["vmid"] == place.vmid), None)
-    if pid is None:
-        raise BrokenError(f"container {place.vmid} does not run although its address is waited for")
+    pid = _agent_pid(site, place)
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def _agent_pid(site: Site, place: Place) -> int:
+    """The agent's process, which a real container's init starts only some time after the container."""
+    deadline = time.monotonic() + REACH_SECONDS
+    while time.monotonic() < deadline:
+        found = (one["pid"] for one in site.lab.inventory()["containers"] if one["vmid"] == place.vmid)
+        if pid := next(found, None):
+            return int(pid)
+        time.sleep(0.01)
+    raise BrokenError(f"container {place.vmid} has no agent although its address is waited for")

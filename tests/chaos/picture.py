@@ -1,5 +1,6 @@
 """Takes the picture that the check judges: from the lab, Proxmox's own API, agents, /proc and the disk."""
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -25,24 +26,28 @@ def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = 
         records=inventory["records"],
         registrations=inventory["registrations"],
         configs=_configs(lab, foreign),
-        guest_pids=guest_pids(lab.state_dir / "lab" / "guests"),
+        guest_pids=guest_pids(lab.state_dir / "lab" / "guests", lab.block),
         agents=_agents(lab, inventory["containers"]),
         runs=[operation for operation in operations if any(RUNS.glob(f"hostwright-run-{operation}-*"))],
         history=lab.history(after),
     )
 
 
-def guest_pids(guests: Path) -> dict[int, list[int]]:
-    """The processes whose working directory lies below a guest's, by VMID."""
+def guest_pids(guests: Path, block: int) -> dict[int, list[int]]:
+    """The processes of a guest, by VMID: its directory is theirs, or they are in its container's cgroup."""
+    container = re.compile(rf"/lxc\.(?:payload|monitor)\.hw{block}-(\d+)(?:/|$)", re.MULTILINE)
     found: dict[int, list[int]] = defaultdict(list)
     for directory in Path("/proc").iterdir():
         if not directory.name.isdigit():
             continue
         try:
             place = Path(str((directory / "cwd").readlink()).removesuffix(" (deleted)"))
+            contained = container.search((directory / "cgroup").read_text())
         except OSError:
             continue
-        if place.is_relative_to(guests) and place != guests:
+        if contained:
+            found[int(contained[1])].append(int(directory.name))
+        elif place.is_relative_to(guests) and place != guests:
             found[int(place.relative_to(guests).parts[0])].append(int(directory.name))
     return found
 

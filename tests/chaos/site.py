@@ -23,6 +23,7 @@ from orchestrator.store.migrations import migrate
 from tests.chaos.customer import Customer
 from tests.chaos.parts import Part, Postgres
 from tests.fix_lab import Lab, describe_lab
+from tests.fix_stack import GUESTS
 
 LEASE, HEARTBEAT, SWEEP, REQUEUE = 6.0, 0.5, 1.0, 2.0
 """Seconds, as the processes of a site are told."""
@@ -154,6 +155,7 @@ class Site:
     def _start_lab(self) -> None:
         self._lab = self._part(
             "lab", "orchestrator.lab", "--state-dir", str(self.state_dir), "--speed", str(self.plan.speed),
+            "--guests", GUESTS,
             "--callback-url", f"{self.urls[0]}/internal/velocity/proxy-status",
         )  # fmt: skip
         self._lab.spawn()

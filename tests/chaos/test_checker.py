@@ -165,8 +165,8 @@ def _change(lab: Lab, method: str, path: str, **data: str) -> None:
 def test_sees_a_process_that_lives_in_a_guests_directory(tmp_path: Path) -> None:
     (tmp_path / "5000" / "server").mkdir(parents=True)
     with _process(tmp_path / "5000" / "server", {}) as pid:
-        assert guest_pids(tmp_path) == {5000: [pid]}
-    assert guest_pids(tmp_path) == {}
+        assert guest_pids(tmp_path, 0) == {5000: [pid]}
+    assert guest_pids(tmp_path, 0) == {}
 
 
 def test_sees_two_live_runs_of_one_operation_and_only_those(tmp_path: Path) -> None:
