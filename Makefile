@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lab-setup e2e chaos fuzz lint format bench docs clean
+.PHONY: help demo test lab-setup e2e chaos fuzz lint format bench bench-guests docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(VENV)/.stamp-dev ## format the code
 
 bench: $(VENV)/.stamp-dev ## measure against the bare parts; writes bench/results/latest.json
 	@$(BIN)/python -m bench
+
+bench-guests: $(VENV)/.stamp-dev ## what each phase takes on processes and on real containers (root, after lab-setup)
+	@$(BIN)/python -m bench.guests
 
 docs: $(VENV)/.stamp-dev ## generate the role READMEs and the generated parts of the pages in docs/
 	@$(BIN)/python -m docs.generate

@@ -2,18 +2,11 @@
 
 import argparse
 import json
-import os
-import platform
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from bench import delay, orders, throughput
-from orchestrator.cli.stack import Stack
+from bench.site import circumstances, running
 from orchestrator.processes import stop
-from orchestrator.settings import PROJECT_DIR, load_settings
+from orchestrator.settings import PROJECT_DIR
 
 TARGETS = {
     "order_vs_ansible_speed0": ("at most", 1.15),
@@ -26,26 +19,17 @@ TARGETS = {
 RESULTS = PROJECT_DIR / "bench" / "results" / "latest.json"
 
 
-@contextmanager
-def _stack(speed: float) -> Iterator[Stack]:
-    with tempfile.TemporaryDirectory(prefix="hostwright-bench-", ignore_cleanup_errors=True) as home:
-        Path(home).chmod(0o755)
-        settings = load_settings(state_dir=Path(home), port=0, concurrency=1)
-        with Stack(settings, speed=speed, say=lambda line: None) as stack:
-            yield stack
-
-
 def _measure(rounds: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     print("orders without the lab's delays")
-    with _stack(0) as stack:
+    with running(0) as stack:
         figures["order_vs_ansible_speed0"], figures["cpu_seconds_per_order"] = orders.measure(stack, rounds)
         stop(stack.children.pop("worker"), 15)
         figures["event_to_get_p99_ms"] = delay.measure(stack, rounds)
         print("requests")
         figures |= throughput.measure(stack.run["databaseUrl"])
     print("orders at real durations")
-    with _stack(1) as stack:
+    with running(1) as stack:
         figures["order_vs_ansible_default"], _ = orders.measure(stack, max(3, rounds // 2))
     return figures
 
@@ -60,15 +44,7 @@ def main() -> None:
         value = figures[name]
         held = value <= target if bound == "at most" else value >= target
         print(f"{'ok  ' if held else 'MISS'}  {name:26} {value:8.3f}  ({bound} {target:g})")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT_DIR, capture_output=True, text=True, check=False
-    )
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    results = {
-        "machine": machine,
-        "commit": commit.stdout.strip(),
-        "figures": {k: round(figures[k], 3) for k in TARGETS},
-    }
+    results = circumstances() | {"figures": {name: round(figures[name], 3) for name in TARGETS}}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written to {RESULTS.relative_to(PROJECT_DIR)}")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 
-from bench.orders import ORDER
+from bench.site import ORDER
 from orchestrator.attempt import Attempt
 from orchestrator.catalogue import load_catalogue
 from orchestrator.cli.stack import Stack

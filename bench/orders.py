@@ -7,17 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from bench.site import ORDER, finish
 from orchestrator.cli.client import Client
 from orchestrator.cli.stack import Stack
 from orchestrator.settings import PROJECT_DIR
 
-ORDER = {"ctype": "game", "variant": "vanilla", "version": "1.21.7"}
 _BARE_VMID = 5900
-_FINAL = {"succeeded", "failed", "cancelled"}
 
 
 def measure(stack: Stack, rounds: int) -> tuple[float, float]:
@@ -41,18 +39,11 @@ def _through_api(stack: Stack) -> tuple[float, float]:
     client = Client(stack.run["url"], stack.run["customerToken"])
     before, start = _cpu_seconds(stack), time.perf_counter()
     order = client.request("POST", "/api/instances", body=ORDER)
-    operation = _finish(client, order["operationId"])
+    operation = finish(client, order["operationId"])
     elapsed, used = time.perf_counter() - start, _cpu_seconds(stack) - before
     assert operation["status"] == "succeeded", operation["error"]
-    _finish(client, client.request("DELETE", f"/api/instances/{order['serverId']}")["operationId"])
+    finish(client, client.request("DELETE", f"/api/instances/{order['serverId']}")["operationId"])
     return elapsed, used
-
-
-def _finish(client: Client, operation_id: str) -> dict[str, Any]:
-    while True:
-        operation = client.operation(operation_id, wait=30)
-        if operation["status"] in _FINAL:
-            return operation
 
 
 def _bare(stack: Stack) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from bench.__main__ import RESULTS, TARGETS
+from bench.guests import RESULTS as GUEST_RESULTS
 from orchestrator.billing import ALLOWED, REFUSALS, Action, BillingState
 from orchestrator.errors import PROBLEM_STATUS
 from orchestrator.phases import PHASES, Kind
@@ -111,6 +112,16 @@ def benchmarks_table() -> str:
     return head + "| figure | measured | target | |\n|---|---|---|---|\n" + "".join(rows)
 
 
+def guests_table() -> str:
+    if not GUEST_RESULTS.exists():
+        return "There is no result yet: run `make bench-guests`, then `make docs`.\n"
+    results = json.loads(GUEST_RESULTS.read_text(encoding="utf-8"))
+    process, containers = results["seconds"]["process"], results["seconds"]["lxc"]
+    rows = [f"| {name} | {process.get(name, 0):.2f} | {seconds:.2f} |\n" for name, seconds in containers.items()]
+    head = f"Measured on {results['date']} at commit `{results['commit']}` on {results['machine']}; medians, in seconds.\n\n"
+    return head + "| phase | process | container |\n|---|---|---|\n" + "".join(rows)
+
+
 def chaos_table() -> str:
     if not CHAOS_RESULTS.exists():
         return "There is no result yet: run `make chaos`, then `make docs`.\n"
@@ -149,6 +160,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "billing": billing_table,
     "benchmarks": benchmarks_table,
     "chaos": chaos_table,
+    "guests": guests_table,
 }
 
 
