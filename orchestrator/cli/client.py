@@ -2,10 +2,12 @@
 
 import json
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -13,6 +15,8 @@ from orchestrator.errors import ConfigurationError, HostwrightError
 
 RUN_FILE = "hostwright.json"
 """What a running `hostwright up` writes into its state directory."""
+_NEWEST = 100
+"""How many operations are looked through for the newest of a server; the most that one page holds."""
 _TIMEOUT_SECONDS = 35.0
 """Longer than the longest `Prefer: wait`."""
 
@@ -48,6 +52,18 @@ class Client:
             raise Refused(_reason(answer))
         found: dict[str, Any] = answer.json() if answer.content else {}
         return found
+
+    def operation_id(self, given: str) -> str:
+        """The operation that a person means: its own id, or a server's VMID or host name for the newest of it.
+
+        Raises Refused when that server has none among the newest."""
+        with suppress(ValueError):
+            return str(UUID(given))
+        page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}")
+        for operation in page["operations"]:
+            if given in (str(operation["vmid"]), operation["hostname"]):
+                return str(operation["operationId"])
+        raise Refused(f"{given} is no operation id, and no server of yours with one among the newest {_NEWEST}")
 
     def operation(self, operation_id: str, wait: float | None = None) -> dict[str, Any]:
         """An operation, at its next change or after `wait` seconds."""

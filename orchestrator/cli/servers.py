@@ -29,6 +29,10 @@ create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
 app.add_typer(create_app, name="create", rich_help_panel="Servers")
 console = Console(highlight=False)
 
+OperationArgument = Annotated[
+    str, typer.Argument(help="Operation id, as the order printed it; or a VMID or host name for its newest operation.")
+]
+
 
 def _client(url: str | None, token: str | None, state_dir: StateDir, operator: bool = False) -> Client:
     if url and token:
@@ -113,11 +117,12 @@ def show(
 
 @app.command(rich_help_panel="Servers")
 def watch(
-    operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
+    operation: OperationArgument,
     url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """Show an operation's phases live until it ends."""
-    _follow(_client(url, token, state_dir, operator), operation)
+    client = _client(url, token, state_dir, operator)
+    _follow(client, client.operation_id(operation))
 
 
 @app.command(rich_help_panel="Servers")
@@ -152,36 +157,38 @@ def stop(
 
 @app.command(rich_help_panel="Servers")
 def cancel(
-    operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
+    operation: OperationArgument,
     watch: Watched = False, as_json: Json = False,
     url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """Cancel an order or a start, and undo what it made."""
-    path = f"/api/instances/operations/{operation}/cancel"
-    _change(_client(url, token, state_dir, operator), "POST", path, watch, as_json, wanted="cancelled")
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{client.operation_id(operation)}/cancel"
+    _change(client, "POST", path, watch, as_json, wanted="cancelled")
 
 
 @app.command(rich_help_panel="Servers")
 def retry(
-    operation: Annotated[str, typer.Argument(help="Operation id of the failed order.")],
+    operation: OperationArgument,
     watch: Watched = False, as_json: Json = False,
     url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """Take a failed order up again at its failed phase, on the machine that was kept."""
-    path = f"/api/instances/operations/{operation}/retry"
-    _change(_client(url, token, state_dir, operator), "POST", path, watch, as_json)
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{client.operation_id(operation)}/retry"
+    _change(client, "POST", path, watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
 def logs(
-    operation: Annotated[str, typer.Argument(help="Operation id, as the order printed it.")],
+    operation: OperationArgument,
     url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """Print an operation's log."""
     client = _client(url, token, state_dir, operator)
-    after = 0
+    operation_id, after = client.operation_id(operation), 0
     while True:
-        page = client.request("GET", f"/api/instances/operations/{operation}/events?after={after}")
+        page = client.request("GET", f"/api/instances/operations/{operation_id}/events?after={after}")
         for line in page["events"]:
             style = {"error": "red", "warning": "yellow"}.get(line["level"], "")
             console.print(f"{line['at'][11:23]}  {line['phase'] or '-':30}  ", end="", markup=False)

@@ -2,6 +2,9 @@
 
 import time
 
+import pytest
+
+from orchestrator.cli.client import Refused
 from tests.fix_stack import DEV, FINAL, GAME, Running
 
 
@@ -15,6 +18,17 @@ def test_order_becomes_reachable_and_teardown_leaves_nothing(stack: Running) -> 
     assert operation["hostname"] in {found["name"] for found in stack.lab.inventory()["registrations"]}
     assert stack.tear_down(client, operation["serverId"])["status"] == "succeeded"
     assert stack.lab.inventory() == before
+
+
+def test_newest_operation_of_a_server_is_found_by_vmid_and_name(stack: Running) -> None:
+    client = stack.customer()
+    first = stack.provision(client, DEV)
+    last = stack.tear_down(client, first["serverId"])
+    for meant in (str(first["vmid"]), first["hostname"]):
+        assert client.operation_id(meant) == last["operationId"]
+    assert client.operation_id(first["operationId"].upper()) == first["operationId"]
+    with pytest.raises(Refused, match="999999 is no operation id, and no server of yours"):
+        client.operation_id("999999")
 
 
 def test_dev_container_publishes_nothing(stack: Running) -> None:
