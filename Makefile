@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lab-setup e2e chaos fuzz lint format bench bench-guests docs clean
+.PHONY: help demo test lab-setup e2e chaos hosts fuzz lint format bench bench-guests docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root afte
 
 chaos: $(VENV)/.stamp-dev ## break everything on purpose and see what is kept (ONLY=pattern; GUESTS=lxc; MINUTES=10 SEED=7: at random)
 	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+hosts: $(VENV)/.stamp-dev ## cut the network between workers, database and lab on purpose, as root (ONLY=pattern)
+	@$(BIN)/python -m tests.hosts $(if $(ONLY),--only '$(ONLY)') $(ARGS)
 
 fuzz: $(VENV)/.stamp-dev ## search long for histories and requests that break the store or the API
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 tests/integration/test_store_model.py tests/integration/test_api_schema.py $(ARGS)

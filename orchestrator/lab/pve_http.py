@@ -110,6 +110,7 @@ class Manners:
             path=request.path.removeprefix("/api2/json"),
             vmid=None if vmid is None else int(vmid),
             user=request.get(USER),
+            client=request.remote,
             upid=upid if isinstance(upid, str) and upid.startswith("UPID:") else None,
         )
 

@@ -24,6 +24,11 @@ _RECONNECT_SECONDS = 3.0
 """How long the pool tries to connect by itself, with growing pauses; after that whoever wants a connection makes it try
 again at once. With its default, 300 s, the pauses grow to minutes, and an outage with them."""
 
+_KEEPALIVE = {"idle": 10, "interval": 5, "count": 2}
+"""Seconds until a silent peer is asked, between two such questions, and how many may stay unanswered."""
+_UNANSWERED_MILLISECONDS = 15_000
+"""How long what was sent may stay unacknowledged."""
+
 _STANDSTILL_SECONDS = 5
 """How long a transaction may be open without a statement; ours take milliseconds."""
 _LOCK_SECONDS = 10
@@ -60,10 +65,8 @@ _OPTIONS: dict[str, Any] = {
     "autocommit": True,
     # A host that vanished without a word is noticed within 15 s or so, not after the system's quarter of an hour.
     "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15000,
+    **{f"keepalives_{name}": value for name, value in _KEEPALIVE.items()},
+    "tcp_user_timeout": _UNANSWERED_MILLISECONDS,
 }
 
 
@@ -139,11 +142,13 @@ def _prepare(connection: Connection) -> None:
     """Times come back in UTC, whatever the server's zone is; JSON made in a query carries them as text.
 
     A process that stands still within a transaction loses it: its rows, which the sweep passes over while they are
-    locked, and its turn to claim must not be held for as long as it stands still.
+    locked, and its turn to claim must not be held for as long as it stands still. The server too notices a host that
+    vanished: by its own settings it keeps that connection for two hours, and after a few more it takes no new ones.
     """
+    keepalive = "".join(f"set tcp_keepalives_{name} = {value}; " for name, value in _KEEPALIVE.items())
     connection.execute(
         f"set time zone 'UTC'; set idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'; "
-        f"set lock_timeout = '{_LOCK_SECONDS}s'"
+        f"set lock_timeout = '{_LOCK_SECONDS}s'; {keepalive}set tcp_user_timeout = {_UNANSWERED_MILLISECONDS}"
     )
 
 

@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from tests.chaos.customer import BrokenError
 from tests.chaos.marks import Marks
 from tests.chaos.scenarios import Group, Scenario
+from tests.chaos.site import Plan, Site
 from tests.chaos.stage import Stage, staged
 
 SAID = 6
@@ -77,11 +78,11 @@ def _lane(waiting: "SimpleQueue[Group]", marks: Marks, keep: Tell) -> None:
         run_group(group, marks, keep)
 
 
-def run_group(group: Group, marks: Marks, keep: Tell) -> None:
+def run_group(group: Group, marks: Marks, keep: Tell, make_site: Callable[[Plan, str], Site] = Site) -> None:
     """A site, its scenarios, the check of all that is there, and of nothing being left when all is deleted."""
     began, row = time.monotonic(), Scenario(f"group {group.name}", "", "", lambda stage: "")
     try:
-        with staged(group.plan, group.name, marks) as stage:
+        with staged(make_site(group.plan, group.name), marks) as stage:
             with ThreadPoolExecutor(group.parallel) as pool:
                 for result in pool.map(lambda scenario: _run_scenario(scenario, stage), group.scenarios):
                     keep(result)

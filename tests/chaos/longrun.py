@@ -13,7 +13,7 @@ from tests.chaos.attacks import FROZEN_SECONDS
 from tests.chaos.customer import DEV, GAME, BrokenError, Customer, Server
 from tests.chaos.marks import Marks
 from tests.chaos.parts import Processes, Victim
-from tests.chaos.site import Plan
+from tests.chaos.site import Plan, Site
 from tests.chaos.stage import Stage, staged
 
 CUSTOMERS = 6
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 def run(minutes: float, seed: int, say: Say) -> list[str]:
     """So many minutes of it, and the check of everything; returns what was broken."""
-    with Marks() as marks, staged(PLAN, "long-run", marks) as stage:
+    with Marks() as marks, staged(Site(PLAN, "long-run"), marks) as stage:
         ends_at = time.monotonic() + minutes * 60
         problems: list[str] = []
         actors = [_Customer(stage, number, seed, ends_at, problems) for number in range(CUSTOMERS)]

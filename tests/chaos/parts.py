@@ -107,9 +107,9 @@ class Postgres:
 
     name = "postgres"
 
-    def __init__(self, state_dir: Path) -> None:
-        """Name it; nothing runs yet."""
-        self.server = EmbeddedPostgres(state_dir)
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        """Nothing runs yet."""
+        self.server = server
         self.wanted = False
 
     @property

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 
+from orchestrator.database import EmbeddedPostgres
 from orchestrator.settings import PROJECT_DIR
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
@@ -59,7 +60,7 @@ class Site:
         self.state_dir.chmod(0o755)  # PostgreSQL's own user must pass; what is secret below is 0600 or 0700
         self.logs = self.state_dir / "logs"
         self.logs.mkdir()
-        self.postgres = Postgres(self.state_dir)
+        self.postgres = Postgres(EmbeddedPostgres(self.state_dir))
         self.workers: list[Part] = []
         self.apis: list[Part] = []
         self.urls: list[str] = []
@@ -116,6 +117,12 @@ class Site:
                 raise RuntimeError(f"site {self.name} is not ready after {READY_SECONDS} s: see {self.logs}")
             time.sleep(0.05)
 
+    def make_worker(self, number: int) -> Part:
+        """A worker process that is to be started."""
+        offset = self.plan.clock_offset if number == 0 else 0
+        shifted = {"PYTHONPATH": str(CLOCK), "CHAOS_CLOCK_OFFSET": str(offset)} if offset else {}
+        return self._part(f"worker-{number}", "orchestrator.cli", "worker", **shifted)
+
     # the thread that starts everything
 
     def _run(self) -> None:
@@ -142,10 +149,7 @@ class Site:
         for number, port in enumerate(ports):
             part = self._part(f"api-{number}", "orchestrator.cli", "serve", HOSTWRIGHT_PORT=str(port))
             self.apis.append(part)
-        for number in range(self.plan.workers):
-            offset = self.plan.clock_offset if number == 0 else 0
-            shifted = {"PYTHONPATH": str(CLOCK), "CHAOS_CLOCK_OFFSET": str(offset)} if offset else {}
-            self.workers.append(self._part(f"worker-{number}", "orchestrator.cli", "worker", **shifted))
+        self.workers += [self.make_worker(number) for number in range(self.plan.workers)]
         for part in (*self.apis, *self.workers):
             part.spawn()
         self.wait_until_ready()

@@ -11,7 +11,7 @@ from tests.chaos.check import Claim, Picture
 from tests.chaos.customer import GAME, BrokenError, Customer, Server
 from tests.chaos.marks import Marks
 from tests.chaos.phases import Phases
-from tests.chaos.site import FOREIGN, LEASE, REQUEUE, SWEEP, Plan, Site
+from tests.chaos.site import FOREIGN, LEASE, REQUEUE, SWEEP, Site
 
 ORDERS_OF_PATIENCE = 4
 """How many times as long as an undisturbed order a resumed one may take, on a machine that others use too."""
@@ -186,10 +186,10 @@ def _identity(server: Server) -> dict[str, Any]:
 
 
 @contextmanager
-def staged(plan: Plan, name: str, marks: Marks) -> Iterator[Stage]:
-    """A running site with its watchers, and one order's time taken."""
+def staged(site: Site, marks: Marks) -> Iterator[Stage]:
+    """The site with its watchers, running, and one order's time taken."""
     with ExitStack() as stack:
-        site = stack.enter_context(Site(plan, name))
+        stack.enter_context(site)
         phases = stack.enter_context(Phases(site.postgres.server.url))
         stage = Stage(site, marks, phases)
         stage.calibrate()

@@ -1,0 +1,225 @@
+"""What is done to the network, and what must have become of it: one function for each kind of scenario."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, cast
+
+from orchestrator.phases import Kind, Phase
+from tests.chaos.attacks import again_if_missed
+from tests.chaos.customer import BrokenError, Server
+from tests.chaos.holds import REACH_SECONDS, begun
+from tests.chaos.phases import Place
+from tests.chaos.site import LEASE, SWEEP
+from tests.chaos.stage import Stage
+from tests.hosts.network import LAB, Machine, Way, cut, unplugged
+from tests.hosts.site import HostsSite
+
+LONG = 2 * LEASE + 2 * SWEEP
+"""Seconds past the lease, so that somebody else has taken the operation by then."""
+SHORT = LEASE / 3
+"""TCP asks again after 0.2, 0.6, 1.4, 3.0 … seconds: what was cut off for so long is heard again at most as much later,
+which is within the four fifths of the lease after which a worker fences itself."""
+HALF_OPEN = 30.0
+"""Seconds within which a dead connection is noticed at both of its ends: 15 s by their settings, and some to spare."""
+Disturbance = Callable[[HostsSite, Machine], Any]
+"""Used as a context manager: inside, it is cut off."""
+
+
+def from_database(way: Way = "both") -> Disturbance:
+    """The worker's machine and the database lose each other's packets, or one of them the other's."""
+    return lambda site, machine: cut(machine, site.database_machine.address, way)
+
+
+def from_all(site: HostsSite, machine: Machine) -> Any:
+    """The machine's cable is pulled."""
+    return unplugged(machine)
+
+
+def outlasts(disturbance: Disturbance, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
+    """The worker of an operation is cut off for longer than its lease: another one ends it, alone."""
+
+    def run(stage: Stage) -> str:
+        site = _site(stage)
+        with ExitStack() as stack:
+            with begun(site, stage.phases, lambda: _begin(stage, kind), phase) as (server, place):
+                watched = Watched(stage, place)
+                stack.enter_context(disturbance(site, watched.machine))
+                watched.begin()
+            time.sleep(LONG)
+            lived = watched.require_fenced()
+        operation = stage.finish(server, "succeeded")
+        watched.require_alone(server)
+        back = _claims_again(stage, watched.machine)
+        if server.is_there:
+            stage.spare.append(server)
+        return f"its run ended after {lived:.1f} s, attempt {operation['attempt']} succeeded; {back}"
+
+    return again_if_missed(run)
+
+
+def is_outlasted(disturbance: Disturbance, phase: Phase) -> Callable[[Stage], str]:
+    """The worker of an order is cut off for less than its lease: it goes on, and nobody else begins."""
+
+    def run(stage: Stage) -> str:
+        site = _site(stage)
+        with ExitStack() as stack:
+            with begun(site, stage.phases, stage.order, phase) as (server, place):
+                watched = Watched(stage, place)
+                stack.enter_context(disturbance(site, watched.machine))
+                watched.begin()
+            time.sleep(SHORT)
+        operation = stage.finish(server, "succeeded")
+        watched.require_alone(server)
+        if operation["attempt"] != place.attempt:
+            raise BrokenError(f"attempt {operation['attempt']} ended it, though its worker was away for {SHORT:g} s")
+        return "the same attempt succeeded"
+
+    return again_if_missed(run)
+
+
+def misses_what_it_acts_on(seconds: float, phase: Phase, *statuses: str) -> Callable[[Stage], str]:
+    """The worker of an order loses the lab: it goes on afterwards or fails with a reason, and nothing is left."""
+
+    def run(stage: Stage) -> str:
+        site = _site(stage)
+        with ExitStack() as stack:
+            with begun(site, stage.phases, stage.order, phase) as (server, place):
+                watched = Watched(stage, place)
+                stack.enter_context(cut(watched.machine, LAB))
+                watched.begin()
+            time.sleep(seconds)
+        operation = stage.finish(server, *statuses, seconds=stage.patience + seconds)
+        stage.require_consistent_in_the_end(server)
+        watched.require_alone(server)
+        return f"{operation['status']}{_reason(operation)}, attempt {operation['attempt']}"
+
+    return again_if_missed(run)
+
+
+def all_cut_off(stage: Stage) -> str:
+    """Every worker is cut off from the database with orders under way; after that they end."""
+    site = _site(stage)
+    servers = [stage.order() for _ in range(2)]
+    for server in servers:
+        stage.phases.wait(server.operation_id, Phase.CLONE_CONTAINER, seconds=REACH_SECONDS)
+    with ExitStack() as stack:
+        for machine in site.machines:
+            stack.enter_context(cut(machine, site.database_machine.address))
+        time.sleep(LONG)
+        alive = [one for server in servers for one in stage.marks.living(server.operation_id)]
+    if alive:
+        raise BrokenError(f"playbooks were alive though no worker had had its lease for long: {alive}")
+    attempts = [stage.finish(server, "succeeded")["attempt"] for server in servers]
+    for server in servers:
+        stage.require_consistent(server)
+    return f"{len(servers)} succeeded, attempts {attempts}"
+
+
+def half_open(stage: Stage) -> str:
+    """A worker's connections die without a word: it and the database let go of them in time."""
+    site = _site(stage)
+    with ExitStack() as stack:
+        with begun(site, stage.phases, stage.order, Phase.START_CONTAINER) as (server, place):
+            watched = Watched(stage, place)
+            stack.enter_context(cut(watched.machine, site.database_machine.address))
+            watched.begin()
+        cut_at = time.monotonic()
+        noticed = _seconds_until(lambda: not _sockets(watched.machine, site.database_machine), "the worker", cut_at)
+        dropped = _seconds_until(lambda: not _sockets(site.database_machine, watched.machine), "the database", cut_at)
+        lived = watched.require_fenced()
+    operation = stage.finish(server, "succeeded")
+    watched.require_alone(server)
+    return (
+        f"run ended after {lived:.1f} s, connections at the worker after {noticed:.1f} s, at the database after "
+        f"{dropped:.1f} s; attempt {operation['attempt']} succeeded; {_claims_again(stage, watched.machine)}"
+    )
+
+
+class Watched:
+    """An operation whose worker is about to be cut off."""
+
+    def __init__(self, stage: Stage, place: Place) -> None:
+        """Take note of what runs for it now, and where."""
+        self.machine = _site(stage).machine_of(place)
+        self._stage, self._operation = stage, place.operation
+        self._runs = {one.run for one in stage.marks.living(place.operation)}
+        self._seq, self._cut_at = 0, 0.0
+
+    def begin(self) -> None:
+        """It is cut off from now on."""
+        self._cut_at = time.monotonic()
+        self._seq = max((event["seq"] for event in self._stage.site.lab.history()), default=0)
+
+    def require_fenced(self) -> float:
+        """Its run ended before the lease did, and left no secrets; returns after how many seconds."""
+        seen = [self._stage.marks.last_seen(self._operation, run) for run in self._runs]
+        lived = max(0.0, max(seen, default=0.0) - self._cut_at)
+        if lived > LEASE:
+            raise BrokenError(f"the playbook on {self.machine.name} lived {lived:.1f} s, and the lease was {LEASE:g} s")
+        left = [name for name in self.machine.run_directories if self._operation in name]
+        if left:
+            raise BrokenError(f"{self.machine.name} still has {left}")
+        return lived
+
+    def require_alone(self, server: Server) -> None:
+        """No two runs were alive at once, and once another machine changed anything, this one changed nothing more."""
+        self._stage.require_consistent(server)
+        vmid = server.last["vmid"]
+        asked = [
+            event["client"]
+            for event in self._stage.site.lab.history(self._seq)
+            if event["kind"] == "proxmox" and event["vmid"] == vmid
+        ]
+        others = [index for index, client in enumerate(asked) if client != self.machine.address]
+        if others and self.machine.address in asked[others[0] :]:
+            raise BrokenError(f"{self.machine.name} ({self.machine.address}) changed {vmid} after another: {asked}")
+
+
+def _site(stage: Stage) -> HostsSite:
+    return cast(HostsSite, stage.site)
+
+
+def _begin(stage: Stage, kind: Kind) -> Server:
+    if kind is Kind.PROVISION:
+        return stage.order()
+    server = stage.ready()
+    server.customer.delete(server)
+    return server
+
+
+def _claims_again(stage: Stage, machine: Machine) -> str:
+    """Only this machine reaches the database: the next order is its."""
+    site = _site(stage)
+    with ExitStack() as stack:
+        for other in site.machines:
+            if other is not machine:
+                stack.enter_context(cut(other, site.database_machine.address))
+        server = stage.order()
+        operation = stage.finish(server, "succeeded")
+        worker = site.worker_of(server.operation_id)
+    if not worker.startswith(f"{machine.name}-"):
+        raise BrokenError(f"{machine.name} was back, and {worker} carried out the next order")
+    stage.require_consistent(server)
+    stage.spare.append(server)
+    return f"{machine.name} did the next order, attempt {operation['attempt']}"
+
+
+def _sockets(machine: Machine, other: Machine) -> int:
+    """How many TCP connections a machine believes to have with another."""
+    command = [*machine.enter("--net"), "ss", "--tcp", "--no-header", "state", "established", "dst", other.address]
+    return len(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
+
+
+def _seconds_until(gone: Callable[[], bool], who: str, since: float) -> float:
+    while not gone():
+        if time.monotonic() - since > HALF_OPEN:
+            raise BrokenError(f"{who} still believed in its connections {HALF_OPEN:g} s after they had died")
+        time.sleep(0.1)
+    return time.monotonic() - since
+
+
+def _reason(operation: Mapping[str, Any]) -> str:
+    error = operation["error"]
+    return f" with {error['code']} in {error['phase']}" if error else ""
