@@ -17,7 +17,7 @@ from orchestrator.attempt import Attempt
 from orchestrator.catalogue import Catalogue, load_catalogue
 from orchestrator.database import resolve_url
 from orchestrator.errors import HostwrightError, LostLease, StoreUnavailable
-from orchestrator.inventory import proxmox_node
+from orchestrator.inventory import proxmox_node, require_filled
 from orchestrator.lifecycle import carry_out, give_up
 from orchestrator.models import Claim
 from orchestrator.queue import RUN_OPERATION, make_huey
@@ -48,8 +48,9 @@ class Worker:
     """One worker process: threads that carry out operations, and one that sweeps."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the catalogue, see that the secrets are there, and make the queue. Raises ConfigurationError."""
+        """Read the catalogue, see that inventory and secrets are there, make the queue. Raises ConfigurationError."""
         self.settings = settings
+        require_filled(settings.inventory)
         self.catalogue: Catalogue = load_catalogue(settings.catalogue_path)
         read_secrets(settings.secrets_path)
         self.database = Database(resolve_url(settings), size=settings.pool_size)
@@ -60,7 +61,7 @@ class Worker:
             lease_seconds=settings.lease_seconds,
             deadline_seconds=settings.operation_deadline_seconds,
             concurrency=settings.concurrency,
-            node=proxmox_node(settings.inventory) if limited else None,
+            node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
         self._signals = 0

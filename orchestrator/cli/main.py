@@ -118,6 +118,22 @@ def migrate() -> None:
     console.print(f"applied: {', '.join(map(str, applied))}" if applied else "the schema is up to date")
 
 
+@app.command(rich_help_panel="Administration")
+def check() -> None:
+    """See whether inventory, catalogue and secrets are complete. It asks nobody and changes nothing."""
+    from orchestrator.catalogue import load_catalogue
+    from orchestrator.inventory import problems_of, read_variables, require_filled
+    from orchestrator.secrets import read_secrets
+
+    settings = load_settings()
+    require_filled(settings.inventory)
+    load_catalogue(settings.catalogue_path)
+    problems = problems_of(read_variables(settings), read_secrets(settings.secrets_path))
+    if problems:
+        raise HostwrightError("; ".join(problems))
+    console.print(f"{settings.inventory}: inventory, catalogue and secrets are complete", soft_wrap=True)
+
+
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("huey").setLevel(logging.WARNING)

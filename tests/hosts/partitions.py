@@ -51,9 +51,7 @@ def outlasts(disturbance: Disturbance, kind: Kind, phase: Phase) -> Callable[[St
             lived = watched.require_fenced()
         operation = stage.finish(server, "succeeded")
         watched.require_alone(server)
-        back = _claims_again(stage, watched.machine)
-        if server.is_there:
-            stage.spare.append(server)
+        back = _claims_again(stage, watched.machine, server)
         return f"its run ended after {lived:.1f} s, attempt {operation['attempt']} succeeded; {back}"
 
     return again_if_missed(run)
@@ -74,6 +72,7 @@ def is_outlasted(disturbance: Disturbance, phase: Phase) -> Callable[[Stage], st
         watched.require_alone(server)
         if operation["attempt"] != place.attempt:
             raise BrokenError(f"attempt {operation['attempt']} ended it, though its worker was away for {SHORT:g} s")
+        stage.spare.append(server)
         return "the same attempt succeeded"
 
     return again_if_missed(run)
@@ -133,7 +132,7 @@ def half_open(stage: Stage) -> str:
     watched.require_alone(server)
     return (
         f"run ended after {lived:.1f} s, connections at the worker after {noticed:.1f} s, at the database after "
-        f"{dropped:.1f} s; attempt {operation['attempt']} succeeded; {_claims_again(stage, watched.machine)}"
+        f"{dropped:.1f} s; attempt {operation['attempt']} succeeded; {_claims_again(stage, watched.machine, server)}"
     )
 
 
@@ -189,21 +188,24 @@ def _begin(stage: Stage, kind: Kind) -> Server:
     return server
 
 
-def _claims_again(stage: Stage, machine: Machine) -> str:
-    """Only this machine reaches the database: the next order is its."""
+def _claims_again(stage: Stage, machine: Machine, server: Server) -> str:
+    """Only this machine reaches the database: what is asked for next, the server's end or a new one, is its."""
     site = _site(stage)
     with ExitStack() as stack:
         for other in site.machines:
             if other is not machine:
                 stack.enter_context(cut(other, site.database_machine.address))
-        server = stage.order()
+        if server.is_there:
+            server.customer.delete(server)
+        else:
+            server = stage.order()
+            stage.spare.append(server)
         operation = stage.finish(server, "succeeded")
         worker = site.worker_of(server.operation_id)
     if not worker.startswith(f"{machine.name}-"):
-        raise BrokenError(f"{machine.name} was back, and {worker} carried out the next order")
+        raise BrokenError(f"{machine.name} was back, and {worker} carried out the next operation")
     stage.require_consistent(server)
-    stage.spare.append(server)
-    return f"{machine.name} did the next order, attempt {operation['attempt']}"
+    return f"{machine.name} did the next {operation['kind']}"
 
 
 def _sockets(machine: Machine, other: Machine) -> int:

@@ -58,3 +58,6 @@ GROUPS: tuple[Group, ...] = (
           Plan(settings={"HOSTWRIGHT_PHASE_TIMEOUTS": _PHASES_SECONDS, "HOSTWRIGHT_CLEANUP_RETRY_SECONDS": "2"})),
 )  # fmt: skip
 """All there is. Each runs on a site of its own."""
+
+SCENARIOS: frozenset[str] = frozenset(row.name for group in GROUPS for row in group.scenarios)
+"""Their names."""

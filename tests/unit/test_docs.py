@@ -15,6 +15,7 @@ from orchestrator.lab.privileges import PRIVILEGES, STORAGE
 from orchestrator.phases import LEDGER, PHASES, Kind, Phase
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
 from tests.chaos.scenarios import SCENARIOS
+from tests.hosts.scenarios import SCENARIOS as HOSTS_SCENARIOS
 
 FOLDERS = ("agent", "docs", "roles")
 PAGES = sorted(
@@ -174,8 +175,9 @@ def test_runs_only_playbooks_that_are_there() -> None:
 # promises
 
 
-def test_names_every_scenario_of_chaos_and_no_other() -> None:
+def test_names_every_scenario_of_chaos_and_hosts_and_no_other() -> None:
+    scenarios = HOSTS_SCENARIOS | SCENARIOS.keys()
     told = rows(section(read("docs/reliability.md"), "## What is promised"))
     patterns = {name for row in told for name in re.findall(r"`([a-z0-9*-]+)`", row[1])}
-    assert {name for name in SCENARIOS if not any(fnmatch(name, pattern) for pattern in patterns)} == set()
-    assert {pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in SCENARIOS)} == set()
+    assert {name for name in scenarios if not any(fnmatch(name, pattern) for pattern in patterns)} == set()
+    assert {pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in scenarios)} == set()

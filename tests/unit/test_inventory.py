@@ -1,0 +1,145 @@
+"""The example of a production inventory, and what is said of one that is not filled in."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.inventory import PLACEHOLDER, problems_of, require_filled
+from orchestrator.lab import description
+from orchestrator.lab.addresses import Addresses
+from orchestrator.settings import PROJECT_DIR
+from tests.production import EXAMPLE, SECRETS_FILE, SITE, copy_example
+
+LAB = PROJECT_DIR / "inventory" / "lab"
+ROLES = sorted(path.name for path in (PROJECT_DIR / "roles").iterdir())
+ORDER = {"vmid": 5000, "server_id": "s", "operation_id": "o", "address": str(IPv4Address(1)), "hostname": "mc-5000"}
+
+
+def example_site() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((EXAMPLE / SITE).read_text())
+    return found
+
+
+def lab_site() -> dict[str, Any]:
+    site = description.site(Addresses(99), Path("/ca.pem"))
+    return {f"hostwright_{name}": value for name, value in site.items()}
+
+
+def test_defines_what_the_lab_defines() -> None:
+    example, lab = example_site(), lab_site()
+    assert set(example) == {*lab, SECRETS_FILE}
+    for name in set(lab) - {"hostwright_dns"}:
+        assert set(lab[name]) <= set(example[name]), name
+    by_driver = {entry["driver"]: entry for entry in example["hostwright_dns"]}
+    for entry in lab["hostwright_dns"]:
+        assert set(entry) - {"ca_file"} <= set(by_driver[entry["driver"]])
+
+
+def test_shares_catalogue_and_defaults_with_the_lab() -> None:
+    for name in ("hosts.yml", "group_vars/all/catalogue.yml", "group_vars/all/order.yml"):
+        assert (EXAMPLE / name).resolve() == LAB / name
+
+
+def test_copies_as_plain_files(tmp_path: Path) -> None:
+    copied = copy_example(tmp_path / "inventory")
+    assert [file for file in copied.rglob("*") if file.is_symlink()] == []
+
+
+@pytest.mark.parametrize("kind", ["provision", "teardown", "start", "stop"])
+def test_passes_the_syntax_check_of_a_playbook(kind: str) -> None:
+    done = ansible("ansible-playbook", "--syntax-check", "-i", EXAMPLE, f"playbooks/{kind}.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_gives_every_role_what_its_argument_specs_ask_for(tmp_path: Path) -> None:
+    plays = []
+    for role in ROLES:
+        (play,) = yaml.safe_load((PROJECT_DIR / "playbooks" / "phases" / f"{role}.yml").read_text())
+        given = play["roles"][0]["vars"]
+        options = yaml.safe_load((PROJECT_DIR / "roles" / role / "meta" / "argument_specs.yml").read_text())
+        check = {
+            "argument_spec": options["argument_specs"]["main"]["options"],
+            "provided_arguments": {name: f"{{{{ {name} }}}}" for name in given},
+        }
+        tasks = [{"name": role, "ansible.builtin.validate_argument_spec": check}]
+        plays.append({"name": role, "hosts": "localhost", "gather_facts": False, "vars": given, "tasks": tasks})
+    playbook = tmp_path / "specs.yml"
+    playbook.write_text(yaml.safe_dump(plays))
+    done = ansible("ansible-playbook", "-i", EXAMPLE, "-e", json.dumps(ORDER), playbook)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\nok: [localhost]") == len(ROLES), done.stdout
+
+
+def test_asks_nobody_for_containers_unless_their_file_is_named() -> None:
+    done = ansible("ansible-inventory", "-i", EXAMPLE, "--list")
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["_meta"]["hostvars"]) == {"localhost"}
+
+
+def test_names_every_place_that_is_not_filled_in() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        require_filled(EXAMPLE)
+    said = str(refused.value).split("; ")
+    assert len(said) == (EXAMPLE / SITE).read_text().count(f": {PLACEHOLDER}") + 2  # the two within a URL
+    for place in ("hostwright_proxmox.host", "hostwright_dns[0].url", "hostwright_dns[2].zone", "hostwright_proxy.url"):
+        assert any(f"site.yml: {place} still says {PLACEHOLDER}" in one for one in said), place
+
+
+def test_accepts_the_inventory_of_the_lab() -> None:
+    require_filled(LAB)
+
+
+def test_refuses_a_copy_of_the_links(tmp_path: Path) -> None:
+    copied = tmp_path / "inventory"
+    subprocess.run(["cp", "-R", str(EXAMPLE), str(copied)], check=True)
+    with pytest.raises(ConfigurationError, match=r"hosts\.yml is a link to nothing: .* cp -RL"):
+        require_filled(copied)
+
+
+def test_refuses_an_inventory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"HOSTWRIGHT_INVENTORY names .* which is not a directory"):
+        require_filled(tmp_path / "nowhere")
+
+
+def test_finds_nothing_missing_in_a_whole_site() -> None:
+    secrets = dict.fromkeys(("proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret"), "v")
+    assert problems_of(lab_site(), secrets | {"agent_token": "v"}) == []
+    named = set(re.findall(r"^ *secret: (\w+)", (EXAMPLE / SITE).read_text(), re.MULTILINE))
+    assert problems_of(example_site(), dict.fromkeys(named, "v")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda site: site.pop("hostwright_proxy"), "does not say hostwright_proxy:"),
+        (lambda site: site["hostwright_proxmox"].pop("node"), "does not say hostwright_proxmox.node:"),
+        (lambda site: site["hostwright_dns"][1].pop("zone"), "does not say hostwright_dns[1].zone:"),
+        (lambda site: site["hostwright_dns"].append("x"), "does not say hostwright_dns[2]:"),
+        (lambda site: site["hostwright_proxmox"].update(secret="mine"), "the secret mine,"),
+        (lambda site: None, "the secret proxmox_token,"),
+    ],
+)
+def test_names_what_a_site_lacks(change: Any, said: str) -> None:
+    site = copy.deepcopy(lab_site())
+    change(site)
+    assert any(said in problem for problem in problems_of(site, {}))
+
+
+def ansible(*command: object) -> subprocess.CompletedProcess[str]:
+    """Without a Proxmox, a lab or a secret to ask."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOSTWRIGHT_")}
+    return subprocess.run(
+        [str(Path(sys.executable).parent / str(command[0])), *map(str, command[1:])],
+        cwd=PROJECT_DIR, env=kept | {"ANSIBLE_CONFIG": str(PROJECT_DIR / "ansible.cfg")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
