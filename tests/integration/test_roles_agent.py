@@ -241,12 +241,6 @@ def test_wrong_agent_token_says_so(lab: Lab, start: Start, tmp_path: Path) -> No
     assert "planted-wrong-token" not in run.output
 
 
-def test_check_mode_sends_nothing(lab: Lab, start: Start) -> None:
-    order = start(5912)
-    assert configure(lab, order, "--check").ok().changed == [SEND]
-    assert agent_status(lab, order)["config"] is None
-
-
 def test_check_mode_of_a_whole_new_order_passes(lab: Lab) -> None:
     run = play("provision", lab.state_dir, {"vmid": 5913}, arguments=("--check",)).ok()
     assert SEND in run.changed

@@ -1,0 +1,100 @@
+"""Every role, alone: check mode foresees what it would do and does nothing, a second run finds nothing to do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.chaos import picture
+from tests.fix_lab import Lab
+from tests.playbook import CONFIGURE, CREATE, DELETE, ROOT, Run, play
+
+CLONE, CONFIGURED, STARTED = CREATE[:1], CREATE[:2], CREATE[:3]
+ADDRESS, PAYLOAD = "phases/wait_for_ip", "phases/build_agent_payload"
+PUBLISH, UNPUBLISH = "phases/publish_edge", "phases/unpublish_edge"
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+FIRST_VMID = 5300
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a role finds, the roles it takes results from in the same command, and the tasks that change something."""
+
+    after: tuple[str, ...] = ()
+    along: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+
+CASES = {
+    "clone_container": Case(changes=("Clone the template",)),
+    "configure_container": Case(CLONE, changes=("Configure the container",)),
+    "start_container": Case(CONFIGURED, changes=("Start the container",)),
+    "wait_for_ip": Case(STARTED),
+    "build_agent_payload": Case(),
+    "send_agent_config": Case(CREATE, (ADDRESS, PAYLOAD), ("Send the configuration",)),
+    "wait_for_agent_terminal_state": Case(CREATE + CONFIGURE, (ADDRESS,)),
+    "publish_edge": Case(
+        CREATE + CONFIGURE, (ADDRESS,), ("Ensure the records", "Ensure the registration at the proxy")
+    ),
+    "unpublish_edge": Case(
+        (*CREATE, *CONFIGURE, PUBLISH), changes=("Remove the registration at the proxy", "Remove the records")
+    ),
+    "stop_container": Case(CREATE + CONFIGURE, changes=("Stop the container",)),
+    "delete_container": Case(CONFIGURED, changes=("Delete the container",)),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One role, its case, and an instance of its own in the lab."""
+
+    lab: Lab
+    role: str
+    vmid: int
+    case: Case
+
+    def play(self, *arguments: str) -> Run:
+        """The role by its phase playbook."""
+        return self._play((*self.case.along, f"phases/{self.role}"), *arguments).ok()
+
+    def prepare(self) -> None:
+        if self.case.after:
+            self._play(self.case.after).ok()
+
+    def remove(self) -> None:
+        self._play((UNPUBLISH, *DELETE)).ok()
+
+    def _play(self, playbooks: tuple[str, ...], *arguments: str) -> Run:
+        return play(playbooks, self.lab.state_dir, {"vmid": self.vmid, "server_id": f"s-{self.vmid}"},
+                    arguments=arguments)  # fmt: skip
+
+    def world(self) -> dict[str, Any]:
+        """All that a role could change, and every change that was asked for: not how long an agent has been up."""
+        there = [one["vmid"] for one in self.lab.inventory()["containers"]]
+        taken = vars(picture.take(self.lab, foreign=there))
+        return taken | {"agents": {vmid: agent and agent["config"] for vmid, agent in taken["agents"].items()}}
+
+
+@pytest.fixture(params=ROLES)
+def subject(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Subject]:
+    """Each role that there is: one without a case fails here."""
+    role: str = request.param
+    subject = Subject(lab, role, FIRST_VMID + ROLES.index(role), CASES[role])
+    subject.prepare()
+    yield subject
+    subject.remove()
+
+
+def test_changes_nothing_in_check_mode_and_nothing_twice(subject: Subject) -> None:
+    fresh = subject.world()
+    assert tuple(subject.play("--check", "--diff").changed) == subject.case.changes
+    assert subject.world() == fresh
+
+    assert tuple(subject.play().changed) == subject.case.changes
+    done = subject.world()
+    assert (done == fresh) is not bool(subject.case.changes)
+
+    assert subject.play("--check", "--diff").changed == []
+    assert subject.play().changed == []
+    assert subject.world() == done
