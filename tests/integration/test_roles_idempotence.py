@@ -1,4 +1,4 @@
-"""Every role, alone: check mode foresees what it would do and does nothing, a second run finds nothing to do."""
+"""Every role of a phase, alone: check mode foresees what it does and does nothing, a second run finds nothing to do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import pytest
 
 from tests.chaos import picture
 from tests.fix_lab import Lab
-from tests.playbook import CONFIGURE, CREATE, DELETE, ROOT, Run, play
+from tests.playbook import CONFIGURE, CREATE, DELETE, Run, play
+from tests.unit.test_roles import PHASE_ROLES
 
 CLONE, CONFIGURED, STARTED = CREATE[:1], CREATE[:2], CREATE[:3]
 ADDRESS, PAYLOAD = "phases/wait_for_ip", "phases/build_agent_payload"
 PUBLISH, UNPUBLISH = "phases/publish_edge", "phases/unpublish_edge"
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 FIRST_VMID = 5300
 
 
@@ -76,11 +76,11 @@ class Subject:
         return taken | {"agents": {vmid: agent and agent["config"] for vmid, agent in taken["agents"].items()}}
 
 
-@pytest.fixture(params=ROLES)
+@pytest.fixture(params=PHASE_ROLES)
 def subject(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Subject]:
-    """Each role that there is: one without a case fails here."""
+    """Each role in the directory but those that make a template: one without a case fails here."""
     role: str = request.param
-    subject = Subject(lab, role, FIRST_VMID + ROLES.index(role), CASES[role])
+    subject = Subject(lab, role, FIRST_VMID + PHASE_ROLES.index(role), CASES[role])
     subject.prepare()
     yield subject
     subject.remove()
