@@ -369,6 +369,7 @@ def test_history_tells_what_was_accepted_and_from_whom(make_lab: MakeLab) -> Non
         ("PUT", "/nodes/pve1/lxc/5000/config", 5000),
     ]
     assert {event["user"] for event in told} == {"hostwright@pve!lab"}
+    assert {event["client"] for event in told} == {"127.0.0.1"}
     assert told[0]["upid"].startswith("UPID:pve1:")
     assert told[2]["upid"] is None
     assert [event["monotonic"] for event in told] == sorted(event["monotonic"] for event in told)
