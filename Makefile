@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test lab-setup e2e chaos hosts fuzz lint format bench bench-guests docs clean
+.PHONY: help demo test servers lab-setup e2e chaos hosts fuzz lint format bench bench-guests docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (
 
 test: $(VENV)/.stamp-dev ## all tests
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+servers: $(VENV)/.stamp-dev ## all tests on Debian's PostgreSQL, and DNS on Debian's name servers
+	@$(BIN)/python -m tests.servers $(ARGS)
 
 lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a plain Debian and the template (root)
 	@$(BIN)/python -m orchestrator.lab.lxc_setup

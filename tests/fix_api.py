@@ -18,13 +18,14 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg import sql
 
 from orchestrator.models import Lease, OperationRow
 from orchestrator.phases import Phase
 from orchestrator.processes import stop
 from orchestrator.store import accounts, endings, leases
 from orchestrator.store.connection import Database
+from tests.fix_database import fresh_database
 from tests.storage import try_claim
 
 START_SECONDS = 60.0
@@ -208,11 +209,10 @@ def together(times: int, call: Callable[[int], httpx.Response]) -> list[httpx.Re
 @pytest.fixture(scope="session")
 def api(server_url: str, template: str) -> Iterator[Api]:
     """One API process for all tests of a process; each test has customers of its own."""
-    name = f"hw_api_{uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-        # A server's zone must not show: this one's is not UTC.
-        connection.execute(f"alter database {name} set timezone to 'Asia/Kolkata'")
-        with running_api(make_conninfo(server_url, dbname=name)) as running:
+    with fresh_database(server_url, "api", template=template) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            # A server's zone must not show: this one's is not UTC.
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("alter database {} set timezone to 'Asia/Kolkata'").format(name))
+        with running_api(url) as running:
             yield running
-        connection.execute(f"drop database {name} with (force)")

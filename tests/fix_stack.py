@@ -17,6 +17,7 @@ from orchestrator.cli.stack import Stack
 from orchestrator.settings import load_settings
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
+from tests.fix_database import fresh_database, given_server
 from tests.fix_lab import Lab, describe_lab
 
 GUESTS = os.environ.get("HOSTWRIGHT_TEST_GUESTS", "process")
@@ -86,13 +87,25 @@ def running_stack(*, speed: float = 0, concurrency: int = 2) -> Iterator[Running
     # Not below pytest's own directory: root's database server runs as another user, who could not enter it.
     with tempfile.TemporaryDirectory(prefix="hostwright-stack-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)
-        settings = load_settings(state_dir=Path(home), port=0, concurrency=concurrency)
-        with Stack(settings, speed=speed, guests=GUESTS, say=lambda line: None) as stack:
-            database = Database(stack.run["databaseUrl"], size=4)
-            database.open()
-            lab = describe_lab(Path(home), stack.children["lab"].pid)
-            yield Running(Path(home), stack.run["url"], stack.run["operatorToken"], database, lab, stack)
-            database.close()
+        with stack_database() as database_url:
+            settings = load_settings(state_dir=Path(home), port=0, concurrency=concurrency, database_url=database_url)
+            with Stack(settings, speed=speed, guests=GUESTS, say=lambda line: None) as stack:
+                database = Database(stack.run["databaseUrl"], size=4)
+                database.open()
+                lab = describe_lab(Path(home), stack.children["lab"].pid)
+                yield Running(Path(home), stack.run["url"], stack.run["operatorToken"], database, lab, stack)
+                database.close()
+
+
+@contextmanager
+def stack_database() -> Iterator[str | None]:
+    """The URL of a database on the server that the tests are told to use; None for the stack's own, embedded one."""
+    given = given_server()
+    if given is None:
+        yield None
+        return
+    with fresh_database(given, "stack") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import psutil
 
+from tests.fix_stack import stack_database
+
 
 def test_demo_orders_joins_and_leaves_nothing() -> None:
     # Not below pytest's own directory: root's database server runs as another user, who could not enter it.
-    with tempfile.TemporaryDirectory(prefix="hostwright-demo-") as home:
+    with tempfile.TemporaryDirectory(prefix="hostwright-demo-") as home, stack_database() as database_url:
         Path(home).chmod(0o755)
         command = [str(Path(sys.executable).with_name("hostwright")), "demo", "--once", "--speed", "0"]
         done = subprocess.run(
@@ -20,7 +22,7 @@ def test_demo_orders_joins_and_leaves_nothing() -> None:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"COLUMNS": "200"},
+            env=os.environ | {"COLUMNS": "200"} | ({"HOSTWRIGHT_DATABASE_URL": database_url} if database_url else {}),
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

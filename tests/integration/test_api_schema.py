@@ -4,17 +4,13 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 import pytest
 import schemathesis
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psycopg.conninfo import make_conninfo
 from requests import Session
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -35,6 +31,7 @@ from orchestrator.phases import Phase
 from orchestrator.store import accounts, callbacks, endings, leases
 from orchestrator.store.leases import PhaseEntered
 from tests.fix_api import Api, Caller, lease_of, running_api
+from tests.fix_database import fresh_database
 from tests.storage import FAILURE, LEAKED, undone
 
 Operation = APIOperation[Any, Any, Any, Any]
@@ -91,16 +88,12 @@ class World:
 @pytest.fixture(scope="module")
 def world(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """An API without rate limits on a database with an instance and an operation of each sort."""
-    name = f"hw_schema_{uuid4().hex[:12]}"
     secrets = tmp_path_factory.mktemp("secrets") / "secrets.json"
     secrets.write_text(json.dumps(SECRETS))
     secrets.chmod(0o600)
     unlimited = dict.fromkeys(("rate_per_second", "change_rate_per_second", "failed_auth_per_second"), "0")
-    with psycopg.connect(server_url, autocommit=True) as connection, ExitStack() as stack:
-        connection.execute(f"create database {name} template {template}")
-        stack.callback(connection.execute, f"drop database {name} with (force)")
-        url = make_conninfo(server_url, dbname=name)
-        api = stack.enter_context(running_api(url, secrets_file=str(secrets), **unlimited))
+    settings = unlimited | {"secrets_file": str(secrets)}
+    with fresh_database(server_url, "schema", template=template) as url, running_api(url, **settings) as api:
         yield populate(api)
 
 

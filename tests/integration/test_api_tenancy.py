@@ -12,13 +12,12 @@ from itertools import product
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from orchestrator.api.endpoints import TABLES, Endpoint
 from orchestrator.store import leases
 from tests.fix_api import Api, Caller, lease_of, running_api
+from tests.fix_database import fresh_database
 from tests.fix_stack import DEV, GAME
 
 NO_LIMITS = {"rate_per_second": "0", "change_rate_per_second": "0", "failed_auth_per_second": "0"}
@@ -56,12 +55,8 @@ NOTHING = Ids(str(uuid4()), "999999", str(uuid4()), str(uuid4()), "c-00000000000
 @pytest.fixture(scope="module")
 def walked(server_url: str, template: str) -> Iterator[Api]:
     """An API without limits, because the walk is long."""
-    name = f"hw_walk_{uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-        with running_api(make_conninfo(server_url, dbname=name), **NO_LIMITS) as running:
-            yield running
-        connection.execute(f"drop database {name} with (force)")
+    with fresh_database(server_url, "walk", template=template) as url, running_api(url, **NO_LIMITS) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

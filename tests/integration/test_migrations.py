@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -11,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from orchestrator.errors import ConfigurationError, StoreUnavailable
 from orchestrator.store import migrations
+from tests.fix_database import fresh_database
 
 VERSIONS = [migration.version for migration in migrations.known_migrations()]
 
@@ -18,11 +18,8 @@ VERSIONS = [migration.version for migration in migrations.known_migrations()]
 @pytest.fixture
 def empty_url(server_url: str) -> Iterator[str]:
     """The URL of a database without anything in it."""
-    name = f"hw_empty_{uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        yield make_conninfo(server_url, dbname=name)
-        connection.execute(f"drop database {name} with (force)")
+    with fresh_database(server_url, "empty") as url:
+        yield url
 
 
 def execute(url: str, text: str) -> None:
