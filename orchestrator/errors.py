@@ -4,6 +4,7 @@ HostwrightError
 ├── ConfigurationError   a setting or a file is wrong; the process does not start
 ├── Problem              an answer of the API, RFC 9457 (`code`, HTTP status, sentence)
 ├── StoreUnavailable     the database does not answer
+├── BackupError          the database cannot be backed up or restored
 ├── LostLease            a write carried a fencing token that is no longer valid
 ├── CancelRequested      somebody wants the operation cancelled before it is through
 └── IllegalTransition    the database refused a state change
@@ -124,6 +125,10 @@ class Problem(HostwrightError):
 
 class StoreUnavailable(HostwrightError):
     """The database does not answer; nothing was written."""
+
+
+class BackupError(HostwrightError):
+    """The database cannot be backed up or restored; the text says why."""
 
 
 class LostLease(HostwrightError):

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli import audit, customers, servers, tokens
+from orchestrator.cli import audit, backups, customers, servers, tokens
 from orchestrator.cli.options import GuestKind, Guests, StateDir
 from orchestrator.errors import HostwrightError
 from orchestrator.settings import load_settings
@@ -24,6 +24,7 @@ app = typer.Typer(
     help="Order game servers and dev containers on Proxmox VE, and watch them become reachable.",
 )
 app.add_typer(servers.app)
+app.add_typer(backups.app)
 app.add_typer(tokens.app, name="token", rich_help_panel="Administration")
 app.add_typer(audit.app, name="audit", rich_help_panel="Administration")
 app.add_typer(customers.app, name="customer", rich_help_panel="Administration")

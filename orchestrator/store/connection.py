@@ -7,10 +7,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import Row, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from orchestrator.errors import IllegalTransition, StoreUnavailable
+from orchestrator.errors import ConfigurationError, IllegalTransition, StoreUnavailable
 from orchestrator.sql import QUERIES
 
 ILLEGAL_TRANSITION = "HW001"
@@ -150,6 +151,18 @@ def _prepare(connection: Connection) -> None:
         f"set time zone 'UTC'; set idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'; "
         f"set lock_timeout = '{_LOCK_SECONDS}s'; {keepalive}set tcp_user_timeout = {_UNANSWERED_MILLISECONDS}"
     )
+
+
+def hide_password(url: str) -> tuple[str, dict[str, str]]:
+    """The address for another program's arguments, which everybody may read, and the password for its environment.
+
+    Raises ConfigurationError for the one secret that only fits into the address.
+    """
+    parameters = conninfo_to_dict(url)
+    if parameters.pop("sslpassword", None) is not None:
+        raise ConfigurationError("the address of the database has an sslpassword: name a key without one in sslkey")
+    password = parameters.pop("password", None)
+    return make_conninfo("", **parameters), {} if password is None else {"PGPASSWORD": str(password)}
 
 
 def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:

@@ -1,6 +1,7 @@
 """Migrations: numbered SQL files, each applied once, in one transaction, under an advisory lock."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -44,8 +45,8 @@ def migrate(url: str) -> list[int]:
             "create table if not exists schema_migration ("
             "version integer primary key, checksum text not null, applied_at timestamptz not null default now())"
         )
-        pending = _pending(_applied(connection))
-        for migration in pending:
+        waiting = pending(_applied(connection))
+        for migration in waiting:
             with connection.transaction():
                 connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
                 connection.execute(migration.text.encode())
@@ -53,13 +54,13 @@ def migrate(url: str) -> list[int]:
                     "insert into schema_migration (version, checksum) values (%s, %s)",
                     (migration.version, migration.checksum),
                 )
-        return [migration.version for migration in pending]
+        return [migration.version for migration in waiting]
 
 
 def is_current(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
     """Whether the database has every migration of this release."""
     try:
-        return not _pending(_applied(connection))
+        return not pending(_applied(connection))
     except psycopg.errors.UndefinedTable:
         connection.rollback()
         return False
@@ -70,12 +71,16 @@ def _applied(connection: psycopg.Connection[tuple[object, ...]]) -> dict[int, st
     return {int(str(version)): str(checksum) for version, checksum in rows}
 
 
-def _pending(applied: dict[int, str]) -> list[Migration]:
+def pending(applied: Mapping[int, str], subject: str = "the database") -> list[Migration]:
+    """What is still to be applied where these checksums were, by version.
+
+    Raises ConfigurationError when it is newer than the code, or a file was edited since.
+    """
     known = known_migrations()
     newest = known[-1].version
     if applied and max(applied) > newest:
         raise ConfigurationError(
-            f"the database has schema {max(applied)}, this release knows {newest}: start a newer release"
+            f"{subject} has schema {max(applied)}, this release knows {newest}: start a newer release"
         )
     for migration in known:
         if applied.get(migration.version, migration.checksum) != migration.checksum:

@@ -45,7 +45,8 @@ LAYERS: list[set[str]] = [
     {"catalogue", "settings", "secrets", "billing"},
     {"models", "orders"},
     {"store", "database"},
-    {"events"},
+    {"archives"},
+    {"events", "backups"},
     {"runner", "inventory", "keeper"},
     {"attempt", "server"},
     {"undoing"},
@@ -197,7 +198,16 @@ def test_documents_every_code_and_status_of_a_refused_request() -> None:
 
 def used_queries() -> set[str]:
     """The names given to the functions of the store that run a named query."""
-    runners = {"execute": 1, "cursor_execute": 1, "guarded": 1, "guarded_flag": 1, "read_rows": 1, "_ids": 1, "_one": 1}
+    runners = {
+        "execute": 1,
+        "cursor_execute": 1,
+        "guarded": 1,
+        "guarded_flag": 1,
+        "read_rows": 1,
+        "_ids": 1,
+        "_one": 1,
+        "_rows": 1,
+    }
     used: set[str] = set()
     for _, path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
