@@ -22,6 +22,8 @@ from hostwright_ansible.dns_provider import DnsDriver, Provider
 from hostwright_ansible.nameserver import NameserverError, lookup, split
 from hostwright_ansible.records import TTL, Names, Record
 
+# RFC 8945, section 6, without the one it forbids.
+ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 DENIED = frozenset({dns.rcode.NOTAUTH, dns.rcode.REFUSED})
 # A prerequisite did not hold: somebody else changed the mark between our read and our write.
 RACED = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET})
@@ -34,6 +36,8 @@ class Rfc2136(DnsDriver):
         self._server = provider.server or provider.nameserver
         if not provider.key_name:
             raise provider.failure("has no key_name", "add the TSIG key's name to its entry in hostwright_dns")
+        if provider.key_algorithm not in ALGORITHMS:
+            raise provider.failure(f"unknown key_algorithm {provider.key_algorithm}", f"known: {', '.join(ALGORITHMS)}")
         try:
             # dnspython drops what is not base64 and goes on with another key.
             base64.b64decode(key, validate=True)

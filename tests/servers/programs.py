@@ -10,6 +10,7 @@ NEEDED = {
     "postgres": "postgresql",
     "knotd": "knot",
     "kdig": "knot-dnsutils",
+    "named": "bind9",
     "unbound": "unbound",
 }
 """Every program with its package."""

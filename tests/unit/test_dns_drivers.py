@@ -1,11 +1,13 @@
 """The DNS drivers where no lab leads: races, pages, and servers that do not do what they say."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hostwright_ansible.dns_cloudflare import Cloudflare
 from hostwright_ansible.dns_provider import DnsDriver, Provider
+from hostwright_ansible.dns_rfc2136 import Rfc2136
 from hostwright_ansible.dns_technitium import Technitium
 from hostwright_ansible.result import PhaseError
 
@@ -155,3 +157,9 @@ def test_technitium_refusal_carries_its_words_and_a_remedy(answer: Answer, words
 def test_technitium_silence_names_the_provider() -> None:
     with pytest.raises(PhaseError, match=r"dns: .*refused.*is http://127.0.0.1:1 reachable"):
         ensure(technitium("http://127.0.0.1:1"))
+
+
+def test_names_the_algorithms_when_it_knows_none_of_that_name() -> None:
+    entry = replace(provider("unused"), key_name="hostwright", key_algorithm="hmac-sha257")
+    with pytest.raises(PhaseError, match=r"^dns: unknown key_algorithm hmac-sha257; known: hmac-sha1, .*hmac-sha512$"):
+        Rfc2136(entry, MARK, key="cGxhbnRlZA==", timeout=2)
