@@ -27,6 +27,8 @@ from typing import Any, NoReturn
 
 VERSION = "1.0.0"
 BODY_LIMIT = 64 * 1024  # bytes of a payload
+LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and dropped
+LINGER_SECONDS = 2.0  # how long they are waited for
 LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
@@ -748,6 +750,19 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.agent.delay:
             time.sleep(self.server.agent.delay)
         self._send(status, answer)
+        if not body_read:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Take some of what the client still sends: closed with unread data, a connection is reset, and with it our
+        answer is lost (RFC 9112, 9.6)."""
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER_SECONDS)
+            left = LINGER_LIMIT
+            while left > 0 and (part := self.connection.recv(65536)):
+                left -= len(part)
 
     def _read_body(self) -> bool:
         length = self.headers.get("Content-Length", "0")

@@ -268,6 +268,17 @@ def test_http_errors_have_their_codes(start_agent: StartAgent) -> None:
     assert agent.http.get("/game/players").status_code == 409
 
 
+def test_refused_body_does_not_cost_the_client_its_answer(start_agent: StartAgent) -> None:
+    """The client goes on sending after it was refused; a connection closed on unread data would be reset."""
+    agent = start_agent()
+    for _ in range(5):
+        with socket.create_connection((agent.address, 18888), timeout=10) as client:
+            client.sendall(b"POST /config HTTP/1.1\r\nHost: agent\r\nContent-Length: 500000\r\n\r\n")
+            for _ in range(10):
+                client.sendall(b" " * 50_000)
+            assert client.makefile("rb").readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+
+
 def test_missing_artifact_ends_in_error(start_agent: StartAgent) -> None:
     agent = start_agent()
     agent.configure({**GAME, "artifact_path": "minecraft/vanilla/0.0/server.jar"})
