@@ -33,6 +33,7 @@ LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
+KEPT = 0.1  # seconds a connection has to stay when nothing is asked
 LOG_TAIL = 20  # console lines reported after a crash
 BUSY = frozenset({"installing", "verifying", "starting", "stopping"})
 SETTLED = frozenset({"idle", "error"})
@@ -93,6 +94,7 @@ def check_config(config: Any) -> Json:
             raise RejectedError(f"{name} contains control characters")
     if not isinstance(config.get("env") or {}, dict):
         raise RejectedError("env is not an object")
+    check_probe(config.get("probe"))
     for name in ("artifact_path", "java_path"):
         path = config.get(name) or ""
         if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
@@ -101,6 +103,25 @@ def check_config(config: Any) -> Json:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise RejectedError("a port is not a number from 1 to 65535")
     return config
+
+
+def check_probe(probe: Any) -> None:
+    """RejectedError unless it is absent, or says how the game is asked: protocol, and send and expect in hex."""
+    if probe is None:
+        return
+    if not isinstance(probe, dict) or probe.get("protocol") not in ("tcp", "udp"):
+        raise RejectedError("probe is not an object with protocol tcp or udp")
+    try:
+        send, _ = probe_bytes(probe)
+    except (TypeError, ValueError):
+        raise RejectedError("probe.send and probe.expect are hex digits") from None
+    if probe["protocol"] == "udp" and not send:
+        raise RejectedError("probe.send is empty: a game over UDP cannot be asked without it")
+
+
+def probe_bytes(probe: Json) -> tuple[bytes, bytes]:
+    """What is sent, and how the answer begins."""
+    return bytes.fromhex(probe.get("send", "")), bytes.fromhex(probe.get("expect", ""))
 
 
 # ------------------------------------------------------------------- readiness
@@ -141,6 +162,29 @@ def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
     if isinstance(answer, dict):
         return answer
     raise ValueError("not a Minecraft server: the status is not an object")
+
+
+def game_answers(host: str, port: int, probe: Json, timeout: float = 2.0) -> None:
+    """Raises OSError unless the game answers as the probe says; with nothing to send it must keep a connection."""
+    send, expect = probe_bytes(probe)
+    kind = socket.SOCK_DGRAM if probe["protocol"] == "udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as connection:
+        connection.settimeout(timeout)
+        connection.connect((host, port))
+        if send:
+            connection.sendall(send)
+        elif not expect:
+            connection.settimeout(KEPT)
+        try:
+            answer = connection.recv(65536)
+        except socket.timeout:  # noqa: UP041 - another class before Python 3.10
+            if send or expect:
+                raise OSError(f"the game did not answer within {timeout:g} s") from None
+            return
+    if not answer and kind == socket.SOCK_STREAM:
+        raise OSError("the game closed the connection")
+    if not answer.startswith(expect):
+        raise OSError(f"the game answered {answer[:32]!r}")
 
 
 def http_answers(host: str, port: int, timeout: float = 2.0) -> None:
@@ -250,6 +294,11 @@ class Workspace:
         return bool(self.config["container_type"] == "game")
 
     @property
+    def is_minecraft(self) -> bool:
+        """A game without a probe of its own is one that speaks Minecraft's protocol."""
+        return self.is_game and not self.config.get("probe")
+
+    @property
     def port(self) -> int:
         """Where the workload listens; 0 for a dev container without a code server."""
         if self.is_game:
@@ -258,12 +307,24 @@ class Workspace:
 
     def environment(self) -> dict[str, str]:
         extra = self.config.get("env") or {}
-        return {**os.environ, **{str(key): str(value) for key, value in extra.items()}}
+        return {**os.environ, **{str(key): str(value) for key, value in extra.items()}, **self._orders()}
+
+    def _orders(self) -> dict[str, str]:
+        """What a game that is not Minecraft is told: it has no server.properties."""
+        if not self.is_game or self.is_minecraft:
+            return {}
+        return {
+            "SERVER_ADDRESS": self.host,
+            "SERVER_PORT": str(self.port),
+            "SERVER_NAME": f"{self.config['game']}-{self.config['vmid']}",
+            "SERVER_WORLD": str(self.config.get("world") or "world"),
+            "SERVER_MEMORY_MB": str(self.config["memory_mb"]),
+        }
 
     def write(self) -> None:
         """Lay out the working directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        if not self.is_game:
+        if not self.is_minecraft:
             return
         write_properties(
             self.directory / "server.properties",
@@ -322,6 +383,8 @@ class Workspace:
             artifact = self.artifact()
             if is_program(artifact):
                 return [str(artifact)]
+            if not self.is_minecraft:
+                raise InstallError(f"{self.config['artifact_path']} does not begin with #!, so it cannot be run")
             self.require_eula()
             if artifact.name.endswith("-installer.jar"):
                 return ["/bin/sh", "run.sh", "nogui"]
@@ -336,10 +399,19 @@ class Workspace:
             raise InstallError("code-server is not in this template")
         return [program, "--bind-addr", f"{self.host}:{self.port}", "--auth", "none", str(self.directory)]
 
+    @property
+    def ready_source(self) -> str:
+        """What tells that it is ready."""
+        if self.is_minecraft:
+            return "minecraft_ping"
+        return "probe" if self.is_game else "http"
+
     def probe(self) -> None:
         """Raises OSError or ValueError unless the workload answers its users."""
-        if self.is_game:
+        if self.is_minecraft:
             minecraft_status(self.host, self.port)
+        elif self.is_game:
+            game_answers(self.host, self.port, self.config["probe"])
         elif self.port:
             http_answers(self.host, self.port)
 
@@ -611,7 +683,7 @@ class Agent:
         self._report(job, installStep="installing the artifact" if workspace.is_game else "installing the runtime")
         job.pause(self.options.install_seconds)
         workspace.write()
-        if workspace.is_game:
+        if workspace.is_minecraft:
             workspace.run_installer()
         self._report(job, state="verifying", installStep="verifying")
         workspace.command()
@@ -674,8 +746,7 @@ class Agent:
         while workload.alive:
             try:
                 workspace.probe()
-                source = "minecraft_ping" if workspace.is_game else "http"
-                self._report(job, ready=True, readySource=source, readyError=None)
+                self._report(job, ready=True, readySource=workspace.ready_source, readyError=None)
                 interval = READY_RECHECK
             except (OSError, ValueError) as error:
                 self._report(job, ready=False, readyError=str(error))
@@ -825,6 +896,8 @@ def get_players(request: Handler) -> Answer:
     agent = request.server.agent
     if agent.config is None or agent.config["container_type"] != "game":
         return 409, {"error": "no game is configured"}
+    if agent.config.get("probe"):
+        return 409, {"error": f"{agent.config['game']} does not tell its players"}
     try:
         players = minecraft_status(agent.host, agent.config["ports"][0]).get("players", {})
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from orchestrator.api.responses import OPERATIONS_PATH, Answer
+from orchestrator.catalogue import Catalogue
 from orchestrator.models import InstanceRow
 from orchestrator.states import InstanceStatus
 
@@ -19,6 +20,7 @@ class InstanceAnswer(Answer):
     vmid: int | None
     hostname: str | None
     ctype: str
+    game: str | None
     variant: str | None
     version: str | None
     runtime: str | None
@@ -28,6 +30,7 @@ class InstanceAnswer(Answer):
     created_at: datetime
     ready_at: datetime | None
     address: str | None = Field(description="The container's own address; players use the published name.")
+    public_port: int | None = Field(description="The port of the published name; games know theirs by SRV, if at all.")
     proxy_status: str | None
     leaked: list[str] = Field(description="What a cleanup could not remove yet; it is tried again.")
     expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
@@ -60,7 +63,7 @@ class LegacyPage(Answer):
     servers: list[LegacyServer]
 
 
-def instance_answer(row: InstanceRow) -> InstanceAnswer:
+def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
     """An instance's row as the client sees it."""
     links = {"self": f"/api/instances/{row.id}"}
     if row.active_operation is not None:
@@ -72,6 +75,7 @@ def instance_answer(row: InstanceRow) -> InstanceAnswer:
         vmid=row.vmid,
         hostname=row.hostname,
         ctype=row.ctype,
+        game=row.spec.get("game"),
         variant=row.spec.get("variant"),
         version=row.spec.get("version"),
         runtime=row.spec.get("runtime"),
@@ -81,6 +85,7 @@ def instance_answer(row: InstanceRow) -> InstanceAnswer:
         created_at=row.created_at,
         ready_at=row.ready_at,
         address=None if row.address is None else str(row.address),
+        public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
         proxy_status=row.proxy_status,
         leaked=list(row.leaked),
         expires_at=row.expires_at,

@@ -89,7 +89,7 @@ def list_all(call: Call) -> Response:
     leaked = call.choice("leaked", Truth) == Truth.TRUE
     rows = reads.list_instances(call.parts.database, customer_id=owner, leaked=leaked, after=call.cursor(), limit=limit)
     following = rows[-1].id if len(rows) == limit else None
-    return answer(InstancePage(instances=[instance_answer(row) for row in rows], next=following))
+    return answer(InstancePage(instances=[instance_answer(row, call.parts.catalogue) for row in rows], next=following))
 
 
 def show(call: Call) -> Response:
@@ -98,7 +98,7 @@ def show(call: Call) -> Response:
     row = reads.get_instance(call.parts.database, **found)
     if row is None:
         raise _gone_or_unknown(call, found["server_id"])
-    return answer(instance_answer(row))
+    return answer(instance_answer(row, call.parts.catalogue))
 
 
 def delete(call: Call) -> Response:

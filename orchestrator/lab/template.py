@@ -18,25 +18,25 @@ SHEBANG_LIMIT = 127
 def build(root: Path, python: str) -> None:
     """Lay the artifacts of every variant and version out below `root`, afresh.
 
-    All server jars are one file under many names; hard links keep it, and every clone, cheap."""
+    A stand-in is one file under many names; hard links keep it, and every clone, cheap."""
     artifacts = root / "artifacts"
     shutil.rmtree(artifacts, ignore_errors=True)
     code_server = artifacts / "dev" / "code-server"
     _install(STAND_INS / "code_server.py", code_server, python)
-    server = artifacts / "server.jar"
-    _install(STAND_INS / "minecraft_server.py", server, python)
-    for path in artifact_paths(yaml.safe_load(CATALOGUE.read_text())["hostwright_catalogue"]):
-        target = artifacts / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(server, target)
-    server.unlink()
+    for name, game in yaml.safe_load(CATALOGUE.read_text())["hostwright_catalogue"]["games"].items():
+        server = artifacts / "stand-in"
+        _install(STAND_INS / ("minecraft_server.py" if name == "minecraft" else "game_server.py"), server, python)
+        for path in artifact_paths(game):
+            target = artifacts / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(server, target)
+        server.unlink()
 
 
-def artifact_paths(catalogue: dict[str, Any]) -> Iterator[str]:
-    for game in catalogue["games"].values():
-        for variant in game["variants"].values():
-            for version in variant["versions"]:
-                yield variant["artifact"].format(version=version)
+def artifact_paths(game: dict[str, Any]) -> Iterator[str]:
+    for variant in game["variants"].values():
+        for version in variant["versions"]:
+            yield variant["artifact"].format(version=version)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -70,6 +70,23 @@ def test_payload_of_a_game_has_exactly_the_contracts_keys(lab: Lab) -> None:
     }
 
 
+def test_payload_of_another_game_says_how_it_is_asked_and_has_no_java(lab: Lab) -> None:
+    assert payload(lab, game="xonotic", variant="stock", version="0.8.6") == {
+        "vmid": 5900,
+        "container_type": "game",
+        "game": "xonotic",
+        "variant": "stock",
+        "version": "0.8.6",
+        "world": "world",
+        "ports": [26000],
+        "artifact_path": "xonotic/0.8.6/start-server",
+        "memory_mb": 2048,
+        "probe": {"protocol": "udp", "send": "ffffffff676574696e666f", "expect": "ffffffff696e666f526573706f6e7365"},
+    }
+    terraria = payload(lab, game="terraria", variant="stock", version="1.4.4.9")
+    assert (terraria["probe"], "java_path" in terraria) == ({"protocol": "tcp"}, False)
+
+
 def test_payload_of_a_dev_container_has_exactly_the_contracts_keys(lab: Lab) -> None:
     built = payload(lab, vmid=6900, ctype="dev", runtime="go", version="1.25", env={"A": "b"}, callback_url="http://c/")
     assert built == {

@@ -524,3 +524,70 @@ def test_termination_leaves_no_process(start_agent: StartAgent) -> None:
 
     assert agent.process.wait(PATIENCE) == 0
     assert not game.is_running()
+
+
+# Games that are not Minecraft
+
+XONOTIC: dict[str, Any] = {
+    "vmid": 5001,
+    "container_type": "game",
+    "game": "xonotic",
+    "variant": "stock",
+    "version": "0.8.6",
+    "world": "world",
+    "ports": [26000],
+    "artifact_path": "xonotic/0.8.6/start-server",
+    "memory_mb": 2048,
+    "probe": {"protocol": "udp", "send": "ffffffff676574696e666f", "expect": "ffffffff696e666f526573706f6e7365"},
+}
+
+
+@pytest.mark.parametrize(
+    "probe", [XONOTIC["probe"], {"protocol": "tcp"}, {"protocol": "tcp", "send": "6869", "expect": "6869"}]
+)
+def test_game_with_a_probe_is_ready_when_it_answers_that(start_agent: StartAgent, probe: dict[str, str]) -> None:
+    agent = start_agent()
+    assert agent.configure({**XONOTIC, "probe": probe}).status_code == 202
+    status = agent.wait_ready()
+    assert status["readySource"] == "probe"
+    assert not (agent.root / "server" / "server.properties").exists()
+    players = agent.http.get("/game/players")
+    assert (players.status_code, players.json()) == (409, {"error": "xonotic does not tell its players"})
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ({**XONOTIC["probe"], "expect": "00"}, "the game answered"),
+        ({**XONOTIC["probe"], "send": "00"}, "the game did not answer within"),
+    ],
+    ids=["another answer", "no answer"],
+)
+def test_game_that_answers_otherwise_is_not_ready(start_agent: StartAgent, probe: dict[str, str], words: str) -> None:
+    agent = start_agent()
+    agent.configure({**XONOTIC, "probe": probe})
+    status = agent.wait_for(lambda status: words in (status["readyError"] or ""))
+    assert (status["state"], status["ready"]) == ("running", False)
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ("tcp", "probe is not an object with protocol tcp or udp"),
+        ({"protocol": "sctp"}, "probe is not an object with protocol tcp or udp"),
+        ({"protocol": "tcp", "send": "xy"}, "probe.send and probe.expect are hex digits"),
+        ({"protocol": "tcp", "expect": 1}, "probe.send and probe.expect are hex digits"),
+        ({"protocol": "udp"}, "probe.send is empty: a game over UDP cannot be asked without it"),
+    ],
+)
+def test_probe_that_cannot_be_asked_is_refused(start_agent: StartAgent, probe: object, words: str) -> None:
+    answer = start_agent().configure({**XONOTIC, "probe": probe})
+    assert (answer.status_code, answer.json()["error"]) == (422, words)
+
+
+def test_game_that_is_no_program_fails_with_its_path(start_agent: StartAgent, tmp_path: Path) -> None:
+    (tmp_path / "start-server").write_bytes(b"PK no program")
+    agent = start_agent("--artifacts", str(tmp_path))
+    agent.configure({**XONOTIC, "artifact_path": "start-server"})
+    status = agent.wait_for(lambda status: status["state"] == "error")
+    assert status["error"] == "start-server does not begin with #!, so it cannot be run"

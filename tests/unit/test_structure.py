@@ -41,7 +41,7 @@ PLAYED_KINDS = set(Kind) - {Kind.CLEANUP}
 
 # Each part imports only from the lines above its own, so nothing below a line is known in it.
 LAYERS: list[set[str]] = [
-    {"errors", "phases", "states", "sql", "processes", "proxmox", "queue", "minecraft", "rundir"},
+    {"errors", "phases", "states", "sql", "processes", "proxmox", "queue", "minecraft", "probe", "rundir"},
     {"catalogue", "settings", "secrets", "billing"},
     {"models", "orders"},
     {"store", "database"},
@@ -120,7 +120,7 @@ def test_imports_the_lab_nowhere_in_production() -> None:
 
 def test_imports_of_the_plugins_are_readers_and_no_more() -> None:
     known = {name for path in (PROJECT_DIR / "plugins").rglob("*.py") for name in parts_imported(path)}
-    assert known <= {"proxmox", "minecraft", "processes"}
+    assert known <= {"proxmox", "minecraft", "probe", "processes"}
 
 
 @pytest.mark.parametrize("library", KEEPERS)
