@@ -24,6 +24,8 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "hostwright_proxy": ("driver", "url"),
 }
 """The variables of a site, and what none of them can be without; a list, of each of its entries."""
+_ENTRY_POINTS = {"hostwright_entry_points": ("driver", "host", "directory")}
+"""The same, where the catalogue offers a game that needs it."""
 _PROXMOX_SECRET = "proxmox_token"  # noqa: S105  # a secret's name: the default of hostwright_proxmox.secret
 _SECONDS = 60
 """How long ansible-inventory may take; it is half a second on an idle machine."""
@@ -42,7 +44,8 @@ def require_filled(inventory: Path) -> None:
 
 def problems_of(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> list[str]:
     """What a site lacks: variables that every site needs, and values of the secrets that it names."""
-    site = {name: variables.get(name) for name in _NEEDED}
+    needed = _NEEDED | (_ENTRY_POINTS if _offers_entry_points(variables) else {})
+    site = {name: variables.get(name) for name in needed}
     proxmox = site["hostwright_proxmox"]
     named = set(_secrets_in(site))
     if not isinstance(proxmox, dict) or not proxmox.get("secret"):
@@ -50,8 +53,8 @@ def problems_of(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> lis
     return [
         *(
             f"the inventory does not say {place}: see inventory/production.example"
-            for name in site
-            for place in _missing(name, site[name])
+            for name, keys in needed.items()
+            for place in _missing(name, site[name], keys)
         ),
         *(
             f"the secret {name}, which the inventory names, is not in the secrets file: add it there"
@@ -93,16 +96,17 @@ def proxmox_node(settings: Settings) -> str:
         ) from error
 
 
-def _missing(name: str, value: Any) -> list[str]:
+def _offers_entry_points(variables: Mapping[str, Any]) -> bool:
+    games = variables.get("hostwright_catalogue", {}).get("games", {})
+    return any(game.get("edge") == "entry-point" for game in games.values())
+
+
+def _missing(name: str, value: Any, keys: tuple[str, ...]) -> list[str]:
     if isinstance(value, list):
-        return [place for number, entry in enumerate(value) for place in _missing_in(name, f"{name}[{number}]", entry)]
-    return _missing_in(name, name, value)
-
-
-def _missing_in(name: str, place: str, value: Any) -> list[str]:
+        return [place for number, entry in enumerate(value) for place in _missing(f"{name}[{number}]", entry, keys)]
     if not isinstance(value, dict):
-        return [place]
-    return [f"{place}.{key}" for key in _NEEDED[name] if value.get(key) in (None, "")]
+        return [name]
+    return [f"{name}.{key}" for key in keys if value.get(key) in (None, "")]
 
 
 def _unfilled(file: Path) -> Iterator[str]:

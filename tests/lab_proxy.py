@@ -19,7 +19,6 @@ from tests.fix_lab import Lab
 
 STATUS = {
     "version": {"name": "1.21.7", "protocol": 772},
-    "players": {"online": 3, "max": 20},
     "description": "a backend",
 }
 
@@ -40,11 +39,13 @@ def minecraft_backend() -> Iterator[int]:
 
 
 async def _serve_status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers a status request and then a ping, and reports the host it was asked for."""
+    """Answers a status request and then a ping; reports the host it was asked for, and its port as its most players."""
     try:
         host = (await read_handshake(reader)).host
         await read_frame(reader, 16)
-        writer.write(frame(0, string(json.dumps(STATUS | {"description": f"asked for {host!r}"}))))
+        players = {"online": 3, "max": writer.get_extra_info("sockname")[1]}
+        status = STATUS | {"players": players, "description": f"asked for {host!r}"}
+        writer.write(frame(0, string(json.dumps(status))))
         raw, _ = await read_frame(reader, 16)
         writer.write(raw)
         await writer.drain()

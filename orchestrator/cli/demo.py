@@ -100,7 +100,7 @@ def _tear_down(client: Client, stack: Stack, server_ids: list[str], console: Con
     left = {
         "containers": [found for found in inventory["containers"] if not found["template"]],
         "DNS records": inventory["records"],
-        "proxy registrations": inventory["registrations"],
+        "proxy registrations": inventory["registrations"] + inventory["routes"] + inventory["entryPoints"],
         "guest processes": inventory["processes"],
         "active VMIDs": client.request("GET", "/api/instances")["instances"],
     }

@@ -18,6 +18,7 @@ PROXMOX_PORT = 8006
 TECHNITIUM_PORT = 53443
 CLOUDFLARE_PORT = 8443
 VELOCITY_PORT = 8081
+MC_ROUTER_PORT = 8082
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,10 @@ class Addresses:
     @property
     def internal_edge(self) -> str:
         return self._server(6)
+
+    @property
+    def mc_router(self) -> str:
+        return self._server(10)
 
     @property
     def control(self) -> str:

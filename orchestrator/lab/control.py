@@ -14,8 +14,10 @@ from orchestrator.lab.faults import FIELDS, SECONDS, Faults
 from orchestrator.lab.history import History
 from orchestrator.lab.httpserver import json_object
 from orchestrator.lab.listen import HttpService
+from orchestrator.lab.mcrouter import Routes
 from orchestrator.lab.proxmox import LabProxmox
 from orchestrator.lab.registrations import Registrations
+from orchestrator.lab.traefik import Traefik
 from orchestrator.lab.zones import Zone
 
 AGENT_BEHAVIOURS = ("reject", "error", "crash", "hang", "late", "die")
@@ -33,6 +35,8 @@ class Control:
         edge: Edge,
         *,
         bridge: HttpService,
+        routes: Routes,
+        traefik: Traefik,
         faults: Faults,
         history: History,
     ) -> None:
@@ -41,6 +45,8 @@ class Control:
         self._registrations = registrations
         self._edge = edge
         self._bridge = bridge
+        self._routes = routes
+        self._traefik = traefik
         self._faults = faults
         self._history = history
 
@@ -58,10 +64,13 @@ class Control:
         return app
 
     async def _inventory(self, request: web.Request) -> web.Response:
+        await self._traefik.look()
         inventory = {
             "containers": self._proxmox.containers(),
             "records": [record for zone in self._zones for record in zone.inventory()],
             "registrations": [asdict(backend) for backend in self._registrations.all()],
+            "routes": self._routes.inventory(),
+            **self._traefik.inventory(),
             "processes": self._proxmox.processes(),
         }
         return web.json_response(inventory)

@@ -10,11 +10,12 @@ from typing import Literal
 
 from aiohttp import web
 
-from orchestrator.lab import cloudflare, description, technitium, tls
+from orchestrator.lab import cloudflare, description, mcrouter, technitium, tls
 from orchestrator.lab.addresses import (
     CLOUDFLARE_PORT,
     DNS_PORT,
     EDGE_PORT,
+    MC_ROUTER_PORT,
     PROXMOX_PORT,
     TECHNITIUM_PORT,
     VELOCITY_PORT,
@@ -33,6 +34,7 @@ from orchestrator.lab.listen import HttpService, bind_tcp, serve_http
 from orchestrator.lab.lxc_guests import LxcGuests
 from orchestrator.lab.proxmox import LabProxmox
 from orchestrator.lab.registrations import Registrations
+from orchestrator.lab.traefik import Traefik
 from orchestrator.lab.velocity import Bridge
 from orchestrator.lab.zones import Record, Zone
 
@@ -55,6 +57,7 @@ class Parts:
         self.options = options
         self.directory = directory
         self.stack = stack
+        self.traefik_directory = directory / "traefik"
         self.faults = Faults()
         self.history = History()
         self.registrations = Registrations(self.history)
@@ -98,14 +101,24 @@ async def data_centre(options: Options) -> AsyncIterator[dict[str, str]]:
         files = tls.issue(directory, _with_tls(parts.addresses))
         await _start_names(parts, files.server_context())
         edge, bridge = await _start_proxy(parts)
+        routes = await _start_mc_router(parts)
+        traefik = await _start_traefik(parts)
         proxmox = await _start_proxmox(parts, files)
         control = Control(
-            proxmox, parts.zones, parts.registrations, edge, bridge=bridge, faults=parts.faults, history=parts.history
+            proxmox,
+            parts.zones,
+            parts.registrations,
+            edge,
+            bridge=bridge,
+            routes=routes,
+            traefik=traefik,
+            faults=parts.faults,
+            history=parts.history,
         )
         runner = await serve_http(control.application(), parts.control_socket)
         stack.push_async_callback(runner.cleanup)
         site_file = directory / "site.json"
-        write_json(site_file, description.site(parts.addresses, files.ca))
+        write_json(site_file, description.site(parts.addresses, files.ca, parts.traefik_directory))
         # Without a running lab a playbook by hand shall say so, not wait for addresses that nobody has.
         stack.callback(site_file.unlink, missing_ok=True)
         lab = description.lab(parts.addresses)
@@ -165,6 +178,24 @@ async def _start_proxy(parts: Parts) -> tuple[Edge, HttpService]:
     parts.stack.push_async_callback(edge.close)
     await edge.start()
     return edge, service
+
+
+async def _start_mc_router(parts: Parts) -> mcrouter.Routes:
+    """The other router by host name: its API, and where its players connect."""
+    routes, address = mcrouter.Routes(), parts.addresses.mc_router
+    application = mcrouter.application(routes, token=parts.secrets["mc_router_token"])
+    await _serve(parts, application, address, MC_ROUTER_PORT)
+    edge = Edge(routes, (address,), EDGE_PORT)
+    parts.stack.push_async_callback(edge.close)
+    await edge.start()
+    return routes
+
+
+async def _start_traefik(parts: Parts) -> Traefik:
+    traefik = Traefik(parts.traefik_directory, (parts.addresses.public_edge, parts.addresses.internal_edge))
+    parts.stack.push_async_callback(traefik.close)
+    await traefik.start()
+    return traefik
 
 
 async def _start_proxmox(parts: Parts, files: tls.ServerFiles) -> LabProxmox:

@@ -9,6 +9,7 @@ from orchestrator.lab.addresses import (
     CONTROL_PORT,
     DNS_PORT,
     EDGE_PORT,
+    MC_ROUTER_PORT,
     PROXMOX_PORT,
     TECHNITIUM_PORT,
     VELOCITY_PORT,
@@ -31,11 +32,13 @@ def lab(addresses: Addresses) -> dict[str, str]:
         "cloudflareUrl": f"https://{addresses.cloudflare}:{CLOUDFLARE_PORT}/client/v4",
         "velocityUrl": f"http://{addresses.velocity}:{VELOCITY_PORT}",
         "edgeAddress": f"{addresses.public_edge}:{EDGE_PORT}",
+        "mcRouterUrl": f"http://{addresses.mc_router}:{MC_ROUTER_PORT}",
+        "mcRouterAddress": f"{addresses.mc_router}:{EDGE_PORT}",
         "controlUrl": f"http://{addresses.control}:{CONTROL_PORT}",
     }
 
 
-def site(addresses: Addresses, ca: Path) -> dict[str, Any]:
+def site(addresses: Addresses, ca: Path, traefik_directory: Path) -> dict[str, Any]:
     """The site data that the inventory maps; secrets stand in it by name only."""
     urls = lab(addresses)
     return {
@@ -55,6 +58,8 @@ def site(addresses: Addresses, ca: Path) -> dict[str, Any]:
         "agent": {"port": AGENT_PORT, "secret": "agent_token"},
         "dns": [_technitium(addresses, urls, ca), _cloudflare(addresses, urls, ca)],
         "proxy": {"driver": "zpack-bridge", "url": urls["velocityUrl"], "secret": "velocity_secret"},
+        # A host of inventory/lab/hosts.yml.
+        "entry_points": {"driver": "traefik", "host": "edge-1", "directory": str(traefik_directory)},
     }
 
 

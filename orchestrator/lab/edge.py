@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from orchestrator.lab.listen import StreamServer
-from orchestrator.lab.minecraft import ProtocolError, read_handshake
-from orchestrator.lab.registrations import Backend, Registrations
+from orchestrator.lab.minecraft import Handshake, ProtocolError, read_handshake
+from orchestrator.lab.registrations import Backend
 
 log = logging.getLogger(__name__)
 
@@ -16,18 +17,28 @@ CONNECT_SECONDS = 5.0
 CHUNK = 64 * 1024
 
 
+class Router(Protocol):
+    """Whom the players go to."""
+
+    def find(self, handshake: Handshake) -> Backend | None:
+        """The backend that this client asks for."""
+
+    def forget(self) -> None:
+        """What a restart does."""
+
+
 class Edge:
     """Listens on every address at the same port and pipes each connection to its backend."""
 
     def __init__(
         self,
-        registrations: Registrations,
+        router: Router,
         addresses: Sequence[str],
         port: int,
         *,
         handshake_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
-        self._registrations = registrations
+        self._router = router
         self._handshake_seconds = handshake_seconds
         self._addresses = addresses
         self._port = port
@@ -44,7 +55,7 @@ class Edge:
     async def restart(self) -> None:
         """What happens when a proxy restarts: every connection ends, every registration is forgotten."""
         await self.close()
-        self._registrations.forget()
+        self._router.forget()
         await self.start()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,20 +65,21 @@ class Edge:
         except ProtocolError as error:
             log.debug("connection closed: %s", error)
             return
-        backend = self._registrations.get(handshake.label)
+        backend = self._router.find(handshake)
         if backend is None:
-            log.debug("connection closed: no backend for %r", handshake.label)
+            log.debug("connection closed: no backend for %r", handshake.name)
             return
-        await _pass_on(backend, handshake.raw, reader, writer)
+        await pass_on((backend.address, backend.port), handshake.raw, reader, writer)
 
 
-async def _pass_on(
-    backend: Backend, handshake: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+async def pass_on(
+    target: tuple[str, int], said: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
+    """Pipe a connection to its backend, beginning with what the client said so far. Raises OSError, TimeoutError."""
     async with asyncio.timeout(CONNECT_SECONDS):
-        upstream_reader, upstream_writer = await asyncio.open_connection(backend.address, backend.port)
+        upstream_reader, upstream_writer = await asyncio.open_connection(*target)
     try:
-        upstream_writer.write(handshake)
+        upstream_writer.write(said)
         await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
     finally:
         upstream_writer.close()

@@ -19,6 +19,7 @@ TOKENS = (
     "cloudflare_token",
     "cloudflare_readonly_token",
     "velocity_secret",
+    "mc_router_token",
     "agent_token",
     "billing_secret",
 )

@@ -43,6 +43,18 @@ def bind_tcp(address: str, port: int) -> socket.socket:
     return sock
 
 
+def bind_udp(address: str, port: int) -> socket.socket:
+    """A socket for datagrams. Raises LabError when the address is taken."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.bind((address, port))
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise cannot_listen(address, port, error) from error
+    return sock
+
+
 async def serve_http(app: web.Application, sock: socket.socket, tls: ssl.SSLContext | None = None) -> web.AppRunner:
     """Serves the application on the socket; end it with `runner.cleanup()`, which also closes the socket."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)

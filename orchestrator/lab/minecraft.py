@@ -25,9 +25,14 @@ class Handshake:
     raw: bytes
 
     @property
+    def name(self) -> str:
+        """The host name, lower case. Mods append NUL and their marker; some clients a last dot."""
+        return self.host.partition("\0")[0].rstrip(".").lower()
+
+    @property
     def label(self) -> str:
-        """The first label, lower case. Mods append NUL and their marker; some clients a last dot."""
-        return self.host.partition("\0")[0].rstrip(".").partition(".")[0].lower()
+        """The name's first label."""
+        return self.name.partition(".")[0]
 
 
 def varint(number: int) -> bytes:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from orchestrator.lab.history import History
+from orchestrator.lab.minecraft import Handshake
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Registrations:
             self._history.add("proxy", action="unregister", **asdict(backend))
         return backend is not None
 
-    def get(self, name: str) -> Backend | None:
-        return self._backends.get(name.lower())
+    def find(self, handshake: Handshake) -> Backend | None:
+        return self._backends.get(handshake.label)
 
     def all(self) -> list[Backend]:
         return list(self._backends.values())

@@ -1,7 +1,8 @@
 """Wait one window until a player gets through; `until: result.done` makes the end of a phase of it.
 
-Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname (short), service, protocol,
-port, address (the container's), window (seconds).
+Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), hostname (short),
+service, protocol, address and port (the container's), public_port, probe (the catalogue's: how the game is asked
+whether it is there), window (seconds). To be delegated to the host of the proxy, if it names one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 from hostwright_ansible.dns_provider import Provider
-from hostwright_ansible.edge import Check, Instance, Outcome, checks, run
+from hostwright_ansible.edge import Check, Instance, Outcome, checks, parse_probe, run
 from hostwright_ansible.proxy_driver import Proxy
 from hostwright_ansible.proxy_drivers import open_proxy
 from hostwright_ansible.result import waiting
@@ -30,12 +31,14 @@ class ActionModule(PhaseAction):
         "service": {"type": "str", "required": True},
         "protocol": {"type": "str", "required": True},
         "port": {"type": "int", "required": True},
+        "public_port": {"type": "int", "required": True},
+        "probe": {"type": "raw", "default": "minecraft"},
         "address": {"type": "str", "required": True},
         "window": {"type": "float", "default": 3.0},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
-        proxy = open_proxy(Proxy.parse(args["proxy"]), secrets, timeout=PROXY_TIMEOUT)
+        proxy = open_proxy(Proxy.parse(args["proxy"]), secrets, run=self.run_module, timeout=PROXY_TIMEOUT)
         todo = list(checks(_instance(args), proxy))
         deadline = time.monotonic() + (0 if check else args["window"])
         outcome = _watch(todo, deadline)
@@ -73,5 +76,6 @@ def _instance(args: dict[str, Any]) -> Instance:
     records = []
     for provider in providers:
         names = provider.names(args["hostname"], args["service"], args["protocol"])
-        records.append((provider, names, provider.records(names, args["port"])))
-    return Instance(args["hostname"], args["address"], args["port"], records)
+        records.append((provider, names, provider.records(names, args["public_port"])))
+    asked = parse_probe(args["protocol"], args["probe"])
+    return Instance(args["hostname"], args["address"], args["port"], args["public_port"], asked, records)

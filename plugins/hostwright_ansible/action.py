@@ -7,10 +7,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from hostwright_ansible import lease
+from hostwright_ansible.remote import HostError, unreachable
 from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
 from orchestrator.processes import die_with_parent
@@ -27,11 +29,12 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        self._task_vars = task_vars or {}
         # This is a process with a session of its own, which no signal to the playbook reaches: alone it would go on
         # waiting, and then change a container that is somebody else's by that time.
         die_with_parent(signal.SIGKILL)()
         lease.hold()
-        secrets = Secrets(self._secrets_file(task_vars or {}))
+        secrets = Secrets(self._secrets_file(self._task_vars))
         try:
             args = self._checked_arguments()
             result = {"changed": False, **self.perform(args, secrets, check=bool(self._task.check_mode))}
@@ -43,6 +46,16 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
         result = secrets.scrub(result)
         self._tell(result)
         return result
+
+    def run_module(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The result of a module on the host that the task is delegated to, failed or not. Raises HostError."""
+        try:
+            result = self._execute_module(module_name=name, module_args=arguments, task_vars=self._task_vars)
+        except AnsibleAuthenticationFailure as error:
+            raise HostError(str(error), passing=False) from None
+        except AnsibleConnectionFailure as error:
+            raise unreachable(str(error)) from None
+        return dict(plain(result))
 
     def _tell(self, result: dict[str, Any]) -> None:
         """Says in a person's terminal what was reached; Ansible itself prints only `ok`."""

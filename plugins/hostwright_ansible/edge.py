@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hostwright_ansible.dns_provider import Provider
 from hostwright_ansible.nameserver import NameserverError, lookup
@@ -12,6 +13,7 @@ from hostwright_ansible.proxy_driver import ProxyDriver
 from hostwright_ansible.records import Names, Record
 from hostwright_ansible.result import PhaseError
 from orchestrator.minecraft import PingError, ping
+from orchestrator.probe import Probe, ProbeError, ask
 
 STEP_TIMEOUT = 2.0
 SHORTEST_STEP = 0.2
@@ -23,11 +25,16 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Instance:
-    """What is to be reachable: short name, container address, public port, records at each provider."""
+    """What is to be reachable: short name, container address and port, public port, records at each provider.
+
+    `probe` is how the game is asked whether it is there; None is a Minecraft status ping.
+    """
 
     name: str
     address: str
     port: int
+    public_port: int
+    probe: Probe | None
     records: Sequence[tuple[Provider, Names, Sequence[Record]]]
 
 
@@ -45,9 +52,22 @@ def checks(instance: Instance, proxy: ProxyDriver) -> Iterator[Check]:
         for record in records:
             yield Check(f"dns {provider.name} {record.type}", _answers(provider, record))
     yield Check("proxy", lambda _: _listed(instance, proxy))
-    yield Check("ping container", _pings(instance.address, instance.port, instance.name))
+    answers = _pings if instance.probe is None else _answers_to(instance.probe)
+    yield Check("ping container", answers(instance.address, instance.port, instance.name))
     for provider, names, _ in instance.records:
-        yield Check(f"ping {provider.name}", _pings(provider.address, instance.port, names.host))
+        yield Check(f"ping {provider.name}", answers(provider.address, instance.public_port, names.host))
+
+
+def parse_probe(protocol: str, probe: str | Mapping[str, Any]) -> Probe | None:
+    """The catalogue's `probe` of a game. Raises PhaseError `internal` for one that cannot be asked."""
+    if probe == "minecraft":
+        return None
+    try:
+        fields = dict(probe) if isinstance(probe, Mapping) else {"send": probe}
+        return Probe(protocol, *(bytes.fromhex(fields.pop(name, "")) for name in ("send", "expect")), **fields)
+    except (TypeError, ValueError) as error:
+        sentence = f"probe {probe!r} of the catalogue is neither minecraft nor hex strings send and expect: {error}"
+        raise PhaseError("internal", sentence) from None
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,19 @@ def _listed(instance: Instance, proxy: ProxyDriver) -> str:
     ours = [f"{one.address}:{one.port}" for one in backends if one.name.partition(".")[0] == instance.name]
     seen = f"lists {instance.name} with {', '.join(ours)}" if ours else f"does not list {instance.name}"
     raise CheckError(f"the proxy {seen}; expected {instance.address}:{instance.port}")
+
+
+def _answers_to(probe: Probe) -> Callable[[str, int, str], Callable[[float], str]]:
+    def answers(address: str, port: int, hostname: str) -> Callable[[float], str]:
+        def run(timeout: float) -> str:
+            try:
+                return f"{ask(address, port, probe, timeout=timeout):.1f} ms"
+            except ProbeError as error:
+                raise CheckError(f"{hostname}: {error}") from None
+
+        return run
+
+    return answers
 
 
 def _pings(address: str, port: int, hostname: str) -> Callable[[float], str]:

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 from hostwright_ansible.httpjson import HttpJson
-from hostwright_ansible.proxy_driver import Backend, Proxy, ProxyDriver
+from hostwright_ansible.proxy_driver import Backend, Proxy, Registration
+from hostwright_ansible.proxy_http import HttpProxyDriver
 
 
-class McRouter(ProxyDriver):
+class McRouter(HttpProxyDriver):
     def __init__(self, proxy: Proxy, *, secret: str | None, timeout: float) -> None:
         super().__init__(proxy, HttpJson(ca_file=proxy.ca_file, bearer=secret, timeout=timeout))
 
@@ -20,19 +21,20 @@ class McRouter(ProxyDriver):
             raise self.refused(reply)
         return [_backend(host, route) for host, route in reply.body.items()]
 
-    def ensure(self, name: str, hostnames: Sequence[str], address: str, port: int, *, check: bool = False) -> bool:
-        there = {one.name: one for one in self.backends() if _belongs(one, name)}
-        wanted = {host: Backend(host, address, port) for host in hostnames}
-        missing = [host for host, backend in wanted.items() if there.get(host) != backend]
-        stale = [host for host in there if host not in wanted]
+    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+        there = {one.name: one for one in self.backends() if _belongs(one, wanted.name)}
+        routes = {host: Backend(host, wanted.address, wanted.port) for host in wanted.hostnames}
+        missing = [route for host, route in routes.items() if there.get(host) != route]
+        stale = [host for host in there if host not in routes]
         if not check:
             for host in stale:
                 self._delete(host)
-            for host in missing:
-                self._post(host, address, port)
+            for route in missing:
+                self._post(route)
         return bool(missing or stale)
 
-    def remove(self, name: str, *, check: bool = False) -> bool:
+    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
+        del server_id  # the router keeps no mark: host names under the name are the instance's
         ours = [one.name for one in self.backends() if _belongs(one, name)]
         if not check:
             for host in ours:
@@ -43,8 +45,9 @@ class McRouter(ProxyDriver):
         ours = [one for one in backends if _belongs(one, name)]
         return bool(ours) and all((one.address, one.port) == (address, port) for one in ours)
 
-    def _post(self, host: str, address: str, port: int) -> None:
-        reply = self.request("POST", "/routes", body={"serverAddress": host, "backend": f"{address}:{port}"})
+    def _post(self, route: Backend) -> None:
+        body = {"serverAddress": route.name, "backend": f"{route.address}:{route.port}"}
+        reply = self.request("POST", "/routes", body=body)
         if not reply.ok:
             raise self.refused(reply)
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hostwright_ansible.httpjson import HttpJson, Reply
-from hostwright_ansible.proxy_driver import Backend, Proxy, ProxyDriver
+from hostwright_ansible.proxy_driver import Backend, Proxy, Registration
+from hostwright_ansible.proxy_http import HttpProxyDriver
 
 
-class ZpackBridge(ProxyDriver):
+class ZpackBridge(HttpProxyDriver):
     def __init__(self, proxy: Proxy, *, secret: str, timeout: float) -> None:
         digest = hashlib.sha256(secret.encode()).hexdigest()
         super().__init__(proxy, HttpJson(ca_file=proxy.ca_file, headers={"X-Zpack-Secret": digest}, timeout=timeout))
@@ -22,8 +23,9 @@ class ZpackBridge(ProxyDriver):
             raise self.refused(reply)
         return [_backend(server) for server in servers] if isinstance(servers, list) else []
 
-    def ensure(self, name: str, hostnames: Sequence[str], address: str, port: int, *, check: bool = False) -> bool:
-        del hostnames  # the plugin routes by the first label, which is the name
+    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+        # The plugin routes by the first label, which is the name.
+        name, address, port = wanted.name, wanted.address, wanted.port
         there = next((one for one in self.backends() if one.name == name), None)
         if there == Backend(name, address, port):
             return False
@@ -39,7 +41,8 @@ class ZpackBridge(ProxyDriver):
             raise self.refused(reply)
         return True
 
-    def remove(self, name: str, *, check: bool = False) -> bool:
+    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
+        del server_id  # the plugin keeps no mark: the name is the instance's
         if check:
             return any(one.name == name for one in self.backends())
         return self._unregister(name)

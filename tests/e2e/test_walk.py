@@ -1,10 +1,12 @@
 """An order becomes a server that a player can join, and deleting it leaves nothing."""
 
 import time
+from typing import Any
 
 import pytest
 
 from orchestrator.cli.client import Refused
+from orchestrator.probe import Probe, ask
 from tests.fix_stack import DEV, FINAL, GAME, Running
 
 
@@ -29,6 +31,30 @@ def test_newest_operation_of_a_server_is_found_by_vmid_and_name(stack: Running) 
     assert client.operation_id(first["operationId"].upper()) == first["operationId"]
     with pytest.raises(Refused, match="999999 is no operation id, and no server of yours"):
         client.operation_id("999999")
+
+
+@pytest.mark.parametrize(
+    ("order", "probe"),
+    [
+        ({"game": "xonotic", "version": "0.8.6"}, Probe("udp", b"\xff\xff\xff\xffgetinfo", b"\xff\xff\xff\xffinfo")),
+        ({"game": "terraria", "version": "1.4.4.9"}, Probe("tcp")),
+    ],
+    ids=["udp", "tcp"],
+)
+def test_game_with_a_port_of_its_own_answers_there_and_leaves_nothing(
+    stack: Running, order: dict[str, Any], probe: Probe
+) -> None:
+    client, before = stack.customer(), stack.lab.inventory()
+    operation = stack.provision(client, {"ctype": "game", "variant": "stock"} | order)
+    assert operation["status"] == "succeeded", operation["error"]
+    instance = client.request("GET", f"/api/instances/{operation['serverId']}")
+    assert (instance["game"], instance["publicPort"]) == (order["game"], 25000 + instance["vmid"])
+    ports = {one["value"].split()[2] for one in stack.lab.inventory()["records"] if one["type"] == "SRV"}
+    assert ports == {str(instance["publicPort"])}
+    for provider in stack.lab.site["dns"]:
+        ask(provider["address"], instance["publicPort"], probe)
+    stack.tear_down(client, operation["serverId"])
+    assert stack.lab.inventory() == before
 
 
 def test_dev_container_publishes_nothing(stack: Running) -> None:

@@ -40,6 +40,8 @@ def test_lab_writes_where_it_listens_and_no_secret(lab: Lab) -> None:
         "cloudflareUrl",
         "velocityUrl",
         "edgeAddress",
+        "mcRouterUrl",
+        "mcRouterAddress",
         "controlUrl",
     }
     names = {"proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret", "agent_token"}

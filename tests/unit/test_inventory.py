@@ -31,7 +31,7 @@ def example_site() -> dict[str, Any]:
 
 
 def lab_site() -> dict[str, Any]:
-    site = description.site(Addresses(99), Path("/ca.pem"))
+    site = description.site(Addresses(99), Path("/ca.pem"), Path("/traefik"))
     return {f"hostwright_{name}": value for name, value in site.items()}
 
 
@@ -83,7 +83,7 @@ def test_gives_every_role_what_its_argument_specs_ask_for(tmp_path: Path) -> Non
 def test_asks_nobody_for_containers_unless_their_file_is_named() -> None:
     done = ansible("ansible-inventory", "-i", EXAMPLE, "--list")
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)["_meta"]["hostvars"]) == {"localhost"}
+    assert set(json.loads(done.stdout)["_meta"]["hostvars"]) == {"localhost", "edge-1"}
 
 
 def test_names_every_place_that_is_not_filled_in() -> None:
@@ -127,12 +127,20 @@ def test_finds_nothing_missing_in_a_whole_site() -> None:
         (lambda site: site["hostwright_dns"].append("x"), "does not say hostwright_dns[2]:"),
         (lambda site: site["hostwright_proxmox"].update(secret="mine"), "the secret mine,"),
         (lambda site: None, "the secret proxmox_token,"),
+        (lambda site: site.pop("hostwright_entry_points"), "does not say hostwright_entry_points:"),
+        (lambda site: site["hostwright_entry_points"].pop("host"), "does not say hostwright_entry_points.host:"),
     ],
 )
 def test_names_what_a_site_lacks(change: Any, said: str) -> None:
-    site = copy.deepcopy(lab_site())
+    site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"xonotic": {"edge": "entry-point"}}}}
     change(site)
     assert any(said in problem for problem in problems_of(site, {}))
+
+
+def test_asks_for_no_entry_points_where_no_game_needs_them() -> None:
+    site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"minecraft": {}}}}
+    del site["hostwright_entry_points"]
+    assert not any("hostwright_entry_points" in problem for problem in problems_of(site, {}))
 
 
 def ansible(*command: object) -> subprocess.CompletedProcess[str]:

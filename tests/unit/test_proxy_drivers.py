@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import pytest
 from hostwright_ansible.edge import CheckError, Instance, checks
-from hostwright_ansible.proxy_driver import Backend, Proxy, ProxyDriver
+from hostwright_ansible.proxy_driver import Backend, Proxy, ProxyDriver, Registration
 from hostwright_ansible.proxy_drivers import open_proxy
 from hostwright_ansible.result import PhaseError
 from hostwright_ansible.secrets import Secrets
@@ -16,6 +17,7 @@ from hostwright_ansible.secrets import Secrets
 from tests.http_server import Answer, Request, http_server
 
 NAME, HOSTS = "mc-vanilla-5000", ["mc-vanilla-5000.lab.internal", "mc-vanilla-5000.lab.example"]
+SERVER = "f1e2d3c4-0000-4000-8000-000000005000"
 SECRET = "planted-proxy-secret"
 
 
@@ -70,7 +72,15 @@ def driver(tmp_path: Path, url: str, kind: str, **more: Any) -> ProxyDriver:
     secrets.write_text(json.dumps({"velocity_secret": SECRET}))
     secret = "velocity_secret" if kind == "zpack-bridge" else ""
     proxy = Proxy.parse({"driver": kind, "url": url, "secret": secret, **more})
-    return open_proxy(proxy, Secrets(secrets), timeout=2)
+    return open_proxy(proxy, Secrets(secrets), run=no_host, timeout=2)
+
+
+def no_host(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    raise AssertionError(f"{module} was run for a proxy with an API")
+
+
+def wanted(address: str, hostnames: Sequence[str] = HOSTS) -> Registration:
+    return Registration(NAME, SERVER, address, 25565, hostnames)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["current", "older"])
@@ -78,16 +88,16 @@ def test_mcrouter_ensures_moves_and_removes_all_host_names(tmp_path: Path, old: 
     router = Router(old=old)
     with http_server(router) as server:
         proxy = driver(tmp_path, server.url, "mc-router")
-        assert proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565, check=True)
+        assert proxy.ensure(wanted("10.0.0.1"), check=True)
         assert set(router.routes) == {"other.lab.example"}
-        assert proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert proxy.ensure(wanted("10.0.0.1"))
         assert {router.routes[host] for host in HOSTS} == {"10.0.0.1:25565"}
-        assert not proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
-        assert proxy.ensure(NAME, HOSTS[:1], "10.0.0.2", 25565)
+        assert not proxy.ensure(wanted("10.0.0.1"))
+        assert proxy.ensure(wanted("10.0.0.2", HOSTS[:1]))
         assert proxy.routes(NAME, "10.0.0.2", 25565, proxy.backends())
         assert not proxy.routes(NAME, "10.0.0.1", 25565, proxy.backends())
-        assert proxy.remove(NAME)
-        assert not proxy.remove(NAME)
+        assert proxy.remove(NAME, SERVER)
+        assert not proxy.remove(NAME, SERVER)
     assert router.routes == {"other.lab.example": "10.0.0.9:25565"}
 
 
@@ -96,11 +106,11 @@ def test_bridge_that_lists_nothing_still_gets_the_new_address(tmp_path: Path, en
     bridge = SilentBridge()
     with http_server(bridge) as server:
         proxy = driver(tmp_path, server.url, "zpack-bridge", encoding=encoding)
-        proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
-        assert proxy.ensure(NAME, HOSTS, "10.0.0.2", 25565)
+        proxy.ensure(wanted("10.0.0.1"))
+        assert proxy.ensure(wanted("10.0.0.2"))
         assert bridge.known == {NAME: ("10.0.0.2", 25565)}
-        assert proxy.remove(NAME)
-        assert not proxy.remove(NAME)
+        assert proxy.remove(NAME, SERVER)
+        assert not proxy.remove(NAME, SERVER)
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
     assert {request.headers["X-Zpack-Secret"] for request in server.requests} == {digest}
 
@@ -109,14 +119,14 @@ def test_pain_2_bridge_registers_and_unregisters_under_the_same_short_name(tmp_p
     bridge = SilentBridge()
     with http_server(bridge) as server:
         proxy = driver(tmp_path, server.url, "zpack-bridge")
-        proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
-        proxy.remove(NAME)
+        proxy.ensure(wanted("10.0.0.1"))
+        proxy.remove(NAME, SERVER)
     assert [body["server_name"] for body in bridge.bodies] == [NAME, NAME]
     assert bridge.known == {}
 
 
 def test_verify_takes_a_bridge_that_lists_nothing_as_acknowledged(tmp_path: Path) -> None:
-    instance = Instance(NAME, "10.0.0.1", 25565, [])
+    instance = Instance(NAME, "10.0.0.1", 25565, 25565, None, [])
     with http_server(SilentBridge()) as server:
         check = next(
             one for one in checks(instance, driver(tmp_path, server.url, "zpack-bridge")) if one.name == "proxy"
@@ -133,7 +143,7 @@ def test_verify_takes_a_bridge_that_lists_nothing_as_acknowledged(tmp_path: Path
     ids=["absent", "other address"],
 )
 def test_verify_says_what_the_proxy_lists_instead(tmp_path: Path, servers: list[dict[str, Any]], words: str) -> None:
-    instance = Instance(NAME, "10.0.0.1", 25565, [])
+    instance = Instance(NAME, "10.0.0.1", 25565, 25565, None, [])
     with http_server(lambda _: Answer(200, {"servers": servers})) as server:
         check = next(
             one for one in checks(instance, driver(tmp_path, server.url, "zpack-bridge")) if one.name == "proxy"
@@ -147,7 +157,7 @@ def test_refusal_is_velocity_failed_in_the_proxys_words(tmp_path: Path, kind: st
     with http_server(lambda _: Answer(500, {"error": "out of order"})) as server:
         proxy = driver(tmp_path, server.url, kind)
         with pytest.raises(PhaseError, match="out of order") as caught:
-            proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+            proxy.ensure(wanted("10.0.0.1"))
         assert not proxy.healthy()
     assert caught.value.code == "velocity-failed"
 
@@ -157,7 +167,7 @@ def test_backend_is_compared_in_lower_case(tmp_path: Path) -> None:
     with http_server(lambda _: Answer(200, listed)) as server:
         proxy = driver(tmp_path, server.url, "zpack-bridge")
         assert proxy.backends() == [Backend(NAME, "10.0.0.1", 25565)]
-        assert not proxy.ensure(NAME, HOSTS, "10.0.0.1", 25565)
+        assert not proxy.ensure(wanted("10.0.0.1"))
         assert proxy.healthy()
 
 
@@ -168,10 +178,11 @@ def test_backend_is_compared_in_lower_case(tmp_path: Path) -> None:
         {"driver": "zpack-bridge"},
         {"driver": "zpack-bridge", "url": "http://x", "encoding": "xml"},
         {"driver": "zpack-bridge", "url": "http://x", "port": 1},
+        {"driver": "traefik", "directory": "/etc/traefik/dynamic"},
     ],
-    ids=["driver", "url", "encoding", "typo"],
+    ids=["driver", "url", "encoding", "typo", "host"],
 )
 def test_typo_in_the_inventory_is_named(tmp_path: Path, entry: dict[str, Any]) -> None:
     with pytest.raises(PhaseError, match="hostwright_proxy") as caught:
-        open_proxy(Proxy.parse(entry), Secrets(tmp_path / "none"), timeout=1)
+        open_proxy(Proxy.parse(entry), Secrets(tmp_path / "none"), run=no_host, timeout=1)
     assert caught.value.code == "internal"

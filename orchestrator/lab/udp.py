@@ -1,0 +1,107 @@
+"""Datagrams passed on: each client has a socket of its own towards the backend, as long as it is heard of."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from orchestrator.lab.listen import bind_udp
+
+Address = tuple[str, int]
+# Traefik's default for the entry point's udp.timeout.
+SESSION_SECONDS = 3.0
+FIRST_DATAGRAMS = 16
+"""Of a client, kept while its socket is being made."""
+
+
+class UdpForwarder(asyncio.DatagramProtocol):
+    """Listens at one address. `backend` says for each datagram where it goes; None is nowhere."""
+
+    def __init__(self, backend: Callable[[], Address | None]) -> None:
+        self._backend = backend
+        self._sessions: dict[Address, _Session] = {}
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def listen(self, address: str, port: int) -> None:
+        """Raises LabError when the address is taken."""
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=bind_udp(address, port))
+
+    def close(self) -> None:
+        for session in list(self._sessions.values()):
+            session.end()
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        target = self._backend()
+        session = self._sessions.get(addr)
+        if session is not None and session.target != target:
+            session.end()
+            session = None
+        if target is None:
+            return
+        if session is None:
+            session = self._sessions[addr] = _Session(target, lambda answer: self._answer(answer, addr))
+            session.ended = lambda: self._forget(addr, session)
+            session.open()
+        session.send(data)
+
+    def _answer(self, data: bytes, client: Address) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(data, client)
+
+    def _forget(self, client: Address, session: "_Session") -> None:
+        if self._sessions.get(client) is session:
+            del self._sessions[client]
+
+
+class _Session(asyncio.DatagramProtocol):
+    """One client's way to the backend and back; ends after a silence."""
+
+    def __init__(self, target: Address, answer: Callable[[bytes], None]) -> None:
+        self.target = target
+        self.ended: Callable[[], None] = lambda: None
+        self._answer = answer
+        self._waiting: list[bytes] = []
+        self._transport: asyncio.DatagramTransport | None = None
+        self._opening: asyncio.Task[object] | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._opening = loop.create_task(loop.create_datagram_endpoint(lambda: self, remote_addr=self.target))
+        self._heard()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        for data in self._waiting:
+            self._transport.sendto(data)
+        self._waiting.clear()
+
+    def send(self, data: bytes) -> None:
+        self._heard()
+        if self._transport is not None:
+            self._transport.sendto(data)
+        elif len(self._waiting) < FIRST_DATAGRAMS:
+            self._waiting.append(data)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._heard()
+        self._answer(data)
+
+    def error_received(self, exc: Exception) -> None:
+        """Nobody listens at the backend: the client hears nothing, as through any router of datagrams."""
+
+    def end(self) -> None:
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._transport is not None:
+            self._transport.close()
+        self.ended()
+
+    def _heard(self) -> None:
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        self._end_timer = asyncio.get_running_loop().call_later(SESSION_SECONDS, self.end)

@@ -1,0 +1,121 @@
+"""The lab's Traefik: which files it takes, and what it passes on."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.lab.traefik import ConfigurationError, Route, read_files
+from tests.edge_kinds import PUBLIC_PORT, Traefik, directory_of, echo_backend
+from tests.fix_lab import Lab
+
+GOOD: dict[str, Any] = {
+    "tcp": {
+        "routers": {"a": {"entryPoints": ["tcp-30001"], "rule": "HostSNI(`*`)", "service": "s"}},
+        "services": {"s": {"loadBalancer": {"servers": [{"address": "10.0.0.1:7777"}]}}},
+    }
+}
+
+
+@pytest.fixture
+def directory(lab: Lab) -> Iterator[Path]:
+    """The lab's own, empty again afterwards."""
+    yield directory_of(lab)
+    for path in directory_of(lab).iterdir():
+        path.unlink()
+    assert lab.inventory()["traefikErrors"] == []
+
+
+def write(directory: Path, name: str, content: object) -> None:
+    (directory / name).write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+
+
+def test_reads_yaml_files_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, "a.yml", GOOD)
+    write(tmp_path, "b.YAML", "")
+    write(tmp_path, ".a.making", "{")
+    write(tmp_path, "a.yml.bak", "{")
+    assert dict(read_files(tmp_path)) == {"tcp-30001": Route("tcp", "a", "tcp-30001", "10.0.0.1", 7777)}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("tcp: [", "a.yml: "),
+        ({"tpc": {}}, "the file: field not found: tpc"),
+        ({"managed": "by"}, "the file: field not found: managed"),
+        ({"udp": {"routers": {"a": {"rule": "HostSNI(`*`)"}}}}, "udp.routers.a: field not found: rule"),
+        ({"tcp": {"routers": {"a": {"rule": "HostSNI(`x`)"}}}}, "tcp.routers.a.rule: without TLS"),
+        ({"tcp": {"services": {"s": {"loadBalancer": {"servers": []}}}}}, "is no list of servers"),
+        ({"tcp": {"services": {"s": {"loadBalancer": {"servers": [{"address": "x"}]}}}}}, "must be HOST:PORT"),
+    ],
+    ids=["no YAML", "typo", "unknown member", "rule of UDP", "host without TLS", "no server", "no port"],
+)
+def test_names_what_is_wrong_with_a_file(tmp_path: Path, content: object, words: str) -> None:
+    write(tmp_path, "a.yml", content)
+    with pytest.raises(ConfigurationError, match=words.replace(".", r"\.")):
+        read_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "router",
+    [
+        {"entryPoints": ["tcp-30001"], "rule": "HostSNI(`*`)", "service": "none"},
+        {"entryPoints": ["web", "udp-30001", "tcp-99999"], "rule": "HostSNI(`*`)", "service": "s"},
+    ],
+    ids=["service", "entry point"],
+)
+def test_leaves_out_a_router_that_leads_nowhere(tmp_path: Path, router: object) -> None:
+    write(tmp_path, "a.yml", {"tcp": GOOD["tcp"] | {"routers": {"a": router}}})
+    assert read_files(tmp_path) == {}
+
+
+def test_gives_an_entry_point_to_its_first_router(tmp_path: Path) -> None:
+    write(tmp_path, "b.yml", {"tcp": GOOD["tcp"] | {"routers": {"b": GOOD["tcp"]["routers"]["a"]}}})
+    write(tmp_path, "a.yml", GOOD)
+    assert read_files(tmp_path)["tcp-30001"].name == "a"
+
+
+def test_keeps_what_it_had_while_a_file_is_wrong_and_says_so(lab: Lab, directory: Path) -> None:
+    write(directory, "a.yml", GOOD)
+    assert [one["name"] for one in lab.inventory()["entryPoints"]] == ["a"]
+    write(directory, "wrong.yml", "tcp: [")
+    (directory / "a.yml").unlink()
+    after = lab.inventory()
+    assert [one["name"] for one in after["entryPoints"]] == ["a"]
+    assert after["traefikErrors"][0]["message"].startswith("wrong.yml: ")
+    (directory / "wrong.yml").unlink()
+    assert lab.inventory()["entryPoints"] == []
+
+
+def test_entry_point_whose_port_is_taken_says_so(lab: Lab, directory: Path) -> None:
+    address = lab.site["dns"][0]["address"]
+    with socket.create_server((address, 30002)):
+        write(directory, "a.yml", {"tcp": GOOD["tcp"] | {"routers": {"a": GOOD["tcp"]["routers"]["a"] | {
+            "entryPoints": ["tcp-30002"]}}}})  # fmt: skip
+        assert f"cannot listen on {address}:30002" in lab.inventory()["traefikErrors"][0]["message"]
+
+
+def test_passes_a_conversation_over_udp_on_and_keeps_clients_apart(lab: Lab, directory: Path) -> None:
+    with echo_backend("udp") as port:
+        service = {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{port}"}]}}
+        router = {"entryPoints": [f"udp-{PUBLIC_PORT}"], "service": "s"}
+        write(directory, "a.yml", {"udp": {"routers": {"a": router}, "services": {"s": service}}})
+        assert len(lab.inventory()["entryPoints"]) == 1
+        edge = lab.site["dns"][0]["address"], PUBLIC_PORT
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+        ):
+            for player in (one, two):
+                player.settimeout(5)
+                player.connect(edge)
+            one.send(b"1a")
+            two.send(b"2a")
+            assert (one.recv(99), two.recv(99)) == (f"{port} 1a".encode(), f"{port} 2a".encode())
+            one.send(b"1b")
+            assert one.recv(99) == f"{port} 1b".encode()
+    assert Traefik("udp").player_reaches(lab) is None

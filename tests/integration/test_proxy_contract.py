@@ -1,0 +1,276 @@
+"""What every proxy driver keeps, against the lab's proxies with real players; and what files of Traefik need beyond."""
+
+import ctypes
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hostwright_ansible.proxy_driver import Proxy, ProxyDriver, Registration
+from hostwright_ansible.proxy_drivers import open_proxy
+from hostwright_ansible.result import PhaseError
+from hostwright_ansible.secrets import Secrets
+
+from tests.edge_kinds import (
+    FOREIGN,
+    HOSTS,
+    NAME,
+    PUBLIC_PORT,
+    SERVER,
+    TASK,
+    Bridge,
+    Kind,
+    McRouter,
+    Traefik,
+    directory_of,
+    here,
+    register,
+    unregister,
+)
+from tests.fix_lab import Lab
+
+# Of inotify(7).
+MODIFIED, MOVED_HERE, CREATED = 0x2, 0x80, 0x100
+KINDS = {"bridge": Bridge(), "mc-router": McRouter(), "traefik-tcp": Traefik("tcp"), "traefik-udp": Traefik("udp")}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+@pytest.fixture
+def driver(lab: Lab, kind: Kind) -> Iterator[ProxyDriver]:
+    """The kind's driver; nothing is registered afterwards."""
+    yield kind.driver(lab)
+    for name in (NAME, FOREIGN):
+        kind.clear(lab, name)
+        assert kind.listed(lab, name) == set()
+
+
+def wanted(kind: Kind, port: int) -> Registration:
+    return Registration(NAME, SERVER, "127.0.0.1", port, HOSTS, kind.protocol, PUBLIC_PORT)
+
+
+def test_player_gets_through_from_registering_to_removing(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
+    with kind.backend() as port:
+        assert kind.player_reaches(lab) is None
+        for changed in (True, False):
+            assert driver.ensure(wanted(kind, port)) is changed
+            assert kind.player_reaches(lab) == port
+            assert driver.routes(NAME, "127.0.0.1", port, driver.backends())
+        for changed in (True, False):
+            assert driver.remove(NAME, SERVER) is changed
+            assert kind.player_reaches(lab) is None
+            assert not driver.routes(NAME, "127.0.0.1", port, driver.backends())
+
+
+def test_another_address_replaces_the_first(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
+    with kind.backend() as first, kind.backend() as second:
+        for port in (first, second):
+            assert driver.ensure(wanted(kind, port))
+            assert kind.listed(lab, NAME) == {("127.0.0.1", port)}
+            assert kind.player_reaches(lab) == port
+        assert not driver.routes(NAME, "127.0.0.1", first, driver.backends())
+
+
+def test_check_changes_nothing_and_says_whether_it_would(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
+    checking = kind.driver(lab, check=True)
+    assert checking.ensure(wanted(kind, 1), check=True)
+    assert not checking.remove(NAME, SERVER, check=True)
+    assert kind.listed(lab, NAME) == set()
+    driver.ensure(wanted(kind, 1))
+    assert not checking.ensure(wanted(kind, 1), check=True)
+    assert checking.ensure(wanted(kind, 2), check=True)
+    assert checking.remove(NAME, SERVER, check=True)
+    assert kind.listed(lab, NAME) == {("127.0.0.1", 1)}
+
+
+def test_registration_of_somebody_else_stays(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
+    kind.plant(lab, FOREIGN)
+    theirs = kind.listed(lab, FOREIGN)
+    assert theirs == {("127.0.0.1", 1)}
+    for port in (2, 3):
+        driver.ensure(wanted(kind, port))
+    driver.remove(NAME, SERVER)
+    assert kind.listed(lab, FOREIGN) == theirs
+
+
+@pytest.mark.parametrize("name", ["bridge", "mc-router", "traefik-udp"])
+def test_task_says_what_it_did_or_would_do(lab: Lab, name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]
+    usual = kind.usual(lab, tmp_path)
+    with kind.backend() as port:
+        where = f"127.0.0.1:{port}"
+        said = [
+            (run.ok().changed == [TASK], run.result(TASK)["progress"])
+            for run in (
+                register(lab, usual, kind, port, "--check"),
+                register(lab, usual, kind, port),
+                register(lab, usual, kind, port, "--check"),
+                unregister(lab, usual, "--check"),
+            )
+        ]
+        assert kind.player_reaches(lab) == port
+        assert unregister(lab, usual).ok().changed == [TASK]
+    assert said == [
+        (True, f"{NAME} would be registered: {where}"),
+        (True, f"{NAME} registered: {where}"),
+        (False, f"{NAME} stays registered: {where}"),
+        (True, f"{NAME} would be unregistered"),
+    ]
+    assert kind.listed(lab, NAME) == set()
+
+
+@pytest.mark.parametrize("name", ["bridge", "mc-router", "traefik-udp"])
+def test_proxy_that_is_away_is_waited_for_and_then_named(lab: Lab, name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]
+    with kind.away(lab, tmp_path) as away:
+        for run in (register(lab, away, kind, 1), unregister(lab, away)):
+            assert run.failure["code"] == "velocity-failed"
+            assert "Connection refused" in run.failure["msg"]
+            assert "running and its address right?" in run.failure["msg"]
+    assert kind.listed(lab, NAME) == set()
+
+
+@pytest.mark.parametrize("name", ["bridge", "mc-router", "traefik-udp"])
+def test_wrong_credentials_end_at_once_and_are_named(lab: Lab, name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]
+    denied = kind.denied(lab, tmp_path)
+    for run in (register(lab, denied, kind, 1, timeout=170), unregister(lab, denied, timeout=170)):
+        assert run.failure["code"] == "velocity-failed"
+        assert kind.refusal in run.failure["msg"]
+        assert "planted-wrong-token" not in run.output
+    assert kind.listed(lab, NAME) == set()
+
+
+# Traefik's files
+
+
+@pytest.fixture
+def files(lab: Lab) -> Iterator[ProxyDriver]:
+    """The driver of Traefik; its directory is empty afterwards."""
+    yield KINDS["traefik-udp"].driver(lab)
+    for path in directory_of(lab).iterdir():
+        path.unlink()
+    assert lab.inventory()["traefikErrors"] == []
+
+
+def leading_to(port: int, name: str = NAME, server_id: str = SERVER) -> Registration:
+    return Registration(name, server_id, "127.0.0.1", port, protocol="udp", public_port=PUBLIC_PORT)
+
+
+def path_of(lab: Lab) -> Path:
+    return directory_of(lab) / f"{NAME}.yml"
+
+
+def test_pain_3_file_is_removed_under_the_name_it_was_written(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(1))
+    assert list(directory_of(lab).iterdir()) == [path_of(lab)]
+    files.remove(NAME, SERVER)
+    assert list(directory_of(lab).iterdir()) == []
+
+
+def test_file_holds_our_mark_and_what_traefik_reads(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(7))
+    mark, _, content = path_of(lab).read_text().partition("\n")
+    assert mark == f"# Managed by Hostwright. instance={SERVER}"
+    assert json.loads(content) == {
+        "udp": {
+            "routers": {NAME: {"entryPoints": ["udp-30990"], "service": NAME}},
+            "services": {NAME: {"loadBalancer": {"servers": [{"address": "127.0.0.1:7"}]}}},
+        }
+    }
+    assert path_of(lab).stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("udp: {}\n", "carries no mark of Hostwright"),
+        ("", "carries no mark of Hostwright"),
+        ("# Managed by Hostwright. instance=another\n{}\n", "carries the mark of instance another"),
+        (f"{{}}\n# Managed by Hostwright. instance={SERVER}", "carries no mark of Hostwright"),
+    ],
+    ids=["theirs", "empty", "another instance's", "mark elsewhere"],
+)
+def test_file_without_our_mark_is_neither_replaced_nor_removed(
+    lab: Lab, files: ProxyDriver, text: str, words: str
+) -> None:
+    path_of(lab).write_text(text)
+    with pytest.raises(PhaseError, match=words) as caught:
+        files.ensure(leading_to(1))
+    assert caught.value.code == "velocity-failed"
+    with pytest.raises(PhaseError, match=words):
+        files.remove(NAME, SERVER)
+    assert path_of(lab).read_text() == text
+
+
+def test_entry_point_of_another_instance_is_not_shared(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(1, "first-5992", "another"))
+    with pytest.raises(PhaseError, match="entry point udp-30990 leads to first-5992 already"):
+        files.ensure(leading_to(2))
+    assert not path_of(lab).exists()
+
+
+def test_file_that_somebody_broke_is_written_anew(lab: Lab, files: ProxyDriver) -> None:
+    path_of(lab).write_text(f"# Managed by Hostwright. instance={SERVER}\nudp: [")
+    assert lab.inventory()["traefikErrors"] != []
+    assert files.backends() == []
+    assert files.ensure(leading_to(1))
+    assert lab.inventory()["traefikErrors"] == []
+
+
+@contextmanager
+def watched(directory: Path) -> Iterator[list[tuple[int, str]]]:
+    """Every change of a file in the directory, as the kernel tells those who watch it: what happened, and its name."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.inotify_init1(os.O_CLOEXEC)
+    assert libc.inotify_add_watch(descriptor, os.fsencode(directory), MODIFIED | MOVED_HERE | CREATED) > 0
+    seen: list[tuple[int, str]] = []
+    with os.fdopen(descriptor, "rb", buffering=0) as events:
+        yield seen
+        data = events.read(65536) or b""
+    while data:
+        _, mask, _, size = struct.unpack_from("iIII", data)
+        seen.append((mask, data[16 : 16 + size].rstrip(b"\0").decode()))
+        data = data[16 + size :]
+
+
+def test_watcher_is_never_told_of_half_a_file(lab: Lab, files: ProxyDriver) -> None:
+    with watched(directory_of(lab)) as seen:
+        for port in (1, 2):
+            files.ensure(leading_to(port))
+    assert [what for what, name in seen if name.endswith(".yml")] == [CREATED, MOVED_HERE]
+    assert {name for _, name in seen if name.endswith(".yml")} == {f"{NAME}.yml"}
+
+
+@pytest.mark.parametrize(
+    ("name", "server_id", "words"),
+    [
+        ("../5990", SERVER, "is not one lower-case DNS label"),
+        ("contract-5990.lab", SERVER, "is not one lower-case DNS label"),
+        ("{{env}}", SERVER, "is not one lower-case DNS label"),
+        (NAME, "two words", "cannot stand in a mark"),
+        (NAME, "two\nlines", "cannot stand in a mark"),
+    ],
+    ids=["path", "suffix", "Traefik's template", "mark", "lines"],
+)
+def test_names_that_no_file_can_have_are_refused(
+    lab: Lab, files: ProxyDriver, name: str, server_id: str, words: str
+) -> None:
+    with pytest.raises(PhaseError, match=words):
+        files.ensure(leading_to(1, name, server_id))
+    assert list(directory_of(lab).iterdir()) == []
+
+
+def test_directory_that_is_not_there_says_so(tmp_path: Path) -> None:
+    proxy = Proxy.parse({"driver": "traefik", "host": "edge-1", "directory": str(tmp_path / "none")})
+    driver = open_proxy(proxy, Secrets(None), run=here(False), timeout=1)
+    with pytest.raises(PhaseError, match="is Traefik set up there") as caught:
+        driver.backends()
+    assert caught.value.code == "velocity-failed"
+    assert not driver.healthy()

@@ -1,0 +1,111 @@
+"""publish_edge and unpublish_edge for what the bridge is not: mc-router, and games with an entry point of their own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orchestrator.minecraft import ping
+from orchestrator.probe import Probe, ProbeError, ask
+from tests.edge import GONE_PROXY, GONE_RECORDS, PROXY, RECORDS, VERIFY, publish, unpublish
+from tests.edge_kinds import McRouter, directory_of
+from tests.fix_lab import Lab
+from tests.playbook import CONFIGURE, CREATE, DELETE, play
+
+GETINFO = Probe("udp", b"\xff\xff\xff\xffgetinfo", b"\xff\xff\xff\xffinfoResponse")
+GAME = {"vmid": 5960, "game": "xonotic", "variant": "stock", "version": "0.8.6", "server_id": "of-5960"}
+HOST, PORT = "xonotic-5960", 30960
+
+
+def provisioned(lab: Lab, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A game server that runs and is not published; gone afterwards."""
+    run = play((*CREATE, *CONFIGURE), lab.state_dir, order).ok()
+    yield order | {"address": run.result("Wait for the address")["address"]}
+    play(DELETE, lab.state_dir, order).ok()
+
+
+@pytest.fixture(scope="module")
+def placed(lab: Lab) -> Iterator[dict[str, Any]]:
+    yield from provisioned(lab, GAME)
+
+
+@pytest.fixture
+def game(lab: Lab, placed: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The same, for a test that publishes it."""
+    yield placed
+    unpublish(lab, placed).ok()
+
+
+@pytest.fixture(scope="module")
+def minecraft(lab: Lab) -> Iterator[dict[str, Any]]:
+    yield from provisioned(lab, {"vmid": 5965, "server_id": "of-5965"})
+
+
+def srv_records(lab: Lab) -> list[tuple[str, str]]:
+    records = lab.inventory()["records"]
+    return sorted((one["name"], one["value"]) for one in records if one["type"] == "SRV" and HOST in one["name"])
+
+
+def test_game_with_an_entry_point_is_published_at_its_own_port_and_taken_back(lab: Lab, game: dict[str, Any]) -> None:
+    before = lab.inventory()
+    assert publish(lab, game, "--check").ok().changed == [RECORDS, PROXY]
+    assert lab.inventory() == before
+    first = publish(lab, game).ok()
+    assert first.changed == [RECORDS, PROXY]
+    assert {"proxy", "ping container", "ping technitium", "ping cloudflare"} <= set(first.result(VERIFY)["checks"])
+    zones = ("lab.example", "lab.internal")
+    assert srv_records(lab) == [(f"_xonotic._udp.{HOST}.{zone}", f"0 5 {PORT} {HOST}.{zone}") for zone in zones]
+    assert publish(lab, game).ok().changed == []
+    for provider in lab.site["dns"]:
+        ask(provider["address"], PORT, GETINFO, timeout=5)
+    assert unpublish(lab, game).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert lab.inventory() == before
+    for provider in lab.site["dns"]:
+        with pytest.raises(ProbeError):
+            ask(provider["address"], PORT, GETINFO, timeout=0.5)
+
+
+def test_verify_tells_that_traefik_does_not_take_the_files_over(lab: Lab, game: dict[str, Any]) -> None:
+    theirs = directory_of(lab) / "theirs.yml"
+    theirs.write_text("tcp: [")
+    try:
+        failure = publish(lab, game, publish_edge_timeout=3).failure
+    finally:
+        theirs.unlink()
+    assert (failure["code"], failure["detail"]["check"]) == ("verify-failed", "ping technitium")
+    assert f":{PORT}/udp did not answer within" in failure["msg"]
+
+
+def test_unpublish_removes_records_although_the_file_is_somebody_elses(lab: Lab, game: dict[str, Any]) -> None:
+    publish(lab, game).ok()
+    ours = directory_of(lab) / f"{HOST}.yml"
+    text = ours.read_text()
+    ours.write_text(text.partition("\n")[2])
+    run = unpublish(lab, game)
+    assert run.failure["code"] == "velocity-failed"
+    assert f"{HOST}.yml carries no mark of Hostwright" in run.failure["msg"]
+    assert (srv_records(lab), ours.exists()) == ([], True)
+    ours.write_text(text)
+
+
+def test_site_without_entry_points_says_what_is_missing(lab: Lab, game: dict[str, Any]) -> None:
+    failure = publish(lab, game, hostwright_entry_points={}).failure
+    assert failure["code"] == "internal"
+    assert "hostwright_entry_points is wrong: unknown [], missing ['driver']" in failure["msg"]
+
+
+def test_mc_router_takes_players_by_full_host_name(lab: Lab, minecraft: dict[str, Any]) -> None:
+    address, _, port = lab.urls["mcRouterAddress"].partition(":")
+    site = {
+        "hostwright_proxy": McRouter().entry(lab),
+        "hostwright_dns": [provider | {"address": address} for provider in lab.site["dns"]],
+    }
+    before = lab.inventory()
+    assert publish(lab, minecraft, **site).ok().changed == [RECORDS, PROXY]
+    names = [f"mc-vanilla-5965.{zone}" for zone in ("lab.example", "lab.internal")]
+    assert sorted(one["name"] for one in lab.inventory()["routes"]) == names
+    for name in names:
+        assert ping(address, int(port), hostname=name).version == "1.21.7"
+    assert publish(lab, minecraft, **site).ok().changed == []
+    assert unpublish(lab, minecraft, **site).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert lab.inventory() == before
