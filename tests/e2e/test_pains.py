@@ -50,8 +50,8 @@ def walk(shared_stack: Running) -> Walk:
     stack, client = shared_stack, shared_stack.customer()
     stack.lab.clear_faults()
     before = stack.lab.inventory()
-    # It crashes once before it is ready, so that being there and being ready lie apart.
-    stack.lab.fault(target="agent", behaviour="crash", count=1, backoff=[0.5], times=1)
+    # It crashes once before it is ready, so that being there and being ready lie apart, by more than one look may take.
+    stack.lab.fault(target="agent", behaviour="crash", count=1, backoff=[2.0], times=1)
     accepted = client.request("POST", "/api/instances", body=GAME)
     seen = _watch_edge(stack, client, accepted["operationId"])
     operation = stack.finish(client, accepted["operationId"])
