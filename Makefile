@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test servers lab-setup e2e chaos hosts fuzz lint format bench bench-guests docs clean
+.PHONY: help demo test servers lab-setup e2e molecule chaos hosts fuzz lint format bench bench-guests docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a
 
 e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
 	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc) $(ARGS)
+
+molecule: $(VENV)/.stamp-dev ## each role in a container or lab of its own (ROLE="a b"; DRIVER=podman; BROKEN=1: broken on purpose)
+	@$(BIN)/python -m tests.molecule $(ROLE) $(if $(DRIVER),--driver $(DRIVER)) $(if $(BROKEN),--broken) $(ARGS)
 
 chaos: $(VENV)/.stamp-dev ## break everything on purpose and see what is kept (ONLY=pattern; GUESTS=lxc; MINUTES=10 SEED=7: at random)
 	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/python -m tests.chaos $(if $(ONLY),--only '$(ONLY)') $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)

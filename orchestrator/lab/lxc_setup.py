@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestrator.lab import lxc, lxc_image
 from orchestrator.lab.errors import LabError
 
-BUILDERS = {"mmdebstrap": "mmdebstrap"}
+PROGRAMS = lxc.PROGRAMS | {"mmdebstrap": "mmdebstrap"}
+"""The programs that run and build containers, and the Debian package of each."""
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_INSTANCES = 1024
 """A systemd in a container takes several; the kernel's 128 are used up by about 26 containers."""
@@ -33,9 +34,8 @@ def main() -> int:
     return 0
 
 
-def install_packages() -> str:
-    """Install what is missing of Debian's packages; says what was."""
-    programs = lxc.PROGRAMS | BUILDERS
+def install_packages(programs: Mapping[str, str] = PROGRAMS) -> str:
+    """Install the Debian package of each program that is missing; says what was."""
     missing = sorted({package for program, package in programs.items() if shutil.which(program) is None})
     if not missing:
         return "all there"
