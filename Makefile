@@ -35,7 +35,7 @@ lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a
 	@$(BIN)/python -m orchestrator.lab.lxc_setup
 
 e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
-	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc) $(ARGS)
+	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 $(or $(TESTS),tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc)) $(ARGS)
 
 molecule: $(VENV)/.stamp-dev ## each role in a container or lab of its own (ROLE="a b"; DRIVER=podman; BROKEN=1: broken on purpose)
 	@$(BIN)/python -m tests.molecule $(ROLE) $(if $(DRIVER),--driver $(DRIVER)) $(if $(BROKEN),--broken) $(ARGS)
