@@ -1,7 +1,6 @@
 """Guests as real LXC containers: systemd, the agent as a service, an address by DHCP, on a bridge of the lab."""
 
 import asyncio
-import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -187,8 +186,7 @@ class LxcGuests:
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*(self.stop(vmid) for vmid in list(self._guests)))
-        with contextlib.suppress(LabError):  # a bridge that somebody removed is closed too
-            await self._network.close()
+        await self._network.close()
         lxc.remove_pivots()
 
     def set_faults(self, faults: list[Mapping[str, Any]]) -> None:

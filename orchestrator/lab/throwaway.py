@@ -5,6 +5,7 @@ Each is an overlay over the plain Debian of `make lab-setup`, with systemd runni
 
 import argparse
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from orchestrator.lab import lxc, lxc_files
 from orchestrator.lab.errors import LabError
 
 PLACE = Path("/run/hostwright/containers")
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""A host name, which can lead to no other directory."""
 BOOT_SECONDS = 60
 
 
@@ -96,10 +99,17 @@ def _lxc(program: str, container: lxc.Container, *arguments: str) -> subprocess.
     )  # fmt: skip
 
 
+def host_name(text: str) -> str:
+    """The text as a container's name. Raises ArgumentTypeError for one that could name another place."""
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no host name: use a-z, 0-9 and -")
+    return text
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.lab.throwaway", description=__doc__)
     parser.add_argument("action", choices=["up", "down"])
-    parser.add_argument("name", help="the container's name, which is its host name too")
+    parser.add_argument("name", type=host_name, help="the container's name, which is its host name too")
     given = parser.parse_args(arguments)
     try:
         if given.action == "up":
