@@ -9,15 +9,15 @@ from uuid import UUID
 import httpx
 
 from bench.site import ORDER
-from orchestrator.attempt import Attempt
-from orchestrator.catalogue import load_catalogue
-from orchestrator.cli.stack import Stack
-from orchestrator.events import Event, phase_of
-from orchestrator.lifecycle import carry_out
+from orchestrator.cli.run.stack import Stack
+from orchestrator.play.events import Event, phase_of
+from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import load_settings
 from orchestrator.store import leases
 from orchestrator.store.connection import Database
 from orchestrator.store.leases import Claimant
+from orchestrator.worker.attempt import Attempt
+from orchestrator.worker.carry import carry_out
 
 _POLL_SECONDS = 0.004
 """The resolution of the figure: how often the operation is fetched."""

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.site import ORDER, circumstances, finish, running
-from orchestrator.cli.client import Client
-from orchestrator.cli.stack import Stack
+from orchestrator.cli.client.api import Client
+from orchestrator.cli.run.stack import Stack
 from orchestrator.settings import PROJECT_DIR
 
 RESULTS = PROJECT_DIR / "bench" / "results" / "guests.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 from bench.site import ORDER, finish
-from orchestrator.cli.client import Client
-from orchestrator.cli.stack import Stack
+from orchestrator.cli.client.api import Client
+from orchestrator.cli.run.stack import Stack
 from orchestrator.settings import PROJECT_DIR
 
 _BARE_VMID = 5900

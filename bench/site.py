@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli.client import Client
-from orchestrator.cli.stack import Stack
+from orchestrator.cli.client.api import Client
+from orchestrator.cli.run.stack import Stack
 from orchestrator.settings import PROJECT_DIR, load_settings
 
 ORDER = {"ctype": "game", "variant": "vanilla", "version": "1.21.7"}

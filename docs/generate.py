@@ -18,11 +18,11 @@ import yaml
 
 from bench.__main__ import RESULTS, TARGETS
 from bench.guests import RESULTS as GUEST_RESULTS
-from orchestrator.billing import ALLOWED, REFUSALS, Action, BillingState
-from orchestrator.errors import PROBLEM_STATUS
-from orchestrator.phases import PHASES, Kind
+from orchestrator.domain.billing import ALLOWED, REFUSALS, Action, BillingState
+from orchestrator.domain.errors import PROBLEM_STATUS
+from orchestrator.domain.phases import PHASES, Kind
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, Settings
-from orchestrator.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
+from orchestrator.domain.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAOS_RESULTS = ROOT / "tests" / "chaos" / "results" / "latest.json"

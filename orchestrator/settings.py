@@ -17,8 +17,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from orchestrator.errors import ConfigurationError
-from orchestrator.phases import LEDGER, Phase
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.domain.phases import LEDGER, Phase
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 

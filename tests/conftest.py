@@ -5,12 +5,12 @@ import os
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "tests.fix_database",
-    "tests.fix_lab",
-    "tests.fix_lab_proxmox",
-    "tests.fix_proxmox",
-    "tests.fix_stack",
-    "tests.fix_api",
+    "tests.support.fix_database",
+    "tests.support.fix_lab",
+    "tests.support.fix_lab_proxmox",
+    "tests.support.fix_proxmox",
+    "tests.support.fix_stack",
+    "tests.support.fix_api",
 ]
 
 # A step that waits for a database says nothing about the code under test, so no time is measured.

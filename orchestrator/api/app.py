@@ -14,18 +14,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from orchestrator.api import openapi
-from orchestrator.api.auth import Tokens, TokenUses
-from orchestrator.api.changes import Changes, Waker
-from orchestrator.api.context import Parts
 from orchestrator.api.endpoints import TABLES, Endpoint
-from orchestrator.api.headers import Guard
-from orchestrator.api.limits import Limiter
-from orchestrator.api.problems import handle_defect, handle_http_error
-from orchestrator.api.serving import serve
-from orchestrator.catalogue import load_catalogue
-from orchestrator.database import resolve_url
+from orchestrator.api.http.auth import Tokens, TokenUses
+from orchestrator.api.http.call import Parts
+from orchestrator.api.http.changes import Changes, Waker
+from orchestrator.api.http.headers import Guard
+from orchestrator.api.http.limits import Limiter
+from orchestrator.api.http.problems import handle_defect, handle_http_error
+from orchestrator.api.http.serving import serve
+from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
+from orchestrator.store.embedded import resolve_url
 
 
 def make_app(settings: Settings) -> ASGIApp:

@@ -6,13 +6,13 @@ from typing import Annotated, get_args
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestrator.api.context import Call, answer
-from orchestrator.api.problems import not_found
-from orchestrator.api.requests import CUSTOMER_ID, RequestBody, invalid, parse_body
-from orchestrator.api.responses import Answer
-from orchestrator.billing import BillingState
-from orchestrator.catalogue import ContainerType
-from orchestrator.models import CustomerRow, Limits, Usage
+from orchestrator.api.http.answers import Answer
+from orchestrator.api.http.call import Call, answer
+from orchestrator.api.http.problems import not_found
+from orchestrator.api.instances.orders import CUSTOMER_ID, RequestBody, invalid, parse_body
+from orchestrator.domain.billing import BillingState
+from orchestrator.domain.catalogue import ContainerType
+from orchestrator.domain.models import CustomerRow, Limits, Usage
 from orchestrator.store import accounts
 
 _PAGE = 50

@@ -7,14 +7,17 @@ from typing import Literal
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from orchestrator.api import auditing, customers, hooks, instances, operations, service, tokens
-from orchestrator.api.context import Call
-from orchestrator.api.instance_answers import InstanceAnswer, InstancePage
-from orchestrator.api.operation_answers import EventPage, OperationAnswer, OperationPage
-from orchestrator.api.requests import DevOrder, GameOrder
-from orchestrator.api.responses import Accepted, Answer
-from orchestrator.billing import Action
-from orchestrator.errors import ProblemCode
+from orchestrator.api import audit, customers, service, tokens
+from orchestrator.api.hooks import handlers as hooks
+from orchestrator.api.http.answers import Accepted, Answer
+from orchestrator.api.http.call import Call
+from orchestrator.api.instances import handlers as instances
+from orchestrator.api.instances.answers import InstanceAnswer, InstancePage
+from orchestrator.api.instances.orders import DevOrder, GameOrder
+from orchestrator.api.operations import handlers as operations
+from orchestrator.api.operations.answers import EventPage, OperationAnswer, OperationPage
+from orchestrator.domain.billing import Action
+from orchestrator.domain.errors import ProblemCode
 
 Handler = Callable[[Call], Response] | Callable[[Call], Awaitable[Response]]
 
@@ -39,7 +42,7 @@ class Endpoint:
     free_body: bool = False
     """It takes a JSON body of more than one spelling, which no model describes."""
     action: Action | None = None
-    """What a customer's billing state must allow; an order is decided with its other facts (orchestrator.orders)."""
+    """What a customer's billing state must allow; an order is decided with its other facts (domain.admission)."""
 
     @property
     def changes(self) -> bool:
@@ -166,8 +169,8 @@ OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
         status=204, problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
-        "GET", "/audit", auditing.list_all, "Read the audit log, newest first", operator=True,
-        result=auditing.AuditPage, query=("after", "limit", "customerId"), problems=_OPERATOR_PROBLEMS,
+        "GET", "/audit", audit.list_all, "Read the audit log, newest first", operator=True,
+        result=audit.AuditPage, query=("after", "limit", "customerId"), problems=_OPERATOR_PROBLEMS,
     ),
 )  # fmt: skip
 

@@ -6,9 +6,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES, Endpoint
-from orchestrator.api.parameters import schema
-from orchestrator.api.responses import ProblemAnswer
-from orchestrator.errors import PROBLEM_STATUS, ProblemCode
+from orchestrator.api.http.answers import ProblemAnswer
+from orchestrator.api.http.parameters import schema
+from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
 
 _REF = "#/components/schemas/{model}"
 _EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE)
@@ -93,7 +93,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _problems(endpoint: Endpoint) -> list[ProblemCode]:
-    """Those of the endpoint, and those of what every request passes through (orchestrator.api.serving)."""
+    """Those of the endpoint, and those of what every request passes through (orchestrator.api.http.serving)."""
     problems = list(endpoint.problems)
     if not endpoint.takes_body:
         problems.append(ProblemCode.INVALID_REQUEST)

@@ -8,9 +8,9 @@ import re
 
 from starlette.responses import JSONResponse, Response
 
-from orchestrator.api.context import Call
-from orchestrator.api.requests import invalid
-from orchestrator.errors import ConfigurationError, Problem, ProblemCode, StoreUnavailable
+from orchestrator.api.http.call import Call
+from orchestrator.api.instances.orders import invalid
+from orchestrator.domain.errors import ConfigurationError, Problem, ProblemCode, StoreUnavailable
 from orchestrator.store import accounts, sweep
 from orchestrator.store.migrations import is_current
 

@@ -7,11 +7,11 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.responses import Response
 
-from orchestrator.api.context import Call, answer
-from orchestrator.api.problems import not_found
-from orchestrator.api.requests import CustomerId, RequestBody, invalid, one_line, parse_body, parse_customer
-from orchestrator.api.responses import Answer
-from orchestrator.models import TokenRow
+from orchestrator.api.http.answers import Answer
+from orchestrator.api.http.call import Call, answer
+from orchestrator.api.http.problems import not_found
+from orchestrator.api.instances.orders import CustomerId, RequestBody, invalid, one_line, parse_body, parse_customer
+from orchestrator.domain.models import TokenRow
 from orchestrator.store import accounts
 
 _PAGE = 50

@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli import audit, backups, customers, servers, tokens
+from orchestrator.cli.admin import audit, backups, customers, tokens
+from orchestrator.cli.client import servers
 from orchestrator.cli.options import GuestKind, Guests, StateDir
-from orchestrator.errors import HostwrightError
+from orchestrator.domain.errors import HostwrightError
 from orchestrator.settings import load_settings
 
 app = typer.Typer(
@@ -48,7 +49,7 @@ def up(
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
     """Run all parts in the foreground: database, lab, API and one worker."""
-    from orchestrator.cli.demo import serve_stack
+    from orchestrator.cli.run.demo import serve_stack
 
     if not lab:
         raise HostwrightError("only `up --lab` runs everything at once; production runs serve, worker and migrate")
@@ -63,7 +64,7 @@ def demo(
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
     """Order a game server and a dev container on the lab, and join as a player would."""
-    from orchestrator.cli.demo import run_demo
+    from orchestrator.cli.run.demo import run_demo
 
     settings = load_settings(state_dir=state_dir, port=0, concurrency=2)
     run_demo(settings, once=once, speed=speed, guests=guests, console=console)
@@ -78,7 +79,7 @@ def serve(
     import uvicorn
 
     from orchestrator.api.app import make_app
-    from orchestrator.cli.protocol import BoundedProtocol
+    from orchestrator.cli.run.protocol import BoundedProtocol
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
@@ -103,7 +104,7 @@ def serve(
 @app.command(rich_help_panel="Run")
 def worker(concurrency: Annotated[int | None, typer.Option(min=1, help="Operations at once.")] = None) -> None:
     """Run one worker alone, as production does."""
-    from orchestrator.worker import Worker
+    from orchestrator.worker.loop import Worker
 
     _log_to_stderr()
     Worker(load_settings(concurrency=concurrency)).run()
@@ -112,7 +113,7 @@ def worker(concurrency: Annotated[int | None, typer.Option(min=1, help="Operatio
 @app.command(rich_help_panel="Administration")
 def migrate() -> None:
     """Bring the database's schema up to this release."""
-    from orchestrator.database import resolve_url
+    from orchestrator.store.embedded import resolve_url
     from orchestrator.store.migrations import migrate as run
 
     applied = run(resolve_url(load_settings()))
@@ -122,9 +123,8 @@ def migrate() -> None:
 @app.command(rich_help_panel="Administration")
 def check() -> None:
     """See whether inventory, catalogue and secrets are complete. It asks nobody and changes nothing."""
-    from orchestrator.catalogue import load_catalogue
-    from orchestrator.inventory import problems_of, read_variables, require_filled
-    from orchestrator.secrets import read_secrets
+    from orchestrator.drivers.secrets import read_secrets
+    from orchestrator.play.inventory import load_catalogue, problems_of, read_variables, require_filled
 
     settings = load_settings()
     require_filled(settings.inventory)

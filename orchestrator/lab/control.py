@@ -8,17 +8,17 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from orchestrator.lab.edge import Edge
+from orchestrator.lab.edge.mcrouter import Routes
+from orchestrator.lab.edge.registrations import Registrations
+from orchestrator.lab.edge.router import Edge
+from orchestrator.lab.edge.traefik import Traefik
 from orchestrator.lab.errors import InputError
 from orchestrator.lab.faults import FIELDS, SECONDS, Faults
 from orchestrator.lab.history import History
 from orchestrator.lab.httpserver import json_object
 from orchestrator.lab.listen import HttpService
-from orchestrator.lab.mcrouter import Routes
-from orchestrator.lab.proxmox import LabProxmox
-from orchestrator.lab.registrations import Registrations
-from orchestrator.lab.traefik import Traefik
-from orchestrator.lab.zones import Zone
+from orchestrator.lab.names.zones import Zone
+from orchestrator.lab.proxmox.server import LabProxmox
 
 AGENT_BEHAVIOURS = ("reject", "error", "crash", "hang", "late", "die")
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from orchestrator.lab import cloudflare, description, mcrouter, technitium, tls
+from orchestrator.lab import description, tls
 from orchestrator.lab.addresses import (
     CLOUDFLARE_PORT,
     DNS_PORT,
@@ -23,20 +23,22 @@ from orchestrator.lab.addresses import (
     claim,
 )
 from orchestrator.lab.control import Control
-from orchestrator.lab.dns import NameServer
-from orchestrator.lab.edge import Edge
+from orchestrator.lab.edge import mcrouter
+from orchestrator.lab.edge.registrations import Registrations
+from orchestrator.lab.edge.router import Edge
+from orchestrator.lab.edge.traefik import Traefik
+from orchestrator.lab.edge.velocity import Bridge
 from orchestrator.lab.faults import Faults
 from orchestrator.lab.files import load_secrets, open_directory, read_json, write_json
-from orchestrator.lab.guest_driver import GuestDriver
-from orchestrator.lab.guests import ProcessGuests
+from orchestrator.lab.guests.containers import LxcGuests
+from orchestrator.lab.guests.driver import GuestDriver
+from orchestrator.lab.guests.processes import ProcessGuests
 from orchestrator.lab.history import History
 from orchestrator.lab.listen import HttpService, bind_tcp, serve_http
-from orchestrator.lab.lxc_guests import LxcGuests
-from orchestrator.lab.proxmox import LabProxmox
-from orchestrator.lab.registrations import Registrations
-from orchestrator.lab.traefik import Traefik
-from orchestrator.lab.velocity import Bridge
-from orchestrator.lab.zones import Record, Zone
+from orchestrator.lab.names import cloudflare, technitium
+from orchestrator.lab.names.server import NameServer
+from orchestrator.lab.names.zones import Record, Zone
+from orchestrator.lab.proxmox.server import LabProxmox
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from uuid import UUID
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 from psycopg.rows import dict_row
 
-from orchestrator.billing import BillingState
-from orchestrator.catalogue import ContainerType
-from orchestrator.errors import HostwrightError
-from orchestrator.models import CustomerRow, Limits, Principal, TokenRow
+from orchestrator.domain.billing import BillingState
+from orchestrator.domain.catalogue import ContainerType
+from orchestrator.domain.errors import HostwrightError
+from orchestrator.domain.models import CustomerRow, Limits, Principal, TokenRow
 from orchestrator.store.connection import Database, cursor_execute, execute, read_rows
 
 TOKEN_PREFIX = "hw_"  # noqa: S105  # a mark for secret scanners, not a secret

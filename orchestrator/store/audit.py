@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from orchestrator.models import AuditEntry, AuditRow
+from orchestrator.domain.models import AuditEntry, AuditRow
 from orchestrator.store.connection import Database, execute, read_rows
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from orchestrator.billing import BillingState
+from orchestrator.domain.billing import BillingState
 from orchestrator.store.connection import Database, execute
 
 

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from typing import Literal
 
-from orchestrator.models import Lease
+from orchestrator.domain.models import Lease
 from orchestrator.store.connection import Database, execute
 from orchestrator.store.leases import guarded
 

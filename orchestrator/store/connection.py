@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import Row, TupleRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from orchestrator.errors import ConfigurationError, IllegalTransition, StoreUnavailable
+from orchestrator.domain.errors import ConfigurationError, IllegalTransition, StoreUnavailable
 from orchestrator.sql import QUERIES
 
 ILLEGAL_TRANSITION = "HW001"

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.rows import dict_row
 
-from orchestrator.errors import BackupError
+from orchestrator.domain.errors import BackupError
 from orchestrator.store.connection import Connection, cursor_execute, wrap_errors
 
 MIGRATIONS = "schema_migration"

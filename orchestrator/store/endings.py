@@ -6,10 +6,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from orchestrator.errors import CancelRequested
-from orchestrator.models import Cleanup, Failure, Lease
-from orchestrator.phases import Kind, Phase
-from orchestrator.states import OperationStatus, PhaseStatus
+from orchestrator.domain.errors import CancelRequested
+from orchestrator.domain.models import Cleanup, Failure, Lease
+from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.store.connection import Connection, Database, execute
 from orchestrator.store.leases import as_json, close_phases, guarded, guarded_flag
 

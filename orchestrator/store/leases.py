@@ -8,63 +8,13 @@ from uuid import UUID
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from orchestrator.errors import LostLease
-from orchestrator.models import Claim, Cleanup, Failure, Lease, OperationRow
-from orchestrator.phases import Phase
-from orchestrator.states import PhaseStatus
+from orchestrator.domain.errors import LostLease
+from orchestrator.domain.models import Claim, Cleanup, Failure, Lease, OperationRow
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.states import PhaseStatus
+from orchestrator.domain.updates import CleanupRecorded, CloneBegun, Logged, PhaseEntered, PhasesClosed, Retried, Update
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 from orchestrator.store.orders import rouse
-
-
-@dataclass(frozen=True)
-class PhaseEntered:
-    """A phase begins; the one before it is done."""
-
-    phase: Phase
-    message: str
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A line for the operation's log."""
-
-    phase: Phase | None
-    level: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Retried:
-    """A waiting phase asked again, for the `retries`th time."""
-
-    phase: Phase
-    retries: int
-
-
-@dataclass(frozen=True)
-class PhasesClosed:
-    """Every phase that runs has ended so."""
-
-    status: PhaseStatus
-
-
-@dataclass(frozen=True)
-class CloneBegun:
-    """Proxmox runs the clone as this task."""
-
-    upid: str
-    message: str
-
-
-@dataclass(frozen=True)
-class CleanupRecorded:
-    """A cleanup has come so far."""
-
-    cleanup: Cleanup
-
-
-Update = PhaseEntered | Logged | Retried | PhasesClosed | CloneBegun | CleanupRecorded
-"""What an event of a run becomes in the database."""
 
 
 @dataclass(frozen=True)

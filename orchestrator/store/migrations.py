@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import psycopg
 
-from orchestrator.errors import ConfigurationError
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.store.connection import wrap_errors
 
 _LOCK = 0x686F7374  # "host": any constant will do, it only has to be ours

@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from orchestrator import orders, queue
-from orchestrator.errors import Problem, ProblemCode
-from orchestrator.models import AuditEntry
+from orchestrator.domain import admission
+from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.domain.models import AuditEntry
+from orchestrator.store import wakeups
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 
 
@@ -18,7 +19,7 @@ class Order:
     """A validated order of one customer."""
 
     customer_id: str
-    demand: orders.Demand
+    demand: admission.Demand
     spec: dict[str, Any]
 
 
@@ -43,7 +44,7 @@ def place_order(database: Database, order: Order, line: AuditEntry | None = None
     with database.connection() as connection:
         while True:
             facts = read_facts(connection, order)
-            decision = orders.decide(order.demand, facts)
+            decision = admission.decide(order.demand, facts)
             if decision.operation_id is not None:
                 return _known(connection, decision.kind, decision.operation_id)
             placed = Placed("accept", uuid4(), uuid4(), uuid4())
@@ -65,13 +66,13 @@ def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | 
         "cpu_cores": order.demand.cpu_cores,
         "request_hash": order.demand.request_hash,
         "key": order.demand.key,
-        "queue": queue.QUEUE,
-        "message": queue.message(placed.operation_id),
+        "queue": wakeups.QUEUE,
+        "message": wakeups.message(placed.operation_id),
         **{f"audit_{name}": getattr(line, name, None) for name in names},
     }
 
 
-def read_facts(connection: Connection, order: Order) -> orders.Facts:
+def read_facts(connection: Connection, order: Order) -> admission.Facts:
     """What the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
     parameters = {
         "customer_id": order.customer_id,
@@ -79,9 +80,9 @@ def read_facts(connection: Connection, order: Order) -> orders.Facts:
         "ctype": order.demand.ctype,
         "request_hash": order.demand.request_hash,
         "keep": order.demand.keep,
-        "max_failed": orders.MAX_FAILED,
+        "max_failed": admission.MAX_FAILED,
     }
-    cursor = connection.cursor(row_factory=class_row(orders.Facts))
+    cursor = connection.cursor(row_factory=class_row(admission.Facts))
     facts = cursor_execute(cursor, "order_facts", parameters).fetchone()
     if facts is None:
         raise Problem(
@@ -102,13 +103,13 @@ def _known(connection: Connection, kind: Literal["accept", "replay", "active"], 
 
 def enqueue(connection: Connection, operation_id: UUID) -> None:
     """Put the wake-up for an operation into the queue, within the caller's transaction."""
-    execute(connection, "enqueue", {"queue": queue.QUEUE, "message": queue.message(operation_id)})
+    execute(connection, "enqueue", {"queue": wakeups.QUEUE, "message": wakeups.message(operation_id)})
 
 
 def rouse(connection: Connection, operation_id: UUID) -> None:
     """Put a wake-up into the queue and tell the workers, within the caller's transaction."""
     enqueue(connection, operation_id)
-    execute(connection, "wake_workers", {"channel": queue.CHANNEL})
+    execute(connection, "wake_workers", {"channel": wakeups.CHANNEL})
 
 
 def pass_on(database: Database, operation_id: UUID) -> None:
@@ -120,4 +121,4 @@ def pass_on(database: Database, operation_id: UUID) -> None:
 def wake_workers(database: Database) -> None:
     """Make idle workers look into the queue now instead of at their next poll (1 s)."""
     with database.transaction() as connection:
-        execute(connection, "wake_workers", {"channel": queue.CHANNEL})
+        execute(connection, "wake_workers", {"channel": wakeups.CHANNEL})

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from orchestrator.models import EventRow, InstanceRow, OperationRow
+from orchestrator.domain.models import EventRow, InstanceRow, OperationRow
 from orchestrator.store.connection import Database, read_rows
 
 

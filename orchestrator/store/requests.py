@@ -5,12 +5,12 @@ from uuid import UUID, uuid4
 
 from psycopg.rows import dict_row
 
-from orchestrator import orders
-from orchestrator.billing import Action, BillingState, refuse
-from orchestrator.errors import Problem, ProblemCode
-from orchestrator.models import CANCELLED, InstanceRow
-from orchestrator.phases import UNDO, Kind
-from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus
+from orchestrator.domain import admission
+from orchestrator.domain.billing import Action, BillingState, refuse
+from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.domain.models import CANCELLED, InstanceRow
+from orchestrator.domain.phases import UNDO, Kind
+from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 from orchestrator.store.leases import as_json
 from orchestrator.store.orders import Order, enqueue, read_facts, rouse
@@ -127,13 +127,13 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
 
 
 def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | None) -> UUID | None:
-    demand = orders.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
+    demand = admission.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
     facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
     # Decided on the same facts that it is written on: the account may have been stopped since the request came in.
     refusal = refuse(BillingState(facts.billing_state), Action.RETRY) if customer_id is not None else None
     if refusal is not None:
         raise refusal
-    orders.check_quota(demand, facts)
+    admission.check_quota(demand, facts)
     retry = uuid4()
     written = {
         "operation_id": retry,

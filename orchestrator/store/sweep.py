@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from orchestrator.billing import STOPPED_STATES
-from orchestrator.errors import Code
-from orchestrator.models import CANCELLED, Failure
+from orchestrator.domain.billing import STOPPED_STATES
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import CANCELLED, Failure
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 from orchestrator.store.leases import as_json
 from orchestrator.store.orders import enqueue

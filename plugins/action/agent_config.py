@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.agent import Verdict, holds, occupied
-from hostwright_ansible.agent_client import as_result, is_last, open_agent, unreachable, watch, window
-from hostwright_ansible.httpjson import HttpError, Reply
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.agent.client import as_result, is_last, open_agent, unreachable, watch, window
+from orchestrator.drivers.agent.status import Verdict, holds, occupied
+from orchestrator.drivers.httpjson import HttpError, Reply
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 
 
 class ActionModule(PhaseAction):

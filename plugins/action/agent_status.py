@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.agent import Verdict, judge
-from hostwright_ansible.agent_client import as_result, is_last, open_agent, unreachable, watch, window
-from hostwright_ansible.httpjson import HttpError
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.agent.client import as_result, is_last, open_agent, unreachable, watch, window
+from orchestrator.drivers.agent.status import Verdict, judge
+from orchestrator.drivers.httpjson import HttpError
+from orchestrator.drivers.secrets import Secrets
 
 
 class ActionModule(PhaseAction):

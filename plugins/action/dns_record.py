@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.dns_drivers import open_driver
-from hostwright_ansible.dns_provider import CODE, Provider
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.dns.base import CODE, Provider
+from orchestrator.drivers.dns.factory import open_driver
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 
 
 class ActionModule(PhaseAction):

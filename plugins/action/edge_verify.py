@@ -11,12 +11,13 @@ import time
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.dns_provider import Provider
-from hostwright_ansible.edge import Check, Instance, Outcome, checks, parse_probe, run
-from hostwright_ansible.proxy_driver import Proxy
-from hostwright_ansible.proxy_drivers import open_proxy
-from hostwright_ansible.result import waiting
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.dns.base import Provider
+from orchestrator.drivers.players.reachability import Check, Instance, Outcome, checks, parse_probe, run
+from orchestrator.drivers.proxy.base import Proxy
+from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.result import waiting
+from orchestrator.drivers.secrets import Secrets
 
 CODE = "verify-failed"
 INTERVAL = 1.0

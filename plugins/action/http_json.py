@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.httpjson import READING, HttpError, HttpJson
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.httpjson import READING, HttpError, HttpJson
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 
 
 class ActionModule(PhaseAction):

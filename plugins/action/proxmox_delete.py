@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.delete import delete
-from hostwright_ansible.proxmox import COMMON, open_session
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.proxmox.delete import delete
+from orchestrator.drivers.proxmox.session import COMMON, open_session
+from orchestrator.drivers.secrets import Secrets
 
 
 class ActionModule(PhaseAction):

@@ -12,10 +12,11 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.address import wait_for_address
-from hostwright_ansible.proxmox import COMMON, Session, open_session
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.proxmox.address import wait_for_address
+from orchestrator.drivers.proxmox.session import COMMON, Session, open_session
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 
 # Seconds. Reading an address is cheap to repeat, and a window must end about when it says.
 REQUEST_TIMEOUT = 5.0

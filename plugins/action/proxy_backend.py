@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.proxy_driver import Proxy, Registration
-from hostwright_ansible.proxy_drivers import open_proxy
-from hostwright_ansible.secrets import Secrets
+
+from orchestrator.drivers.proxy.base import Proxy, Registration
+from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.secrets import Secrets
 
 
 class ActionModule(PhaseAction):

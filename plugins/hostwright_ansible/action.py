@@ -11,10 +11,10 @@ from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailur
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-from hostwright_ansible import lease
-from hostwright_ansible.remote import HostError, unreachable
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
+from orchestrator.drivers import lease
+from orchestrator.drivers.remote import HostError, unreachable
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 from orchestrator.processes import die_with_parent
 
 SECRETS_VARIABLE = "hostwright_secrets_file"

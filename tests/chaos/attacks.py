@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Literal
 
-from orchestrator.phases import LEDGER, PHASES, Kind, Phase
+from orchestrator.domain.phases import LEDGER, PHASES, Kind, Phase
 from tests.chaos.customer import BrokenError, MissedError, Server
 from tests.chaos.holds import begun
 from tests.chaos.parts import Processes, Victim

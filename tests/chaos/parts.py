@@ -11,10 +11,10 @@ from typing import Protocol
 
 import psutil
 
-from orchestrator.database import EmbeddedPostgres
-from orchestrator.errors import ConfigurationError
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.processes import die_with_parent, stop
 from orchestrator.settings import PROJECT_DIR
+from orchestrator.store.embedded import EmbeddedPostgres
 
 STOP_SECONDS = 40
 

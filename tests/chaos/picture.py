@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.chaos.check import Picture, Row
-from tests.fix_lab import Lab, tls_context
+from tests.support.fix_lab import Lab, tls_context
 
 RUNS = Path("/dev/shm")
 _AGENT_PORT = 18888

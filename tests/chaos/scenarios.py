@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
 
-from orchestrator.phases import PHASES, Kind, Phase
+from orchestrator.domain.phases import PHASES, Kind, Phase
 from tests.chaos import load, outages, outside
 from tests.chaos.attacks import Deed, Target, attack, cancel, phases_of
 from tests.chaos.site import Plan

@@ -16,15 +16,15 @@ from uuid import uuid4
 
 import httpx
 
-from orchestrator.database import EmbeddedPostgres
 from orchestrator.settings import PROJECT_DIR
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
+from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.migrations import migrate
 from tests.chaos.customer import Customer
 from tests.chaos.parts import Part, Postgres
-from tests.fix_lab import Lab, describe_lab
-from tests.fix_stack import GUESTS
+from tests.support.fix_lab import Lab, describe_lab
+from tests.support.fix_stack import GUESTS
 
 LEASE, HEARTBEAT, SWEEP, REQUEUE = 6.0, 0.5, 1.0, 2.0
 """Seconds, as the processes of a site are told."""

@@ -19,9 +19,9 @@ from tests.chaos.check import Claim, Picture, of_server, second_clones, touched,
 from tests.chaos.marks import Marks
 from tests.chaos.picture import RUNS, guest_pids, take
 from tests.chaos.report import markdown, summary
-from tests.fix_lab import Lab, tls_context
-from tests.lab_dns import technitium
-from tests.lab_proxy import bridge_client
+from tests.support.fix_lab import Lab, tls_context
+from tests.support.lab_dns import technitium
+from tests.support.lab_proxy import bridge_client
 
 SERVER = "0b0e7b1c-4c5c-4d7e-9a55-6f7f0a3c2f11"
 NAME = "mc-vanilla-5000"

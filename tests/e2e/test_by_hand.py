@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from orchestrator import minecraft
-from tests.fix_lab import Lab
-from tests.observe import container
-from tests.playbook import Run, play
+from orchestrator.drivers.players import minecraft
+from tests.support.fix_lab import Lab
+from tests.support.observe import container
+from tests.support.playbook import Run, play
 
 VMID = 5701
 ORDER = {"vmid": VMID, "ctype": "game", "variant": "vanilla", "version": "1.21.7", "world": "by hand"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.fix_stack import stack_database
+from tests.support.fix_stack import stack_database
 
 
 def test_demo_orders_joins_and_leaves_nothing() -> None:

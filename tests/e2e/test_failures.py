@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.fix_stack import Running, running_stack
-from tests.observe import container, edited, rows
-from tests.playbook import play
+from tests.support.fix_stack import Running, running_stack
+from tests.support.observe import container, edited, rows
+from tests.support.playbook import play
 
 CLEANED = [{"name": name, "status": "ok"} for name in ("unpublish-edge", "stop-container", "delete-container")]
 

@@ -12,10 +12,10 @@ import httpx
 import psutil
 import pytest
 
-from orchestrator.cli.client import Client
+from orchestrator.cli.client.api import Client
 from orchestrator.settings import PROJECT_DIR
-from tests.fix_stack import DEV, GAME, Running
-from tests.observe import agent_status, files_below, processes, rows
+from tests.support.fix_stack import DEV, GAME, Running
+from tests.support.observe import agent_status, files_below, processes, rows
 
 MARK = f"pwned-{uuid4().hex}"
 """Only a value that was run leaves a file of this name."""

@@ -19,12 +19,12 @@ import httpx
 import pytest
 import yaml
 
-from orchestrator.cli.client import Client
+from orchestrator.cli.client.api import Client
 from orchestrator.settings import PROJECT_DIR
-from tests.fix_lab import Lab, tls_context
-from tests.fix_stack import GAME, Running
-from tests.observe import agent_status, container, next_vmid, rows
-from tests.playbook import play
+from tests.support.fix_lab import Lab, tls_context
+from tests.support.fix_stack import GAME, Running
+from tests.support.observe import agent_status, container, next_vmid, rows
+from tests.support.playbook import play
 
 Inventory = dict[str, list[dict[str, Any]]]
 UNEXPECTED = "192.0.2.77"

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.cli.client import Client
-from tests.fix_stack import AGENT_PROGRAM, DEV, GAME, Running
-from tests.observe import dump, edited, files_below, files_holding, processes
+from orchestrator.cli.client.api import Client
+from tests.support.fix_stack import AGENT_PROGRAM, DEV, GAME, Running
+from tests.support.observe import dump, edited, files_below, files_holding, processes
 
 RUNS = Path("/dev/shm")
 SECRET_FILES = {"lab/secrets.json", "lab/agent-token", "tokens.json", "hostwright.json"}

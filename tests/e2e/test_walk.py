@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.client import Refused
-from orchestrator.probe import Probe, ask
-from tests.fix_stack import DEV, FINAL, GAME, Running
+from orchestrator.cli.client.api import Refused
+from orchestrator.domain.probes import Probe
+from orchestrator.drivers.players.probe import ask
+from tests.support.fix_stack import DEV, FINAL, GAME, Running
 
 
 def test_order_becomes_reachable_and_teardown_leaves_nothing(stack: Running) -> None:

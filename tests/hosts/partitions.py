@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
-from orchestrator.phases import Kind, Phase
+from orchestrator.domain.phases import Kind, Phase
 from tests.chaos.attacks import again_if_missed
 from tests.chaos.customer import BrokenError, Server
 from tests.chaos.holds import REACH_SECONDS, begun

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from orchestrator.database import NAME, EmbeddedPostgres
 from orchestrator.processes import die_with_parent
 from orchestrator.settings import PROJECT_DIR
+from orchestrator.store.embedded import NAME, EmbeddedPostgres
 from tests.chaos.parts import STOP_SECONDS, Part
 from tests.hosts.network import Machine
 

@@ -1,6 +1,6 @@
 """Every scenario of `make hosts`, one row each, in the groups that share a running site."""
 
-from orchestrator.phases import Kind, Phase
+from orchestrator.domain.phases import Kind, Phase
 from tests.chaos.scenarios import Group, Scenario
 from tests.chaos.site import Plan
 from tests.hosts import partitions

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.store import audit, callbacks
 from orchestrator.store.connection import Database
-from tests.fix_api import Api, Caller, is_problem, lease_of, running_api
-from tests.fix_stack import DEV, GAME
+from tests.support.fix_api import Api, Caller, is_problem, lease_of, running_api
+from tests.support.fix_stack import DEV, GAME
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from orchestrator.api.signatures import sign
+from orchestrator.api.hooks.signatures import sign
 from orchestrator.settings import PROJECT_DIR
 from orchestrator.store import accounts
-from tests.fix_api import Api, is_problem, together
-from tests.fix_database import CUSTOMER
-from tests.fix_stack import GAME, Running
+from tests.support.fix_api import Api, is_problem, together
+from tests.support.fix_database import CUSTOMER
+from tests.support.fix_stack import GAME, Running
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from orchestrator.store import accounts
-from tests.fix_api import Api, Caller, is_problem
-from tests.fix_stack import DEV, GAME
+from tests.support.fix_api import Api, Caller, is_problem
+from tests.support.fix_stack import DEV, GAME
 
 NO_LIMIT = {"instances": None, "memoryMiB": None, "cpuCores": None}
 NOTHING = {"instances": 0, "memoryMiB": 0, "cpuCores": 0}

@@ -14,10 +14,10 @@ import httpx
 import psutil
 import pytest
 
-from orchestrator.database import EmbeddedPostgres
+from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.migrations import migrate
-from tests.fix_api import Api, Caller, is_problem, running_api, together
-from tests.fix_stack import GAME
+from tests.support.fix_api import Api, Caller, is_problem, running_api, together
+from tests.support.fix_stack import GAME
 
 CLIENTS = 8
 

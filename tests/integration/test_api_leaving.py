@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from orchestrator.store.connection import Database
-from tests.fix_api import running_api
-from tests.fix_stack import DEV
+from tests.support.fix_api import running_api
+from tests.support.fix_stack import DEV
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

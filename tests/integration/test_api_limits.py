@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.api.auth import REMEMBER_SECONDS
+from orchestrator.api.http.auth import REMEMBER_SECONDS
 from orchestrator.store.connection import Database
-from tests.fix_api import Api, is_problem, running_api
-from tests.fix_stack import GAME
+from tests.support.fix_api import Api, is_problem, running_api
+from tests.support.fix_stack import GAME
 
 NARROW = {"rate_per_second": "0.01", "rate_burst": "6", "change_rate_per_second": "0.01", "change_rate_burst": "2",
           "failed_auth_per_second": "0.01", "failed_auth_burst": "3"}  # fmt: skip

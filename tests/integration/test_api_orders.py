@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from orchestrator.models import Limits
+from orchestrator.domain.models import Limits
 from orchestrator.store import accounts
-from tests.fix_api import Api, Caller, is_problem, running_api, together
-from tests.fix_stack import DEV, GAME, Running
+from tests.support.fix_api import Api, Caller, is_problem, running_api, together
+from tests.support.fix_stack import DEV, GAME, Running
 
 PAPER = GAME | {"variant": "paper"}
 LIMIT = 64 * 1024

@@ -8,10 +8,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from orchestrator.phases import Phase
+from orchestrator.domain import updates
+from orchestrator.domain.phases import Phase
 from orchestrator.store import endings, leases
-from tests.fix_api import Api, Caller, is_problem, lease_of
-from tests.fix_stack import DEV, FINAL, GAME, Running
+from tests.support.fix_api import Api, Caller, is_problem, lease_of
+from tests.support.fix_stack import DEV, FINAL, GAME, Running
 
 OPERATIONS = "/api/instances/operations"
 
@@ -103,13 +104,13 @@ def test_answers_304_while_nothing_has_changed(api: Api, customer: Caller) -> No
     assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tags[0])
     row = api.claim(accepted["operationId"])
     tags.append(customer.get(path).headers["etag"])
-    leases.record(api.database, lease_of(row), [leases.PhaseEntered(Phase.ALLOCATE_VMID, "choosing")])
+    leases.record(api.database, lease_of(row), [updates.PhaseEntered(Phase.ALLOCATE_VMID, "choosing")])
     tags.append(customer.get(path).headers["etag"])
     leases.allocate_vmid(api.database, lease_of(row), ctype="game", bounds=(5000, 5999))
     leases.set_hostname(api.database, lease_of(row), "some-host")
     tags.append(customer.get(path).headers["etag"])
-    leases.record(api.database, lease_of(row), [leases.PhaseEntered(Phase.WAIT_FOR_IP, "waiting")])
-    leases.record(api.database, lease_of(row), [leases.Retried(Phase.WAIT_FOR_IP, 1)])
+    leases.record(api.database, lease_of(row), [updates.PhaseEntered(Phase.WAIT_FOR_IP, "waiting")])
+    leases.record(api.database, lease_of(row), [updates.Retried(Phase.WAIT_FOR_IP, 1)])
     tags.append(customer.get(path).headers["etag"])
     assert len(set(tags)) == len(tags)
     leases.heartbeat(api.database, lease_of(row), lease_seconds=600)
@@ -126,7 +127,7 @@ def test_waits_for_a_change_and_answers_at_once(api: Api, customer: Caller) -> N
         tag = customer.get(path).headers["etag"]
         known = {"If_None_Match": tag} if conditional else {}
         timer = threading.Timer(
-            0.3, leases.record, (api.database, lease_of(row), [leases.Logged(None, "info", "something happened")])
+            0.3, leases.record, (api.database, lease_of(row), [updates.Logged(None, "info", "something happened")])
         )
         timer.start()
         answer = customer.get(path, Prefer="wait=20", **known)

@@ -24,15 +24,15 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from orchestrator.api import openapi
-from orchestrator.api.signatures import sign
-from orchestrator.errors import PROBLEM_STATUS, ProblemCode
-from orchestrator.models import Lease
-from orchestrator.phases import Phase
+from orchestrator.api.hooks.signatures import sign
+from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
+from orchestrator.domain.models import Lease
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.updates import PhaseEntered
 from orchestrator.store import accounts, callbacks, endings, leases
-from orchestrator.store.leases import PhaseEntered
-from tests.fix_api import Api, Caller, lease_of, running_api
-from tests.fix_database import fresh_database
-from tests.storage import FAILURE, LEAKED, undone
+from tests.support.fix_api import Api, Caller, lease_of, running_api
+from tests.support.fix_database import fresh_database
+from tests.support.storage import FAILURE, LEAKED, undone
 
 Operation = APIOperation[Any, Any, Any, Any]
 Asked = Case[Any]

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, OPERATOR_ENDPOINTS, TABLES
 from orchestrator.store import accounts, sweep
 from orchestrator.store.connection import Database
-from tests.fix_api import Api, Caller, is_problem, running_api
-from tests.fix_stack import DEV, GAME, Running
+from tests.support.fix_api import Api, Caller, is_problem, running_api
+from tests.support.fix_stack import DEV, GAME, Running
 
 OPERATIONS = "/api/instances/operations"
 
@@ -273,7 +273,7 @@ def test_documents_every_route(document: dict[str, Any]) -> None:
 
 
 def test_asks_the_billing_state_before_every_change_but_an_order() -> None:
-    """An order is decided with its other facts (orchestrator.orders)."""
+    """An order is decided with its other facts (orchestrator.domain.admission)."""
     changes = [each for each in INSTANCE_ENDPOINTS if each.changes]
     assert {(each.method, each.path) for each in changes if each.action is None} == {("POST", "")}
     assert {each.path for each in OPERATOR_ENDPOINTS if not each.operator} == set()

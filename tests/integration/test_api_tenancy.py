@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from orchestrator.api.endpoints import TABLES, Endpoint
+from orchestrator.domain import updates
 from orchestrator.store import leases
-from tests.fix_api import Api, Caller, lease_of, running_api
-from tests.fix_database import fresh_database
-from tests.fix_stack import DEV, GAME
+from tests.support.fix_api import Api, Caller, lease_of, running_api
+from tests.support.fix_database import fresh_database
+from tests.support.fix_stack import DEV, GAME
 
 NO_LIMITS = {"rate_per_second": "0", "change_rate_per_second": "0", "failed_auth_per_second": "0"}
 ROUTES = [(prefix, endpoint) for prefix, table in TABLES for endpoint in table]
@@ -75,7 +76,7 @@ def foreign(walked: Api, caller: Caller) -> list[Ids]:
     vmids = {each["serverId"]: str(walked.complete(each)) for each in (ready, deleting, deleted)}
     row = walked.claim(running["operationId"])
     vmids[running["serverId"]] = str(walked.name(row))
-    leases.record(walked.database, lease_of(row), [leases.Logged(None, "info", "a line of its log")])
+    leases.record(walked.database, lease_of(row), [updates.Logged(None, "info", "a line of its log")])
     owner.delete(f"/api/instances/{deleting['serverId']}")
     walked.complete_teardown(owner.delete(f"/api/instances/{deleted['serverId']}").json())
     token = walked.query("select id from token where customer_id = %s", owner.customer_id)[0][0]

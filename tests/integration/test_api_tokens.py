@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from orchestrator.store import accounts
-from tests.fix_api import Api, Caller, is_problem, running_api
+from tests.support.fix_api import Api, Caller, is_problem, running_api
 
 PROMPT_SECONDS = 2.0
 """Less than the 5 s for which a token is remembered."""

@@ -8,14 +8,13 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import archives
 from orchestrator.cli.main import app
-from orchestrator.errors import HostwrightError
-from orchestrator.store import accounts, audit, contents
+from orchestrator.domain.errors import HostwrightError
+from orchestrator.store import accounts, archives, audit, contents
 from orchestrator.store.connection import Database
 from orchestrator.store.migrations import known_migrations, migrate
-from tests.fix_database import CUSTOMER, fresh_database, load_schema
-from tests.storage import instance, provision, query, start
+from tests.support.fix_database import CUSTOMER, fresh_database, load_schema
+from tests.support.storage import instance, provision, query, start
 
 NEWEST = known_migrations()[-1].version
 

@@ -6,11 +6,12 @@ from uuid import UUID
 import httpx
 import pytest
 
-from orchestrator.errors import LostLease
-from orchestrator.models import Lease
+from orchestrator.domain import updates
+from orchestrator.domain.errors import LostLease
+from orchestrator.domain.models import Lease
 from orchestrator.store import callbacks, endings, leases
-from tests.fix_api import Api, Caller, is_problem, lease_of, together
-from tests.fix_stack import GAME
+from tests.support.fix_api import Api, Caller, is_problem, lease_of, together
+from tests.support.fix_stack import GAME
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_writes_a_line_and_decides_nothing(
     assert (answer.status_code, answer.content) == (204, b"")
     assert log(customer, accepted) == [*before, (len(before) + 1, level, message)]
     assert customer.operation(accepted["operationId"])["status"] == "running"
-    leases.record(api.database, lease, [leases.Logged(None, "info", "the worker goes on")])
+    leases.record(api.database, lease, [updates.Logged(None, "info", "the worker goes on")])
     assert log(customer, accepted)[-1][0] == len(before) + 2
 
 

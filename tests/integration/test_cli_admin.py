@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
-from orchestrator.errors import HostwrightError
+from orchestrator.domain.errors import HostwrightError
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
-from tests.fix_database import CUSTOMER
+from tests.support.fix_database import CUSTOMER
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from orchestrator.settings import PROJECT_DIR
-from tests.fix_lab import Lab, running_lab
-from tests.playbook import CREATE, play
-from tests.production import copy_example, fill_in
+from tests.support.fix_lab import Lab, running_lab
+from tests.support.playbook import CREATE, play
+from tests.support.production import copy_example, fill_in
 
 GAME, DEV, STOPPED, FOREIGN = 5101, 6101, 5102, 5103
 STOP = ("phases/stop_container",)

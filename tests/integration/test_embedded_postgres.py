@@ -16,14 +16,14 @@ import psutil
 import psycopg
 import pytest
 
-from orchestrator.database import EmbeddedPostgres
-from orchestrator.errors import ConfigurationError
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.settings import PROJECT_DIR
+from orchestrator.store.embedded import EmbeddedPostgres
 
 ROOT = os.geteuid() == 0
 SUPERVISE = """
 import pathlib, sys, time
-from orchestrator.database import EmbeddedPostgres
+from orchestrator.store.embedded import EmbeddedPostgres
 server = EmbeddedPostgres(pathlib.Path(sys.argv[1]))
 server.start()
 print(server.pid, flush=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.http_server import Answer, Request, http_server
-from tests.playbook import Run, play
+from tests.support.http_server import Answer, Request, http_server
+from tests.support.playbook import Run, play
 
 TOKEN = "planted-http-token"
 

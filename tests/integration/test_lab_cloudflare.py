@@ -7,8 +7,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.fix_lab import Lab, tls_context
-from tests.lab_dns import ask, technitium, values
+from tests.support.fix_lab import Lab, tls_context
+from tests.support.lab_dns import ask, technitium, values
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
-from tests.fix_lab import Lab
-from tests.lab_dns import ask, endpoint, technitium, values
+from tests.support.fix_lab import Lab
+from tests.support.lab_dns import ask, endpoint, technitium, values
 
 SRV = {"priority": "0", "weight": "5", "port": "25565"}
 

@@ -8,11 +8,11 @@ from contextlib import closing
 import httpx
 import pytest
 
-from orchestrator.lab.edge import Edge
-from orchestrator.lab.minecraft import frame, handshake_frame
-from orchestrator.lab.registrations import Registrations
-from tests.fix_lab import Lab
-from tests.lab_proxy import bridge_client, dead_port, minecraft_backend, ping, registration
+from orchestrator.lab.edge.minecraft import frame, handshake_frame
+from orchestrator.lab.edge.registrations import Registrations
+from orchestrator.lab.edge.router import Edge
+from tests.support.fix_lab import Lab
+from tests.support.lab_proxy import bridge_client, dead_port, minecraft_backend, ping, registration
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,17 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hostwright_ansible.clone import Order, clone
-from hostwright_ansible.configure import Wanted, configure
-from hostwright_ansible.delete import delete
-from hostwright_ansible.power import start, stop
-from hostwright_ansible.proxmox import Session
-from hostwright_ansible.result import PhaseError
 
-from orchestrator.lab.privileges import PRIVILEGES
-from orchestrator.lab.proxmox import TEMPLATE
-from orchestrator.proxmox import ProxmoxError
-from tests.fix_lab_proxmox import Lab, MakeLab
+from orchestrator.drivers.proxmox.client import ProxmoxError
+from orchestrator.drivers.proxmox.clone import Order, clone
+from orchestrator.drivers.proxmox.configure import Wanted, configure
+from orchestrator.drivers.proxmox.delete import delete
+from orchestrator.drivers.proxmox.power import start, stop
+from orchestrator.drivers.proxmox.session import Session
+from orchestrator.drivers.result import PhaseError
+from orchestrator.lab.proxmox.privileges import PRIVILEGES
+from orchestrator.lab.proxmox.server import TEMPLATE
+from tests.support.fix_lab_proxmox import Lab, MakeLab
 
 VMID, OURS = 5000, "3f0c-ours"
 WANTED = Wanted(OURS, "mc-5000", cores=2, memory_mib=1024, bridge="vmbr1", interface="eth0", disk_gib=9)

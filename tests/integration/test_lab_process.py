@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.fix_lab import Lab, running_lab, tls_context
+from tests.support.fix_lab import Lab, running_lab, tls_context
 
 
 def run_lab(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from proxmoxer.core import ResourceException
 
 from orchestrator.lab.addresses import claim
 from orchestrator.lab.errors import InputError
-from tests.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
+from tests.support.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
 
 NET = "name=eth0,bridge=vmbr0,ip=dhcp"
 GAME = {
@@ -466,9 +466,9 @@ LAB_PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
 from orchestrator.lab.addresses import claim
-from orchestrator.lab.guests import ProcessGuests
+from orchestrator.lab.guests.processes import ProcessGuests
 from orchestrator.lab.history import History
-from orchestrator.lab.proxmox import LabProxmox
+from orchestrator.lab.proxmox.server import LabProxmox
 
 async def main(root, host, block):
     history = History()

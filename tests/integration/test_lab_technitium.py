@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from tests.fix_lab import Lab, tls_context
-from tests.lab_dns import ask, technitium, values
+from tests.support.fix_lab import Lab, tls_context
+from tests.support.lab_dns import ask, technitium, values
 
 SRV = {"priority": "0", "weight": "5", "port": "25565"}
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.lab.traefik import ConfigurationError, Route, read_files
-from tests.edge_kinds import PUBLIC_PORT, Traefik, directory_of, echo_backend
-from tests.fix_lab import Lab
+from orchestrator.lab.edge.traefik import ConfigurationError, Route, read_files
+from tests.support.edge_kinds import PUBLIC_PORT, Traefik, directory_of, echo_backend
+from tests.support.fix_lab import Lab
 
 GOOD: dict[str, Any] = {
     "tcp": {

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fix_lab import Lab, running_lab
-from tests.lab_proxy import bridge_client, dead_port, header, minecraft_backend, ping, registration
+from tests.support.fix_lab import Lab, running_lab
+from tests.support.lab_proxy import bridge_client, dead_port, header, minecraft_backend, ping, registration
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fix_proxmox import LO, TEMPLATE, FakeProxmox
-from tests.playbook import ROOT, environment
+from tests.support.fix_proxmox import LO, TEMPLATE, FakeProxmox
+from tests.support.playbook import ROOT, environment
 
 OURS = "3f0c9a50-0000-4000-8000-000000000001"
 VMID = 5000
@@ -141,25 +141,25 @@ def test_frozen_task_that_goes_on_after_its_lease_changes_nothing(proxmox: FakeP
 
 CHANGES = {
     "proxmox": """
-        from hostwright_ansible.proxmox import Session
-        from orchestrator.proxmox import Endpoint
+        from orchestrator.drivers.proxmox.session import Session
+        from orchestrator.drivers.proxmox.client import Endpoint
         session = Session(Endpoint("127.0.0.1", "pve1", "u@pve", "t", {port}, timeout=1), "token", 5000, 5)
         change = lambda: session.send("post", "lxc/5000/status/start")
     """,
     "http": """
-        from hostwright_ansible.httpjson import HttpJson
+        from orchestrator.drivers.httpjson import HttpJson
         change = lambda: HttpJson(timeout=1).call("POST", "http://127.0.0.1:{port}/")
     """,
     "rfc2136": """
-        from hostwright_ansible.dns_provider import Provider
-        from hostwright_ansible.dns_rfc2136 import Rfc2136
+        from orchestrator.drivers.dns.base import Provider
+        from orchestrator.drivers.dns.rfc2136 import Rfc2136
         provider = Provider("p", "rfc2136", "z.example", "127.0.0.1", "127.0.0.1:{port}", key_name="k")
         change = lambda: Rfc2136(provider, "mark", key="c2VjcmV0", timeout=1).delete([])
     """,
 }
 PROGRAM = """
 import time
-from hostwright_ansible import lease
+from orchestrator.drivers import lease
 {prepared}
 lease.INTERVAL = 3600
 lease.hold()

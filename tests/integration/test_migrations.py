@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from orchestrator.errors import ConfigurationError, StoreUnavailable
+from orchestrator.domain.errors import ConfigurationError, StoreUnavailable
 from orchestrator.store import migrations
-from tests.fix_database import fresh_database
+from tests.support.fix_database import fresh_database
 
 VERSIONS = [migration.version for migration in migrations.known_migrations()]
 

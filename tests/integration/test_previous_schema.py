@@ -8,13 +8,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from orchestrator.errors import Code
-from orchestrator.models import CustomerRow, InstanceRow, OperationRow
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import CustomerRow, InstanceRow, OperationRow
 from orchestrator.store import accounts, audit, contents, reads
 from orchestrator.store.connection import Database
 from orchestrator.store.migrations import known_migrations, migrate
-from tests.fix_database import fresh_database, load_schema
-from tests.storage import claim, instance, messages, operation, phases, query, swept
+from tests.support.fix_database import fresh_database, load_schema
+from tests.support.storage import claim, instance, messages, operation, phases, query, swept
 
 SCHEMAS = (1, 3)
 

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 import pytest
 from fakepve.model import TaskError
-from hostwright_ansible.address import wait_for_address
-from hostwright_ansible.clone import Order, begin, clone
-from hostwright_ansible.configure import Wanted, configure
-from hostwright_ansible.delete import delete
-from hostwright_ansible.power import start, stop
-from hostwright_ansible.proxmox import Session
-from hostwright_ansible.result import PhaseError
 
-from orchestrator.proxmox import Gone, Kind, Present, Unknown
-from tests.fix_proxmox import LO, NODE, TEMPLATE, TOKEN, TOKEN_NAME, USER, FakeProxmox
+from orchestrator.drivers.proxmox.address import wait_for_address
+from orchestrator.drivers.proxmox.client import Gone, Kind, Present, Unknown
+from orchestrator.drivers.proxmox.clone import Order, begin, clone
+from orchestrator.drivers.proxmox.configure import Wanted, configure
+from orchestrator.drivers.proxmox.delete import delete
+from orchestrator.drivers.proxmox.power import start, stop
+from orchestrator.drivers.proxmox.session import Session
+from orchestrator.drivers.result import PhaseError
+from tests.support.fix_proxmox import LO, NODE, TEMPLATE, TOKEN, TOKEN_NAME, USER, FakeProxmox
 
 VMID, OURS, OTHER = 5000, "3f0c-ours", "77aa-other"
 ORDER = Order(TEMPLATE, "mc-vanilla-5000", OURS, "operation-1")

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hostwright_ansible.proxy_driver import Proxy, ProxyDriver, Registration
-from hostwright_ansible.proxy_drivers import open_proxy
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
 
-from tests.edge_kinds import (
+from orchestrator.drivers.proxy.base import Proxy, ProxyDriver, Registration
+from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
+from tests.support.edge_kinds import (
     FOREIGN,
     HOSTS,
     NAME,
@@ -30,7 +30,7 @@ from tests.edge_kinds import (
     register,
     unregister,
 )
-from tests.fix_lab import Lab
+from tests.support.fix_lab import Lab
 
 # Of inotify(7).
 MODIFIED, MOVED_HERE, CREATED = 0x2, 0x80, 0x100

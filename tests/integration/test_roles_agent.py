@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.edge import other_secrets
-from tests.fix_lab import Lab
-from tests.playbook import CONFIGURE, CREATE, DELETE, ROOT, Run, play, unsafe
+from tests.support.edge import other_secrets
+from tests.support.fix_lab import Lab
+from tests.support.playbook import CONFIGURE, CREATE, DELETE, ROOT, Run, play, unsafe
 
 INJECTION = "{{ lookup('pipe', 'touch pwned') }}"
 SEND, WAIT = "Send the configuration", "Wait until the instance is ready"

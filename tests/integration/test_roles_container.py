@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostwright_ansible.clone import Order, begin
-from hostwright_ansible.delete import delete
-from hostwright_ansible.proxmox import Session
 
-from orchestrator.proxmox import Endpoint
-from tests.fix_lab import Lab
-from tests.fix_proxmox import TOKEN, FakeProxmox
-from tests.playbook import CREATE, DELETE, ROOT, Run, play, unsafe
+from orchestrator.drivers.proxmox.client import Endpoint
+from orchestrator.drivers.proxmox.clone import Order, begin
+from orchestrator.drivers.proxmox.delete import delete
+from orchestrator.drivers.proxmox.session import Session
+from tests.support.fix_lab import Lab
+from tests.support.fix_proxmox import TOKEN, FakeProxmox
+from tests.support.playbook import CREATE, DELETE, ROOT, Run, play, unsafe
 
 OURS = "3f0c9a50-0000-4000-8000-000000000001"
 

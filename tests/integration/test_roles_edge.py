@@ -7,9 +7,9 @@ from typing import Any
 import mcstatus
 import pytest
 
-from orchestrator.minecraft import ping
-from tests import lab_proxy
-from tests.edge import (
+from orchestrator.drivers.players.minecraft import ping
+from tests.support import lab_proxy
+from tests.support.edge import (
     GONE_PROXY,
     GONE_RECORDS,
     HOST,
@@ -29,10 +29,10 @@ from tests.edge import (
     seed_cloudflare,
     unpublish,
 )
-from tests.fix_lab import Lab
-from tests.http_server import Answer, http_server
-from tests.lab_dns import technitium
-from tests.playbook import CONFIGURE, CREATE, DELETE, play
+from tests.support.fix_lab import Lab
+from tests.support.http_server import Answer, http_server
+from tests.support.lab_dns import technitium
+from tests.support.playbook import CONFIGURE, CREATE, DELETE, play
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.minecraft import ping
-from orchestrator.probe import Probe, ProbeError, ask
-from tests.edge import GONE_PROXY, GONE_RECORDS, PROXY, RECORDS, VERIFY, publish, unpublish
-from tests.edge_kinds import McRouter, directory_of
-from tests.fix_lab import Lab
-from tests.playbook import CONFIGURE, CREATE, DELETE, play
+from orchestrator.domain.probes import Probe
+from orchestrator.drivers.players.minecraft import ping
+from orchestrator.drivers.players.probe import ProbeError, ask
+from tests.support.edge import GONE_PROXY, GONE_RECORDS, PROXY, RECORDS, VERIFY, publish, unpublish
+from tests.support.edge_kinds import McRouter, directory_of
+from tests.support.fix_lab import Lab
+from tests.support.playbook import CONFIGURE, CREATE, DELETE, play
 
 GETINFO = Probe("udp", b"\xff\xff\xff\xffgetinfo", b"\xff\xff\xff\xffinfoResponse")
 GAME = {"vmid": 5960, "game": "xonotic", "variant": "stock", "version": "0.8.6", "server_id": "of-5960"}

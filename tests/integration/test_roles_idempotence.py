@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.chaos import picture
-from tests.fix_lab import Lab
-from tests.playbook import CONFIGURE, CREATE, DELETE, Run, play
+from tests.support.fix_lab import Lab
+from tests.support.playbook import CONFIGURE, CREATE, DELETE, Run, play
 from tests.unit.test_roles import PHASE_ROLES
 
 CLONE, CONFIGURED, STARTED = CREATE[:1], CREATE[:2], CREATE[:3]

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import yaml
 
-from orchestrator import rundir, runner
-from orchestrator.events import Event
+from orchestrator.play import run_directory, runner
+from orchestrator.play.events import Event
 
 TOKEN = 7
 SECRET = "planted-9d1f3c7a"
@@ -86,7 +86,7 @@ def run_directories(operation_id: UUID) -> list[Path]:
 def marked(operation_id: UUID) -> list[psutil.Process]:
     """The processes that carry an operation's mark, read without the code under test."""
     found = []
-    mark = f"{rundir.OPERATION_MARK}={operation_id}".encode()
+    mark = f"{run_directory.OPERATION_MARK}={operation_id}".encode()
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
             if mark in entry.read_bytes().split(b"\0"):
@@ -178,7 +178,7 @@ def sleepers() -> Iterator[Callable[[UUID, int], None]]:
         begun.append(operation_id)
         subprocess.run(
             ["sh", "-c", "setsid sleep 300 > /dev/null 2>&1 & setsid sleep 300 > /dev/null 2>&1 &"],
-            env=os.environ | {rundir.OPERATION_MARK: str(operation_id), rundir.ATTEMPT_MARK: str(token)},
+            env=os.environ | {run_directory.OPERATION_MARK: str(operation_id), run_directory.ATTEMPT_MARK: str(token)},
             check=True,
         )
 
@@ -200,10 +200,10 @@ def test_removes_what_earlier_attempts_left_and_nothing_else(
     for directory in (left, own):
         directory.mkdir()
         (directory / "secrets.json").touch()
-    rundir.remove_leftovers(bench.operation_id, TOKEN)
+    run_directory.remove_leftovers(bench.operation_id, TOKEN)
     assert (left.exists(), own.exists()) == (False, True)
     assert (len(marked(bench.operation_id)), len(marked(other))) == (2, 2)
-    rundir.kill_attempt(bench.operation_id, TOKEN)
+    run_directory.kill_attempt(bench.operation_id, TOKEN)
     assert (len(marked(bench.operation_id)), len(marked(other))) == (0, 2)
     shutil.rmtree(own)
 
@@ -211,7 +211,7 @@ def test_removes_what_earlier_attempts_left_and_nothing_else(
 def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Callable[[UUID, int], None]) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    me = rundir._identity(os.getpid())
+    me = run_directory._identity(os.getpid())
     boot, pid, _ = me.split()
     owners = {"dead": f"{boot} {dead.pid} 1", "another": f"{boot} {pid} 1", "before": f"x {pid} 1", "mine": me}
     directories = {}
@@ -225,7 +225,7 @@ def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Ca
     orphaned = UUID(directories["dead"].name.removeprefix("hostwright-run-").rsplit("-", 2)[0])
     sleepers(orphaned, 1)
     wait_for(lambda: len(marked(orphaned)) == 2)
-    rundir.remove_orphans()
+    run_directory.remove_orphans()
     assert {name for name, directory in directories.items() if directory.exists()} == {"mine"}
     assert stray.exists(), "its name is not ours"
     shutil.rmtree(stray)
@@ -234,9 +234,9 @@ def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Ca
 
 
 def test_knows_a_live_worker_when_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    me = rundir._identity(os.getpid())
+    me = run_directory._identity(os.getpid())
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: time.time() + 3600)
-    assert rundir._identity(os.getpid()) == me
+    assert run_directory._identity(os.getpid()) == me
 
 
 def test_tells_the_tasks_until_when_they_may_act(bench: Bench) -> None:
@@ -276,7 +276,7 @@ def test_shows_a_run_nothing_but_what_it_needs(bench: Bench, monkeypatch: pytest
     environment = dict(line.split("=", 1) for line in bench.read("environ").split("\0") if "=" in line)
     assert SECRET not in bench.read("environ")
     assert environment.keys().isdisjoint({"HOSTWRIGHT_DATABASE_URL", "SOME_PASSWORD", "ANSIBLE_LOG_PATH"})
-    assert environment[rundir.OPERATION_MARK] == str(bench.operation_id)
+    assert environment[run_directory.OPERATION_MARK] == str(bench.operation_id)
     assert environment["HOSTWRIGHT_STATE_DIR"] == str(bench.out)
     assert bench.read("modes").split() == ["700", "600"]
     assert bench.read("filesystem").split() == ["tmpfs"]

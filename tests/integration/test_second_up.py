@@ -2,10 +2,10 @@
 
 import pytest
 
-from orchestrator.cli.client import read_run_file
-from orchestrator.cli.stack import Stack
-from orchestrator.errors import ConfigurationError
-from tests.fix_stack import Running
+from orchestrator.cli.client.api import read_run_file
+from orchestrator.cli.run.stack import Stack
+from orchestrator.domain.errors import ConfigurationError
+from tests.support.fix_stack import Running
 
 
 def test_refuses_a_second_up_and_leaves_the_first_alone(stack: Running) -> None:

@@ -4,12 +4,12 @@ from uuid import UUID
 
 import pytest
 
-from orchestrator.models import Lease, OperationRow
-from orchestrator.states import OperationStatus
+from orchestrator.domain.models import Lease, OperationRow
+from orchestrator.domain.states import OperationStatus
 from orchestrator.store import accounts, endings, leases, orders
 from orchestrator.store.connection import Database
 from orchestrator.store.leases import Claimant
-from tests.storage import (
+from tests.support.storage import (
     FAILURE,
     at_once,
     claimant,

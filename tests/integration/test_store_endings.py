@@ -2,15 +2,15 @@
 
 import pytest
 
-from orchestrator.errors import IllegalTransition
-from orchestrator.models import Cleanup
-from orchestrator.phases import Phase
-from orchestrator.states import InstanceStatus, OperationStatus
+from orchestrator.domain.errors import IllegalTransition
+from orchestrator.domain.models import Cleanup
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.states import InstanceStatus, OperationStatus
+from orchestrator.domain.updates import PhaseEntered
 from orchestrator.store import endings, leases, reads, requests
 from orchestrator.store.connection import Database
-from orchestrator.store.leases import PhaseEntered
-from tests.fix_database import CUSTOMER
-from tests.storage import (
+from tests.support.fix_database import CUSTOMER
+from tests.support.storage import (
     ATTEND_SECONDS,
     CLEANED,
     FAILURE,

@@ -8,14 +8,14 @@ from uuid import uuid4
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from orchestrator.errors import LostLease, StoreUnavailable
-from orchestrator.models import Lease
-from orchestrator.phases import Phase
-from orchestrator.states import OperationStatus, PhaseStatus
+from orchestrator.domain.errors import LostLease, StoreUnavailable
+from orchestrator.domain.models import Lease
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.states import OperationStatus, PhaseStatus
+from orchestrator.domain.updates import Logged, PhaseEntered, Retried
 from orchestrator.store import endings, leases, reads
 from orchestrator.store.connection import OPERATION_CHANNEL, Database, wrap_errors
-from orchestrator.store.leases import Logged, PhaseEntered, Retried
-from tests.storage import (
+from tests.support.storage import (
     FAILURE,
     RANGE,
     at_once,

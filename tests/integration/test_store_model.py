@@ -22,20 +22,31 @@ from hypothesis.stateful import (
 )
 from psycopg.conninfo import make_conninfo
 
-from orchestrator.billing import BillingState
-from orchestrator.errors import CancelRequested, LostLease, Problem, ProblemCode
-from orchestrator.models import CANCELLED, Cleanup, Lease
-from orchestrator.orders import Demand, request_hash
-from orchestrator.phases import PHASES, UNDO, Kind, Phase
-from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus
+from orchestrator.domain.admission import Demand, request_hash
+from orchestrator.domain.billing import BillingState
+from orchestrator.domain.errors import CancelRequested, LostLease, Problem, ProblemCode
+from orchestrator.domain.models import CANCELLED, Cleanup, Lease
+from orchestrator.domain.phases import PHASES, UNDO, Kind, Phase
+from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus
+from orchestrator.domain.updates import CleanupRecorded, CloneBegun, PhaseEntered, Update
 from orchestrator.store import accounts, endings, leases, orders, requests
 from orchestrator.store import sweep as sweeps
 from orchestrator.store.connection import Database
-from orchestrator.store.leases import CleanupRecorded, CloneBegun, PhaseEntered
 from orchestrator.store.sweep import Swept
-from tests.storage import CLEANED, FAILURE, LEAKED, SPEC, at_once, claimant, everything, lease_verbs, query, undone
-from tests.store_invariants import Invariants, compare, read
-from tests.store_model import LONG_AGO, Instance, Model, Operation
+from tests.support.storage import (
+    CLEANED,
+    FAILURE,
+    LEAKED,
+    SPEC,
+    at_once,
+    claimant,
+    everything,
+    lease_verbs,
+    query,
+    undone,
+)
+from tests.support.store_invariants import Invariants, compare, read
+from tests.support.store_model import LONG_AGO, Instance, Model, Operation
 
 HOUR = 3600
 DAY = 86400
@@ -226,10 +237,10 @@ class Store(RuleBasedStateMachine):
     def enter(self, data: st.DataObject) -> None:
         operation: Operation = data.draw(st.sampled_from(self.held()))
         phase = data.draw(st.sampled_from(PHASES[operation.kind]))
-        updates: list[leases.Update] = [PhaseEntered(phase, "x")]
+        written: list[Update] = [PhaseEntered(phase, "x")]
         if phase is Phase.CLONE_CONTAINER:
-            updates.append(CloneBegun("UPID:x", "cloning"))
-        leases.record(self.database, self.lease(operation), updates)
+            written.append(CloneBegun("UPID:x", "cloning"))
+        leases.record(self.database, self.lease(operation), written)
 
     def nameless(self) -> list[Operation]:
         return [each for each in self.held(Kind.PROVISION, status=OperationStatus.RUNNING) if each.vmid is None]

@@ -4,13 +4,13 @@ from uuid import uuid4
 
 import pytest
 
-from orchestrator.errors import Problem, ProblemCode
-from orchestrator.phases import Kind
-from orchestrator.states import OperationStatus
+from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.domain.phases import Kind
+from orchestrator.domain.states import OperationStatus
 from orchestrator.store import accounts, endings, orders, reads, requests
 from orchestrator.store.connection import Database
-from tests.fix_database import CUSTOMER
-from tests.storage import (
+from tests.support.fix_database import CUSTOMER
+from tests.support.storage import (
     at_once,
     claim,
     empty_queue,

@@ -4,15 +4,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from orchestrator.errors import CancelRequested, Code, Problem, ProblemCode
-from orchestrator.models import CANCELLED, InstanceRow, Lease, OperationRow
-from orchestrator.orders import Demand, request_hash
-from orchestrator.phases import Kind
-from orchestrator.states import InstanceStatus, OperationStatus
+from orchestrator.domain.admission import Demand, request_hash
+from orchestrator.domain.errors import CancelRequested, Code, Problem, ProblemCode
+from orchestrator.domain.models import CANCELLED, InstanceRow, Lease, OperationRow
+from orchestrator.domain.phases import Kind
+from orchestrator.domain.states import InstanceStatus, OperationStatus
 from orchestrator.store import accounts, endings, leases, orders, requests
 from orchestrator.store.connection import Database
-from tests.fix_database import CUSTOMER
-from tests.storage import (
+from tests.support.fix_database import CUSTOMER
+from tests.support.storage import (
     ATTEND_SECONDS,
     CLEANED,
     FAILURE,

@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from orchestrator.errors import Code
-from orchestrator.models import CANCELLED, OperationRow
-from orchestrator.phases import Kind, Phase
-from orchestrator.states import InstanceStatus, OperationStatus
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import CANCELLED, OperationRow
+from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.states import InstanceStatus, OperationStatus
+from orchestrator.domain.updates import PhaseEntered
 from orchestrator.store import accounts, endings, leases, reads, requests, sweep
 from orchestrator.store.connection import Database
-from orchestrator.store.leases import PhaseEntered
-from tests.fix_database import CUSTOMER
-from tests.storage import (
+from tests.support.fix_database import CUSTOMER
+from tests.support.storage import (
     CLEANED,
     FAILURE,
     LEAKED,

@@ -18,22 +18,22 @@ import psutil
 import pytest
 from huey.registry import Message
 
-from orchestrator.api.requests import parse_order
-from orchestrator.catalogue import load_catalogue
-from orchestrator.database import EmbeddedPostgres
-from orchestrator.errors import Code
-from orchestrator.models import OperationRow, Principal
-from orchestrator.phases import UNDO, Kind, Phase
-from orchestrator.queue import QUEUE, RUN_OPERATION, JsonSerializer
+from orchestrator.api.instances.orders import parse_order
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import OperationRow, Principal
+from orchestrator.domain.phases import UNDO, Kind, Phase
+from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
+from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import PROJECT_DIR, Settings
-from orchestrator.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
 from orchestrator.store import accounts, orders, reads, requests, sweep
 from orchestrator.store.connection import Database
+from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.migrations import migrate
-from tests.fix_database import CUSTOMER
-from tests.fix_lab import Lab
+from orchestrator.store.wakeups import QUEUE, RUN_OPERATION, JsonSerializer
 from tests.integration.test_runner import marked, run_directories
-from tests.observe import agent_status
+from tests.support.fix_database import CUSTOMER
+from tests.support.fix_lab import Lab
+from tests.support.observe import agent_status
 
 DEV = {"ctype": "dev", "runtime": "python", "version": "3.12"}
 HANG = {"target": "agent", "behaviour": "hang"}

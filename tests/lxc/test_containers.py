@@ -10,13 +10,13 @@ import httpx
 import psutil
 import pytest
 
-from orchestrator import minecraft
+from orchestrator.drivers.players import minecraft
 from orchestrator.lab.addresses import Addresses
-from orchestrator.lab.lxc import Container
-from tests.fix_lab import Lab, running_lab, tls_context
-from tests.fix_lab_proxmox import wait_until
-from tests.fix_stack import GAME, GUESTS, Running
-from tests.observe import container
+from orchestrator.lab.guests.lxc import Container
+from tests.support.fix_lab import Lab, running_lab, tls_context
+from tests.support.fix_lab_proxmox import wait_until
+from tests.support.fix_stack import GAME, GUESTS, Running
+from tests.support.observe import container
 
 assert GUESTS == "lxc", "these tests are about containers: `make e2e GUESTS=lxc`"
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from orchestrator.lab import lxc_image, lxc_setup
 from orchestrator.lab.errors import LabError
+from orchestrator.lab.guests import lxc_image, lxc_setup
 from tests.molecule import breakages
 from tests.molecule.breakages import BREAKAGES, Breakage
 from tests.molecule.scenarios import SCENARIOS, Result, in_container, run

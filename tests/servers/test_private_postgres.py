@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.fix_database import given_server
+from tests.support.fix_database import given_server
 
 
 @pytest.fixture

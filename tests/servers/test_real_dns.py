@@ -15,16 +15,27 @@ import dns.resolver
 import dns.tsigkeyring
 import dns.update
 import pytest
-from hostwright_ansible.dns_drivers import open_driver
-from hostwright_ansible.dns_provider import DnsDriver, Provider
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
 
-from tests.edge import GONE_PROXY, GONE_RECORDS, HOST, PROXY, RECORDS, VERIFY, VMID, other_secrets, publish, unpublish
-from tests.fix_lab import Lab
-from tests.playbook import CONFIGURE, CREATE, DELETE, play
+from orchestrator.drivers.dns.base import DnsDriver, Provider
+from orchestrator.drivers.dns.factory import open_driver
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 from tests.servers.name_servers import ALIAS, AUTHORITIES, KEY, ZONE, unbound
 from tests.servers.programs import required
+from tests.support.edge import (
+    GONE_PROXY,
+    GONE_RECORDS,
+    HOST,
+    PROXY,
+    RECORDS,
+    VERIFY,
+    VMID,
+    other_secrets,
+    publish,
+    unpublish,
+)
+from tests.support.fix_lab import Lab
+from tests.support.playbook import CONFIGURE, CREATE, DELETE, play
 
 NAME = f"{HOST}.{ZONE}"
 SERVICE = f"_minecraft._tcp.{NAME}"

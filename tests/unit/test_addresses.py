@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from orchestrator.api.addresses import client_address
-from orchestrator.errors import ConfigurationError
+from orchestrator.api.http.addresses import client_address
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.settings import load_settings
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("::1"))

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from mcstatus import JavaServer
 
-from orchestrator.lab import template
+from orchestrator.lab.guests import template
 
 AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
 PATIENCE = 10.0  # seconds any condition may take on a busy machine

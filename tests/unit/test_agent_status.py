@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from hostwright_ansible.agent import CRASHES_TOLERATED, LOG_LINE_LENGTH, LOG_LINES, holds, judge, log_tail
+
+from orchestrator.drivers.agent.status import CRASHES_TOLERATED, LOG_LINE_LENGTH, LOG_LINES, holds, judge, log_tail
 
 VMID = 5000
 PAYLOAD = {"vmid": VMID, "container_type": "game", "variant": "vanilla", "memory_mb": 2048, "env": {"A": "b"}}

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.archives import Tools, choose_tools, summarise
-from orchestrator.backups import refuse_difference, refuse_occupants
-from orchestrator.errors import BackupError, ConfigurationError
+from orchestrator.domain.errors import BackupError, ConfigurationError
+from orchestrator.store.archives import Tools, choose_tools, summarise
+from orchestrator.store.backups import refuse_difference, refuse_occupants
 from orchestrator.store.connection import hide_password
 from orchestrator.store.contents import Contents, Occupants
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.billing import REFUSALS, STOPPED_STATES, Action, BillingState, refuse
-from orchestrator.errors import ProblemCode
+from orchestrator.domain.billing import REFUSALS, STOPPED_STATES, Action, BillingState, refuse
+from orchestrator.domain.errors import ProblemCode
 
 PAYMENT, SUSPENDED = ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED
 NEW = {Action.ORDER, Action.RETRY}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.catalogue import load_catalogue
-from orchestrator.errors import ConfigurationError
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import Settings
 
 LAB = Settings().catalogue_path

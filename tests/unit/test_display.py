@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.cli.display import _outcome, instances_table, print_whole
+from orchestrator.cli.client.display import _outcome, instances_table, print_whole
 
 STEP = {"name": "unpublish-edge", "status": "ok", "message": None}
 

@@ -5,13 +5,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hostwright_ansible.dns_cloudflare import Cloudflare
-from hostwright_ansible.dns_provider import DnsDriver, Provider
-from hostwright_ansible.dns_rfc2136 import Rfc2136
-from hostwright_ansible.dns_technitium import Technitium
-from hostwright_ansible.result import PhaseError
 
-from tests.http_server import Answer, Request, http_server
+from orchestrator.drivers.dns.base import DnsDriver, Provider
+from orchestrator.drivers.dns.cloudflare import Cloudflare
+from orchestrator.drivers.dns.rfc2136 import Rfc2136
+from orchestrator.drivers.dns.technitium import Technitium
+from orchestrator.drivers.result import PhaseError
+from tests.support.http_server import Answer, Request, http_server
 
 MARK = "Managed by Hostwright. instance=1"
 A = {"id": "a", "type": "A", "name": "h.lab.example", "content": "192.0.2.7", "ttl": 60, "comment": MARK}

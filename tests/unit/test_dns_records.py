@@ -1,9 +1,12 @@
 """Which records an instance has, and when they differ."""
 
 import pytest
-from hostwright_ansible.dns_drivers import mark_of
-from hostwright_ansible.dns_provider import Provider
-from hostwright_ansible.records import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.drivers.dns.base import Provider
+from orchestrator.drivers.dns.factory import mark_of
+from orchestrator.drivers.dns.records import (
     Names,
     Record,
     RecordError,
@@ -14,9 +17,7 @@ from hostwright_ansible.records import (
     srv_value,
     wanted,
 )
-from hostwright_ansible.result import PhaseError
-from hypothesis import given
-from hypothesis import strategies as st
+from orchestrator.drivers.result import PhaseError
 
 WHERE = names("mc-vanilla-5000", "lab.example", "minecraft", "tcp")
 ENTRY = {

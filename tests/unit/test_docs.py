@@ -10,9 +10,9 @@ import pytest
 from typer.main import get_command
 
 from orchestrator.cli.main import app
-from orchestrator.errors import PROBLEM_STATUS, Code, ProblemCode
-from orchestrator.lab.privileges import PRIVILEGES, STORAGE
-from orchestrator.phases import LEDGER, PHASES, Kind, Phase
+from orchestrator.domain.errors import PROBLEM_STATUS, Code, ProblemCode
+from orchestrator.domain.phases import LEDGER, PHASES, Kind, Phase
+from orchestrator.lab.proxmox.privileges import PRIVILEGES, STORAGE
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
 from tests.chaos.scenarios import SCENARIOS
 from tests.hosts.scenarios import SCENARIOS as HOSTS_SCENARIOS

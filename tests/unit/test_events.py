@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import Code
-from orchestrator.events import AddressSeen, phase_of, to_update
-from orchestrator.models import Failure
-from orchestrator.phases import Kind, Phase, played
-from orchestrator.store.leases import CloneBegun, Logged, PhaseEntered, Retried, Update
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import Failure
+from orchestrator.domain.phases import Kind, Phase, played
+from orchestrator.domain.updates import CloneBegun, Logged, PhaseEntered, Retried, Update
+from orchestrator.play.events import AddressSeen, phase_of, to_update
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "events"
 STREAMS = ["success_game", "success_dev", "agent_error", "agent_timeout", "locked_clone", "dns_failure", "no_playbook"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import trustme
-from hostwright_ansible.httpjson import LARGEST_ANSWER, WORDS, HttpError, HttpJson, Reply
 
-from tests.http_server import Answer, Request, http_server
+from orchestrator.drivers.httpjson import LARGEST_ANSWER, WORDS, HttpError, HttpJson, Reply
+from tests.support.http_server import Answer, Request, http_server
 
 
 def test_call_sends_json_and_the_bearer_and_reads_json() -> None:

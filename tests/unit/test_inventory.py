@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.errors import ConfigurationError
-from orchestrator.inventory import PLACEHOLDER, problems_of, require_filled
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.lab import description
 from orchestrator.lab.addresses import Addresses
+from orchestrator.play.inventory import PLACEHOLDER, problems_of, require_filled
 from orchestrator.settings import PROJECT_DIR
-from tests.production import EXAMPLE, SECRETS_FILE, SITE, copy_example
+from tests.support.production import EXAMPLE, SECRETS_FILE, SITE, copy_example
 from tests.unit.test_roles import PHASE_ROLES
 
 LAB = PROJECT_DIR / "inventory" / "lab"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.minecraft import LARGEST_PACKET, PingError, ping, plain_text, split_varint, varint
+from orchestrator.drivers.players.minecraft import LARGEST_PACKET, PingError, ping, plain_text, split_varint, varint
 
 ANSWER = {
     "version": {"name": "1.21.7", "protocol": 772},

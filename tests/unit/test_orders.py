@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.billing import Action, BillingState, refuse
-from orchestrator.errors import Problem, ProblemCode
-from orchestrator.orders import Decision, Demand, Facts, decide, request_hash
+from orchestrator.domain.admission import Decision, Demand, Facts, decide, request_hash
+from orchestrator.domain.billing import Action, BillingState, refuse
+from orchestrator.domain.errors import Problem, ProblemCode
 
 KNOWN = UUID(int=1)
 ACTIVE = UUID(int=2)

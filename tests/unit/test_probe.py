@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hostwright_ansible.edge import parse_probe
-from hostwright_ansible.result import PhaseError
 
-from orchestrator.probe import Probe, ProbeError, ask
-from tests.lab_proxy import dead_port
+from orchestrator.domain.probes import Probe
+from orchestrator.drivers.players.probe import ProbeError, ask
+from orchestrator.drivers.players.reachability import parse_probe
+from orchestrator.drivers.result import PhaseError
+from tests.support.lab_proxy import dead_port
 
 
 @contextmanager

@@ -4,15 +4,15 @@ import hashlib
 from typing import Any
 
 import pytest
-from hostwright_ansible.address import choose, describe
-from hostwright_ansible.configure import Wanted, differences, disk_gib
-from hostwright_ansible.ownership import description, is_ours, with_our_tags
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
 from proxmoxer.core import ResourceException
 
-from orchestrator.errors import Code
-from orchestrator.proxmox import CODES, Kind, ProxmoxError, attempt, classify
+from orchestrator.domain.errors import Code
+from orchestrator.drivers.proxmox.address import choose, describe
+from orchestrator.drivers.proxmox.client import CODES, Kind, ProxmoxError, attempt, classify
+from orchestrator.drivers.proxmox.configure import Wanted, differences, disk_gib
+from orchestrator.drivers.proxmox.ownership import description, is_ours, with_our_tags
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
 
 OURS = "0b0f2f0e-1111-4222-8333-944455556666"
 WANTED = Wanted(OURS, "mc-vanilla-5000", cores=2, memory_mib=2048, bridge="vmbr0", interface="eth0")

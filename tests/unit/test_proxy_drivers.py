@@ -8,13 +8,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import pytest
-from hostwright_ansible.edge import CheckError, Instance, checks
-from hostwright_ansible.proxy_driver import Backend, Proxy, ProxyDriver, Registration
-from hostwright_ansible.proxy_drivers import open_proxy
-from hostwright_ansible.result import PhaseError
-from hostwright_ansible.secrets import Secrets
 
-from tests.http_server import Answer, Request, http_server
+from orchestrator.drivers.players.reachability import CheckError, Instance, checks
+from orchestrator.drivers.proxy.base import Backend, Proxy, ProxyDriver, Registration
+from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
+from tests.support.http_server import Answer, Request, http_server
 
 NAME, HOSTS = "mc-vanilla-5000", ["mc-vanilla-5000.lab.internal", "mc-vanilla-5000.lab.example"]
 SERVER = "f1e2d3c4-0000-4000-8000-000000005000"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api import rates
-from orchestrator.api.limits import neighbourhood
-from orchestrator.api.rates import Buckets, Rate, Wait
+from orchestrator.api.http import rates
+from orchestrator.api.http.limits import neighbourhood
+from orchestrator.api.http.rates import Buckets, Rate, Wait
 
 TWO = Rate(2, 3)
 

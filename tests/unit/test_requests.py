@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api.problems import problem_response
-from orchestrator.api.requests import parse_customer, parse_key, parse_order, parse_wait
-from orchestrator.catalogue import Catalogue, load_catalogue
-from orchestrator.errors import Problem, ProblemCode
-from orchestrator.models import Principal
+from orchestrator.api.http.problems import problem_response
+from orchestrator.api.instances.orders import parse_customer, parse_key, parse_order, parse_wait
+from orchestrator.domain.catalogue import Catalogue
+from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.domain.models import Principal
+from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import load_settings
 from orchestrator.store.orders import Order
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.phases import Kind, Phase, played
+from orchestrator.domain.phases import Kind, Phase, played
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS
 
 ROOT = Path(__file__).resolve().parents[2]

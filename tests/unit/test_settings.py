@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.errors import ConfigurationError
-from orchestrator.phases import Phase
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.domain.phases import Phase
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, load_settings
 
 

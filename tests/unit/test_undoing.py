@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from orchestrator.errors import Code
-from orchestrator.models import Cleanup, CleanupStep, Failure, OperationRow
-from orchestrator.phases import UNDO, Kind, Phase
-from orchestrator.states import OperationStatus, PhaseStatus
-from orchestrator.undoing import ended, is_kept, may_come_late, planned, stepped, unfinished
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import Cleanup, CleanupStep, Failure, OperationRow
+from orchestrator.domain.phases import UNDO, Kind, Phase
+from orchestrator.domain.states import OperationStatus, PhaseStatus
+from orchestrator.worker.undo import ended, is_kept, may_come_late, planned, stepped, unfinished
 
 STEPS = UNDO[Kind.PROVISION]
 

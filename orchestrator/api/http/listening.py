@@ -1,0 +1,45 @@
+"""Hearing what the database tells: one LISTEN connection and one thread for a channel."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from orchestrator.domain.errors import StoreUnavailable
+from orchestrator.store.connection import Database
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+
+
+class Listener:
+    """Calls `heard` with the payload of each notification, and with None after a gap."""
+
+    def __init__(self, database: Database, channel: str, heard: Callable[[str | None], object]) -> None:
+        """Nothing runs until `start`; `heard` is called in a thread of its own."""
+        self._database = database
+        self._channel = channel
+        self._heard = heard
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=channel, daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._leaving.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                with self._database.listen(self._channel) as changes:
+                    self._heard(None)
+                    while not self._leaving.is_set():
+                        for payload in changes(_POLL_SECONDS):
+                            self._heard(payload)
+            except StoreUnavailable as error:
+                log.warning("%s: the database is away: %s", self._channel, error)
+                self._leaving.wait(_POLL_SECONDS)

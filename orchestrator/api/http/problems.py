@@ -1,0 +1,63 @@
+"""Errors as RFC 9457 answers."""
+
+import json
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from orchestrator.domain.errors import Problem, ProblemCode
+
+MEDIA_TYPE = "application/problem+json"
+_TITLES = {status.value: status.phrase for status in HTTPStatus}
+_BY_STATUS = {404: ProblemCode.NOT_FOUND, 405: ProblemCode.METHOD_NOT_ALLOWED}
+
+
+def problem_response(problem: Problem) -> Response:
+    """The answer to a refused request."""
+    body = {
+        "type": f"urn:hostwright:problem:{problem.code}",
+        "title": _TITLES[problem.status],
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+        **problem.extra,
+    }
+    return Response(
+        json.dumps(body),
+        problem.status,
+        headers=problem.headers | {"Cache-Control": "no-store"},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def unavailable() -> Problem:
+    """The database is away. Nothing is half-written; whether an order got through, its key tells."""
+    return Problem(
+        ProblemCode.UNAVAILABLE,
+        "the database does not answer at the moment: try again, an order with the same Idempotency-Key",
+        headers={"Retry-After": "2"},
+    )
+
+
+def not_found() -> Problem:
+    """An unknown id and somebody else's id look the same."""
+    return Problem(ProblemCode.NOT_FOUND, "there is no such thing, or it is not yours")
+
+
+async def handle_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own errors: an unknown path, a wrong method."""
+    status = getattr(error, "status_code", 500)
+    code = _BY_STATUS.get(status, ProblemCode.INVALID_REQUEST if status < 500 else ProblemCode.INTERNAL)
+    detail = f"{request.method} is not a method of this path" if status == 405 else "there is no such path"
+    headers = dict(getattr(error, "headers", None) or {})
+    return problem_response(Problem(code, detail, headers=headers))
+
+
+async def handle_defect(request: Request, error: Exception) -> Response:
+    """A defect of ours: the trace is in the log, the client learns nothing of it."""
+    # The server closes the connection after it: a client that did not know would lose its next request on it.
+    headers = {"Connection": "close"}
+    return problem_response(
+        Problem(ProblemCode.INTERNAL, "something went wrong on our side; it is in the log", headers=headers)
+    )

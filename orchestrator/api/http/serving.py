@@ -1,0 +1,135 @@
+"""What every request passes through: who asks, what it may ask for, and what it sends."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from orchestrator.api import audit
+from orchestrator.api.endpoints import LEGACY_PREFIX, Endpoint
+from orchestrator.api.http.addresses import client_address
+from orchestrator.api.http.call import Call, Parts
+from orchestrator.api.http.limits import TooMany
+from orchestrator.api.http.problems import problem_response, unavailable
+from orchestrator.domain.errors import Problem, ProblemCode, StoreUnavailable
+
+MAX_BODY_BYTES = 64 * 1024
+BODY_SECONDS = 10
+"""How long a body may take; what is held open longer holds a connection, and what its token allowed."""
+
+
+def serve(parts: Parts, endpoints: list[Endpoint], prefix: str) -> Callable[[Request], Any]:
+    """The handler of one path, for all its methods."""
+    by_method: dict[str, Endpoint] = {endpoint.method: endpoint for endpoint in endpoints}
+    trusted = parts.settings.trusted_networks
+
+    async def handle(request: Request) -> Response:
+        endpoint = by_method["GET" if request.method == "HEAD" else request.method]
+        peer = request.client.host if request.client else None
+        call = Call(
+            parts,
+            request.method,
+            prefix + endpoint.path,
+            # Some proxies add a line of their own instead of a further name to the one there is.
+            client_address(peer, ",".join(request.headers.getlist("x-forwarded-for")), trusted),
+            request.path_params,
+            request.query_params,
+            request.headers,
+            legacy=prefix == LEGACY_PREFIX,
+        )
+        if not endpoint.changes:
+            return (await _respond(call, endpoint, request))[0]
+        try:
+            response, code = await _respond(call, endpoint, request)
+        except Exception:
+            await call.in_thread(audit.record, call, 500, ProblemCode.INTERNAL, None)
+            raise
+        if not call.trace.audited:
+            location = response.headers.get("location")
+            await call.in_thread(audit.record, call, response.status_code, code, location)
+        return response
+
+    return handle
+
+
+async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Response, ProblemCode | None]:
+    """The answer, and why the request was refused if it was."""
+    try:
+        return await _answer(call, endpoint, request), None
+    except TooMany as problem:
+        # A row of refusals is one line: whoever asks too often shall not fill the log.
+        call.trace.audited = not problem.first
+        return problem_response(problem), problem.code
+    except Problem as problem:
+        unknown = endpoint.public and endpoint.changes and call.trace.actor is None
+        if problem.code is ProblemCode.UNAUTHENTICATED or unknown:
+            call.parts.limiter.failed(call.address)
+        return problem_response(problem), problem.code
+    except StoreUnavailable:
+        return problem_response(unavailable()), ProblemCode.UNAVAILABLE
+
+
+async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
+    """The answer; whoever may not ask is told so before anything of the request is read or looked up."""
+    if not endpoint.public:
+        principal = await call.identify()
+        call.parts.limiter.admit(principal, changes=endpoint.changes)
+        if endpoint.operator and not principal.is_operator:
+            raise Problem(ProblemCode.FORBIDDEN, "this is for operators only")
+    elif endpoint.changes:
+        call.parts.limiter.admit_stranger(call.address)
+    call = replace(call, body=await _read_body(request, endpoint))
+    if endpoint.takes_body and not endpoint.public:
+        await call.identify()  # a token may have been revoked while its holder held the body back
+    if inspect.iscoroutinefunction(endpoint.handler):
+        if endpoint.action is not None:
+            await call.in_thread(call.permit, endpoint.action)
+        return cast("Response", await endpoint.handler(call))
+    return await call.in_thread(_run, endpoint, call)
+
+
+def _run(endpoint: Endpoint, call: Call) -> Response:
+    if endpoint.action is not None:
+        call.permit(endpoint.action)
+    return cast("Callable[[Call], Response]", endpoint.handler)(call)
+
+
+async def _read_body(request: Request, endpoint: Endpoint) -> bytes:
+    """The body, read no further than it may be long. Raises Problem."""
+    length = request.headers.get("content-length", "0")
+    if not endpoint.takes_body:
+        if length != "0" or "transfer-encoding" in request.headers:
+            raise Problem(
+                ProblemCode.INVALID_REQUEST, "this request takes no body: send none", headers={"Connection": "close"}
+            )
+        return b""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem(ProblemCode.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
+    too_large = Problem(
+        ProblemCode.BODY_TOO_LARGE,
+        f"the body is larger than {MAX_BODY_BYTES // 1024} KiB",
+        headers={"Connection": "close"},
+    )
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(
+            ProblemCode.INVALID_REQUEST,
+            f"the body did not come within {BODY_SECONDS} s",
+            headers={"Connection": "close"},
+        ) from None
+    except ClientDisconnect:
+        raise Problem(ProblemCode.INVALID_REQUEST, "the client went away") from None
+    return bytes(body)

@@ -1,0 +1,1 @@
+"""Instances: ordering, listing, starting, stopping and deleting them."""

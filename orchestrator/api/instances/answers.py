@@ -1,0 +1,107 @@
+"""What a client gets of instances, and how rows become it."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from orchestrator.api.http.answers import OPERATIONS_PATH, Answer
+from orchestrator.domain.catalogue import Catalogue
+from orchestrator.domain.models import InstanceRow
+from orchestrator.domain.states import InstanceStatus
+
+
+class InstanceAnswer(Answer):
+    """An instance, from its order on."""
+
+    server_id: UUID
+    customer_id: str
+    status: InstanceStatus
+    vmid: int | None
+    hostname: str | None
+    ctype: str
+    game: str | None
+    variant: str | None
+    version: str | None
+    runtime: str | None
+    memory_mib: int = Field(alias="memoryMiB")
+    cpu_cores: int
+    disk_gib: int = Field(alias="diskGiB")
+    created_at: datetime
+    ready_at: datetime | None
+    address: str | None = Field(description="The container's own address; players use the published name.")
+    public_port: int | None = Field(description="The port of the published name; games know theirs by SRV, if at all.")
+    proxy_status: str | None
+    leaked: list[str] = Field(description="What a cleanup could not remove yet; it is tried again.")
+    expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
+    active_operation_id: UUID | None
+    links: dict[str, str]
+
+
+class InstancePage(Answer):
+    """Instances in the order they were ordered; `next` is the `after` of the next page."""
+
+    instances: list[InstanceAnswer]
+    next: UUID | None
+
+
+class LegacyServer(Answer):
+    """An instance in the predecessor's list shape."""
+
+    id: str
+    name: str | None
+    category: str
+    runtime: str | None
+    flavor: str | None
+    version: str | None
+    status: str
+
+
+class LegacyPage(Answer):
+    """The predecessor's list."""
+
+    servers: list[LegacyServer]
+
+
+def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
+    """An instance's row as the client sees it."""
+    links = {"self": f"/api/instances/{row.id}"}
+    if row.active_operation is not None:
+        links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
+    return InstanceAnswer(
+        server_id=row.id,
+        customer_id=row.customer_id,
+        status=row.status,
+        vmid=row.vmid,
+        hostname=row.hostname,
+        ctype=row.ctype,
+        game=row.spec.get("game"),
+        variant=row.spec.get("variant"),
+        version=row.spec.get("version"),
+        runtime=row.spec.get("runtime"),
+        memory_mib=row.spec["memory_mib"],
+        cpu_cores=row.spec["cpu_cores"],
+        disk_gib=row.spec["disk_gib"],
+        created_at=row.created_at,
+        ready_at=row.ready_at,
+        address=None if row.address is None else str(row.address),
+        public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
+        proxy_status=row.proxy_status,
+        leaked=list(row.leaked),
+        expires_at=row.expires_at,
+        active_operation_id=row.active_operation,
+        links=links,
+    )
+
+
+def legacy_server(row: InstanceRow) -> LegacyServer:
+    """An instance's row in the predecessor's list shape."""
+    return LegacyServer(
+        id=str(row.vmid or row.id),
+        name=row.hostname,
+        category=row.ctype.upper(),
+        runtime=row.spec.get("runtime"),
+        flavor=row.spec.get("variant"),
+        version=row.spec.get("version"),
+        status=row.status,
+    )

@@ -1,0 +1,274 @@
+"""What a client may send: orders and headers, validated at once against the models and the catalogue.
+
+Every wrong field is named in one answer, by JSON pointer. What a customer wrote is never echoed back in full.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from orchestrator.api.http.answers import camel
+from orchestrator.domain.admission import Demand, request_hash
+from orchestrator.domain.catalogue import Catalogue, ContainerType, Range
+from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.domain.models import Principal
+from orchestrator.store.orders import Order
+
+MAX_WAIT_SECONDS = 30
+CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
+_CTYPE_NAMES = ("ctype", "containerType", "container_type")
+_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
+_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
+_POINTER_CHARACTERS = 100
+
+CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+Body = TypeVar("Body", bound=BaseModel)
+CustomerId = Annotated[str, Field(pattern=f"^{CUSTOMER_ID.pattern}$")]
+
+
+def one_line(text: str) -> str:
+    """Refuse what would break a line."""
+    if not _NO_CONTROL.fullmatch(text):
+        raise PydanticCustomError("text", "must not hold control characters or line breaks")
+    return text
+
+
+EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
+# The length first: it also refuses what is no Unicode.
+EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(one_line)]
+
+
+class RequestBody(BaseModel):
+    """The base of bodies: camelCase on the wire, every field known, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
+
+
+class _Order(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+    customer_id: CustomerId | None = Field(default=None, alias="customerId", description="Operators only.")
+    on_failure: Literal["cleanup", "keep"] = Field(default="cleanup", alias="onFailure")
+    memory_mib: int | None = Field(default=None, alias="memoryMiB")
+    cpu_cores: int | None = Field(default=None, alias="cpuCores")
+    disk_gib: int | None = Field(default=None, alias="diskGiB")
+
+    @field_validator("memory_mib", "cpu_cores", "disk_gib")
+    @classmethod
+    def _within_limits(cls, value: int | None, info: ValidationInfo) -> int:
+        context = _context(info)
+        bounds: Range = getattr(context.catalogue.limits[context.ctype], str(info.field_name))
+        if value is None:
+            return bounds.default
+        if not bounds.minimum <= value <= bounds.maximum:
+            raise PydanticCustomError(
+                "limits", "must be from {low} to {high}", {"low": bounds.minimum, "high": bounds.maximum}
+            )
+        return value
+
+
+class GameOrder(_Order):
+    """An order for a game server."""
+
+    ctype: Literal["game"]
+    game: str = Field(default="minecraft", max_length=64)
+    variant: str = Field(max_length=64)
+    version: str = Field(max_length=64)
+    world: str = Field(default="world", pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,63}$")
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict, max_length=32, json_schema_extra={"additionalProperties": False}
+    )
+
+    @field_validator("game", "variant", "version")
+    @classmethod
+    def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
+        # A wrong game or variant does not hide a wrong version: then what there is of any of them counts.
+        games = _context(info).catalogue.games
+        if info.field_name == "game":
+            return _choose(value, games)
+        named = games.get(info.data.get("game", ""))
+        variants = [each for game in ([named] if named else games.values()) for each in game.variants.items()]
+        if info.field_name == "variant":
+            return _choose(value, [name for name, _ in variants])
+        chosen = [variant for name, variant in variants if name == info.data.get("variant")]
+        offered = chosen or [variant for _, variant in variants]
+        return _choose(value, [version for variant in offered for version in variant.versions])
+
+
+class DevOrder(_Order):
+    """An order for a dev container."""
+
+    ctype: Literal["dev"]
+    runtime: str = Field(max_length=64)
+    version: str = Field(max_length=64)
+    enable_code_server: bool = Field(default=True, alias="enableCodeServer")
+
+    @field_validator("runtime", "version")
+    @classmethod
+    def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
+        runtimes = _context(info).catalogue.dev.runtimes
+        if info.field_name == "runtime":
+            return _choose(value, runtimes)
+        named = runtimes.get(info.data.get("runtime", ""))
+        offered = [named] if named else runtimes.values()
+        return _choose(value, [version for runtime in offered for version in runtime.versions])
+
+
+@dataclass(frozen=True)
+class _Context:
+    catalogue: Catalogue
+    ctype: ContainerType
+
+
+def _context(info: ValidationInfo) -> _Context:
+    if not isinstance(info.context, _Context):
+        raise TypeError("orders are validated with the catalogue at hand")
+    return info.context
+
+
+def _choose(value: str, choices: Any) -> str:
+    if value not in choices:
+        listed = ", ".join(list(dict.fromkeys(choices))[:20])
+        raise PydanticCustomError("choice", "is not in the catalogue; there is: {listed}", {"listed": listed})
+    return value
+
+
+def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
+    """An order from a request. Raises Problem: forbidden, or invalid-request naming every wrong field."""
+    data = parse_object(body)
+    ctype, errors = _ctype(data)
+    customer_id = _customer(data, principal, errors)
+    if ctype is None:
+        # What is wrong whichever of the two was meant is wrong.
+        game, dev = (_validate(data | {"ctype": each}, catalogue, each)[1] for each in CONTAINER_TYPES)
+        either = {error["pointer"] for error in dev}
+        invalid(errors + [error for error in game if error["pointer"] in either])
+    order, wrong = _validate(data, catalogue, ctype)
+    if errors or wrong or order is None or customer_id is None:
+        invalid(wrong + errors)
+    spec = order.model_dump(exclude={"customer_id"})
+    return Order(
+        customer_id=customer_id,
+        demand=Demand(
+            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"], keep=spec["on_failure"] == "keep"
+        ),
+        spec=spec,
+    )
+
+
+def _validate(
+    data: dict[str, Any], catalogue: Catalogue, ctype: ContainerType
+) -> tuple[GameOrder | DevOrder | None, list[dict[str, str]]]:
+    """The order, or what is wrong with it."""
+    model: type[GameOrder | DevOrder] = GameOrder if ctype == "game" else DevOrder
+    try:
+        return model.model_validate(data, context=_Context(catalogue, ctype)), []
+    except ValidationError as error:
+        # Nothing of an order nests deeper; a third part only says that a name is wrong.
+        return None, [_field_error(item["loc"][:2], item["type"], item["msg"]) for item in error.errors()]
+
+
+def parse_body(model: type[Body], body: bytes) -> Body:
+    """A body that needs nothing beside its model. Raises Problem naming every wrong field."""
+    try:
+        return model.model_validate(parse_object(body))
+    except ValidationError as error:
+        invalid([_field_error(item["loc"], item["type"], item["msg"], thing="request") for item in error.errors()])
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises Problem."""
+    try:
+        data = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_refuse_double)
+    except (ValueError, RecursionError):
+        invalid([{"pointer": "", "detail": "the body is not valid JSON"}])
+    if not isinstance(data, dict):
+        invalid([{"pointer": "", "detail": "the body must be a JSON object"}])
+    return data
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        invalid([{"pointer": "", "detail": "a name stands twice in one JSON object"}])
+    return data
+
+
+def _ctype(data: dict[str, Any]) -> tuple[ContainerType | None, list[dict[str, str]]]:
+    """Take the container type out of whichever name it came under and put it under its own, or say what is wrong."""
+    given = {name: data.pop(name) for name in _CTYPE_NAMES if name in data}
+    if not given:
+        return None, [{"pointer": "/ctype", "detail": 'is required: "game" or "dev"'}]
+    for known in CONTAINER_TYPES:
+        if all(value == known for value in given.values()):
+            data["ctype"] = known
+            return known, []
+    detail = 'must be "game" or "dev"' if len(given) == 1 else 'must all be the same, "game" or "dev"'
+    return None, [{"pointer": f"/{name}", "detail": detail} for name in given]
+
+
+def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str, str]]) -> str | None:
+    named = data.get("customerId")
+    if principal.customer_id is None:
+        if named is None:
+            errors.append({"pointer": "/customerId", "detail": "is required: operators order for a customer"})
+        return named if isinstance(named, str) else None
+    if named is not None:
+        raise Problem(ProblemCode.FORBIDDEN, "customerId is for operators only: your token says who you are")
+    return principal.customer_id
+
+
+def _field_error(location: tuple[int | str, ...], kind: str, text: str, *, thing: str = "order") -> dict[str, str]:
+    parts = [str(part) for part in location]
+    pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
+    detail = f"is not a field of this {thing}" if kind == "extra_forbidden" else text
+    return {
+        "pointer": pointer.encode("utf-8", "replace").decode()[:_POINTER_CHARACTERS],
+        "detail": "is required" if kind == "missing" else detail,
+    }
+
+
+def parse_customer(text: str | None) -> str | None:
+    """The `customerId` of a query. Raises Problem when it cannot be one."""
+    if text is not None and not CUSTOMER_ID.fullmatch(text):
+        invalid([{"parameter": "customerId", "detail": "is not a customer's id"}])
+    return text
+
+
+def invalid(errors: list[dict[str, str]]) -> NoReturn:
+    """Refuse a request, naming every wrong part of it."""
+    named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in errors)
+    raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}", {"errors": errors})
+
+
+def parse_key(header: str | None) -> str | None:
+    """The Idempotency-Key, bare or quoted. Raises Problem when it is neither."""
+    if header is None:
+        return None
+    match = _KEY.fullmatch(header)
+    if match is None or (header.startswith('"') != header.endswith('"')):
+        invalid([{"parameter": "Idempotency-Key", "detail": "must be 1 to 255 visible ASCII characters"}])
+    return match[1]
+
+
+def parse_wait(header: str | None) -> int | None:
+    """The seconds of `Prefer: wait=N` (RFC 7240), at most 30; other preferences are ignored as the RFC asks."""
+    match = _WAIT.search(header or "")
+    return min(int(match[1]), MAX_WAIT_SECONDS) if match else None

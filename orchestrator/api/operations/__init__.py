@@ -1,0 +1,1 @@
+"""Operations: showing, listing, cancelling and retrying them."""

@@ -1,0 +1,164 @@
+"""What a client gets of operations and their logs, and how rows become it."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from orchestrator.api.http.answers import OPERATIONS_PATH, Answer, camel
+from orchestrator.domain.models import Cleanup, EventRow, Failure, OperationRow, PhaseRow
+from orchestrator.domain.phases import PHASES, UNDO, Phase
+from orchestrator.domain.states import OPERATION_FINAL, OperationStatus, PhaseStatus
+
+
+class PhaseAnswer(Answer):
+    """One phase of an operation; times are null until it begins or ends."""
+
+    name: Phase
+    status: PhaseStatus
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    retries: int = 0
+
+
+class OperationAnswer(Answer):
+    """An operation as it stands."""
+
+    operation_id: UUID
+    request_id: UUID
+    kind: str
+    status: OperationStatus
+    phase: Phase | None
+    attempt: int
+    server_id: UUID
+    customer_id: str
+    vmid: int | None
+    hostname: str | None
+    ctype: str
+    variant: str | None
+    version: str | None
+    phases: list[PhaseAnswer] | None
+    heartbeat_at: datetime | None
+    queue_position: int | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    error: Failure | None
+    cleanup: Cleanup | None
+    retry_of: UUID | None
+    request: dict[str, Any]
+    links: dict[str, str]
+
+
+class OperationPage(Answer):
+    """Operations, newest first, without phases and place in the queue; `next` is the `after` of the next page."""
+
+    operations: list[OperationAnswer]
+    next: UUID | None
+
+
+class EventAnswer(Answer):
+    """One line of an operation's log."""
+
+    seq: int
+    at: datetime
+    phase: str | None
+    level: str
+    message: str
+
+
+class EventPage(Answer):
+    """An operation's log in order; `next` is the `after` of the next page."""
+
+    events: list[EventAnswer]
+    next: int
+
+
+def operation_answer(row: OperationRow) -> OperationAnswer:
+    """An operation's row as the client sees it."""
+    path = f"{OPERATIONS_PATH}/{row.id}"
+    return OperationAnswer(
+        operation_id=row.id,
+        request_id=row.request_id,
+        kind=row.kind,
+        status=row.status,
+        phase=row.phase,
+        attempt=row.attempt,
+        server_id=row.instance_id,
+        customer_id=row.customer_id,
+        vmid=row.vmid,
+        hostname=row.hostname,
+        ctype=row.ctype,
+        variant=row.spec.get("variant"),
+        version=row.spec.get("version"),
+        phases=_phases(row),
+        heartbeat_at=row.heartbeat_at,
+        queue_position=row.queue_position,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        deadline_at=row.deadline_at,
+        error=row.error,
+        cleanup=row.cleanup,
+        request=_sanitised(row.spec),
+        retry_of=row.retry_of,
+        links=_links(row, path),
+    )
+
+
+def listed_operation(row: OperationRow) -> OperationAnswer:
+    """An operation in a list: its phases are not read there, and none is not the same as none begun."""
+    return operation_answer(row).model_copy(update={"phases": None})
+
+
+def event_answer(row: EventRow) -> EventAnswer:
+    """A line of the log as the client sees it."""
+    return EventAnswer(seq=row.seq, at=row.at, phase=row.phase, level=row.level, message=row.message)
+
+
+def entity_tag(row: OperationRow) -> str:
+    """A weak tag of everything that counts as a change; a mere heartbeat does not."""
+    retries = sum(phase.retries for phase in row.phases or ())
+    state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{row.hostname}/{retries}/{row.queue_position}"
+    return f'W/"{hashlib.blake2b(state.encode(), digest_size=9).hexdigest()}"'
+
+
+def _phases(row: OperationRow) -> list[PhaseAnswer]:
+    begun: dict[Phase, PhaseRow] = {phase.name: phase for phase in row.phases or ()}
+    own = [_phase(name, begun.get(name), row) for name in PHASES[row.kind]]
+    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in PHASES[row.kind]]
+    return own + sorted(cleaning, key=lambda phase: str(phase.started_at))
+
+
+def _phase(name: Phase, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
+    if begun is None:
+        over = row.status in OPERATION_FINAL or row.status is OperationStatus.CLEANING
+        return PhaseAnswer(name=name, status=PhaseStatus.SKIPPED if over else PhaseStatus.PENDING)
+    duration = begun.finished_at and int((begun.finished_at - begun.started_at).total_seconds() * 1000)
+    return PhaseAnswer(
+        name=name,
+        status=begun.status,
+        started_at=begun.started_at,
+        finished_at=begun.finished_at,
+        duration_ms=duration,
+        retries=begun.retries,
+    )
+
+
+def _links(row: OperationRow, path: str) -> dict[str, str]:
+    links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
+    if row.kind in UNDO and row.status not in OPERATION_FINAL:
+        links["cancel"] = f"{path}/cancel"
+    if row.status is OperationStatus.FAILED and row.cleanup is not None and row.cleanup.keeps_machine:
+        links["retry"] = f"{path}/retry"
+    return links
+
+
+def _sanitised(spec: dict[str, Any]) -> dict[str, Any]:
+    """The order as it was validated; the values of `env` may be secrets and are not shown."""
+    shown = {camel(key): value for key, value in spec.items() if value is not None}
+    if "env" in shown:
+        shown["env"] = dict.fromkeys(shown["env"], "***")
+    return shown

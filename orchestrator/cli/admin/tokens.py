@@ -1,0 +1,111 @@
+"""`hostwright token`: on the database itself, so that the first one can be made."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.cli.admin.database import note, open_database
+from orchestrator.domain.errors import HostwrightError
+from orchestrator.settings import load_settings
+
+if TYPE_CHECKING:
+    from orchestrator.domain.models import TokenRow
+
+app = typer.Typer(no_args_is_help=True, help="Access tokens.")
+console = Console(highlight=False)
+
+_UNITS = {"m": 60, "h": 3600, "d": 86400}
+_PAGE = 200
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="What the token is for.")],
+    customer: Annotated[str | None, typer.Option(help="The customer it belongs to.")] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="An operator's: it sees and changes everything.")
+    ] = False,
+    expires: Annotated[str | None, typer.Option(help="How long it works, such as 90d, 12h or 30m.")] = None,
+) -> None:
+    """Make an access token and print it, this once."""
+    if operator == (customer is not None):
+        raise HostwrightError("say whose token it is: --customer ID, or --operator")
+    from orchestrator.store.accounts import issue_token
+
+    expires_at = None if expires is None else datetime.now(UTC) + _duration(expires)
+    with open_database(load_settings()) as database:
+        row, token = issue_token(database, name=name, customer_id=customer, expires_at=expires_at)
+        note(database, "token create", str(row.id))
+    print(token)
+
+
+@app.command("list")
+def list_all(
+    customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as the API does.")] = False,
+) -> None:
+    """List access tokens, newest first. The tokens themselves are not kept."""
+    from orchestrator.store.accounts import list_tokens
+
+    rows: list[TokenRow] = []
+    with open_database(load_settings()) as database:
+        while True:
+            after = rows[-1].id if rows else None
+            page = list_tokens(database, customer_id=customer, after=after, limit=_PAGE)
+            rows += page
+            if len(page) < _PAGE:
+                break
+    if as_json:
+        from orchestrator.api.tokens import token_answer
+
+        console.print_json(json.dumps([token_answer(row).model_dump(mode="json", by_alias=True) for row in rows]))
+    else:
+        for row in rows:
+            console.print(escape(_line(row, datetime.now(UTC))), soft_wrap=True)
+
+
+@app.command()
+def revoke(token: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `token list` shows it.")]) -> None:
+    """End an access token; it works nowhere from then on."""
+    from orchestrator.store.accounts import revoke_token
+
+    try:
+        token_id = UUID(token)
+    except ValueError:
+        raise HostwrightError("that is not a token's id: `hostwright token list` shows them") from None
+    with open_database(load_settings()) as database:
+        if not revoke_token(database, token_id):
+            raise HostwrightError(f"there is no token {token_id}: `hostwright token list` shows them")
+        note(database, "token revoke", str(token_id))
+    console.print(f"token {token_id} is revoked")
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhd])", text)
+    if match is None:
+        raise HostwrightError("--expires wants a number with m, h or d, such as 90d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _line(row: "TokenRow", now: datetime) -> str:
+    """One line, however wide the terminal is: an id that is cut off revokes nothing."""
+    used = (
+        f"last used {row.last_used_at:%Y-%m-%d %H:%M} from {row.last_address or '-'}"
+        if row.last_used_at
+        else "not used"
+    )
+    return f"{row.id}  {_state(row, now)}  {row.name} of {row.customer_id or 'an operator'}, {used}"
+
+
+def _state(row: "TokenRow", now: datetime) -> str:
+    if row.revoked_at is not None:
+        return "revoked"
+    if row.expires_at is None:
+        return "good"
+    return "expired" if row.expires_at <= now else f"until {row.expires_at:%Y-%m-%d %H:%M}"

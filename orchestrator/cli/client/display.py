@@ -1,0 +1,167 @@
+"""Operations on a terminal: a line per phase, live; plain lines where there is no terminal."""
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.client.api import Client
+
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim"), "pending": ("·", "dim")}
+_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+_WIDEST = 1000
+_POLL_SECONDS = 1.0
+"""The long poll's length: heartbeats are shown as they come, changes at once."""
+
+
+class Watch:
+    """Follows operations to their end, and shows them while they run."""
+
+    def __init__(self, client: Client, console: Console) -> None:
+        """Begin with none."""
+        self.client = client
+        self.console = console
+        self._latest: dict[str, dict[str, Any]] = {}
+        self._said: set[tuple[str, str, str]] = set()
+
+    def __rich__(self) -> RenderableType:
+        return Group(*(_render(operation) for operation in self._latest.values()))
+
+    def follow(self, operation_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Wait until every operation is final; returns them in the order given."""
+        wanted = list(operation_ids)
+        for operation_id in wanted:
+            self._note(self.client.operation(operation_id))
+        if not self.console.is_terminal:
+            return self._follow_all(wanted)
+        with Live(self, console=self.console, refresh_per_second=8):
+            return self._follow_all(wanted)
+
+    def _follow_all(self, operation_ids: list[str]) -> list[dict[str, Any]]:
+        with ThreadPoolExecutor(max_workers=len(operation_ids)) as pool:
+            return list(pool.map(self._follow_one, operation_ids))
+
+    def _follow_one(self, operation_id: str) -> dict[str, Any]:
+        operation = self._latest[operation_id]
+        while operation["status"] not in FINAL:
+            operation = self.client.operation(operation_id, wait=_POLL_SECONDS)
+            self._note(operation)
+        return operation
+
+    def _note(self, operation: dict[str, Any]) -> None:
+        self._latest[operation["operationId"]] = operation
+        if self.console.is_terminal:
+            return
+        for phase in operation["phases"]:
+            fact = (operation["operationId"], phase["name"], phase["status"])
+            if phase["status"] in ("ok", "failed") and fact not in self._said:
+                self._said.add(fact)
+                self.console.print(
+                    f"{operation['hostname'] or operation['ctype']}  {phase['name']}: {phase['status']}"
+                    f"  {_seconds(phase['durationMs'])}",
+                    markup=False,
+                    highlight=False,
+                )
+        if operation["status"] in FINAL:
+            self.console.print(_headline(operation))
+            self.console.print(*_outcome(operation), sep="\n")
+
+
+def _render(operation: dict[str, Any]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=2)
+    table.add_column(min_width=30)
+    table.add_column(justify="right", min_width=9)
+    table.add_column()
+    for phase in operation["phases"]:
+        table.add_row(*_phase_row(phase))
+    return Group(_headline(operation), table, *_outcome(operation), Text(""))
+
+
+def _phase_row(phase: dict[str, Any]) -> tuple[RenderableType, ...]:
+    retries = Text(f"asked {phase['retries']} times" if phase["retries"] else "", style="dim")
+    if phase["status"] == "running":
+        elapsed = _since(phase["startedAt"])
+        return Spinner("dots", style="cyan"), Text(phase["name"], style="bold cyan"), Text(f"{elapsed:.1f} s"), retries
+    mark, style = _MARKS[phase["status"]]
+    return Text(mark, style=style), Text(phase["name"], style=style), Text(_seconds(phase["durationMs"])), retries
+
+
+def _headline(operation: dict[str, Any]) -> Text:
+    name = operation["hostname"] or operation["ctype"]
+    what = " ".join(filter(None, (operation["kind"], operation["variant"], operation["version"])))
+    line = Text.assemble(
+        (str(name), "bold"), f"  {what}  ", (operation["status"], _STYLES.get(operation["status"], "cyan"))
+    )
+    if operation["queuePosition"]:
+        line.append(f"  number {operation['queuePosition']} in the queue", style="dim")
+    if operation["startedAt"]:
+        until = operation["finishedAt"]
+        line.append(f"  {_since(operation['startedAt'], until):.1f} s")
+        if until is None and operation["heartbeatAt"]:
+            line.append(f"  heartbeat {_since(operation['heartbeatAt']):.1f} s ago", style="dim")
+    return line
+
+
+_UNDONE = {"provision": "cleaned up: nothing is left", "start": "the server is as it was before"}
+
+
+def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
+    """Why it failed, and what became of what it had made."""
+    lines: list[RenderableType] = []
+    error, cleanup = operation["error"], operation["cleanup"]
+    if error:
+        where = f" at {error['phase']}" if error["phase"] else ""
+        lines.append(Text(f"{error['code']}{where}: {error['message']}", style="red"))
+    if cleanup and cleanup["leaked"]:
+        lines.append(Text(f"left behind, tried again by itself: {', '.join(cleanup['leaked'])}", style="red"))
+    if "retry" in operation["links"]:
+        lines.append(Text(f"kept for a look: hostwright retry {operation['operationId']}", style="yellow"))
+        lines.append(Text(f"or, when you are done: hostwright delete {operation['vmid']}", style="yellow"))
+    elif cleanup and not cleanup["leaked"]:
+        lines.append(Text(_UNDONE.get(operation["kind"], "nothing was changed"), style="dim"))
+    return lines
+
+
+def instances_table(instances: list[dict[str, Any]]) -> Table:
+    """Instances as a table; the first column is what other commands take for a server."""
+    table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
+    if any(item["leaked"] for item in instances):
+        table.add_column("left behind")
+    for item in instances:
+        what = " ".join(filter(None, (item["variant"] or item["runtime"], item["version"])))
+        cells = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], what, item["status"]]
+        cells += [", ".join(item["leaked"])] if len(table.columns) > len(cells) else []
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table with nothing cut off: what is cut off cannot be given to the next command.
+
+    A terminal that is too narrow breaks its lines.
+    """
+    for column in table.columns:
+        column.no_wrap = True
+    width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    wide = Console(file=console.file, width=max(console.width, width), force_terminal=console.is_terminal)
+    wide.print(table)
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return "" if milliseconds is None else f"{milliseconds / 1000:.2f} s"
+
+
+def _since(start: str, end: str | None = None) -> float:
+    until = datetime.fromisoformat(end).timestamp() if end else time.time()
+    return max(0.0, until - datetime.fromisoformat(start).astimezone(UTC).timestamp())

@@ -1,0 +1,221 @@
+"""`hostwright create`, `list`, `watch` and what else a customer does, over the API."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.cli.client.api import Client, read_run_file
+from orchestrator.cli.options import (
+    Cores,
+    Customer,
+    Disk,
+    Json,
+    Key,
+    Memory,
+    OnFailure,
+    Operator,
+    StateDir,
+    Token,
+    Url,
+    Watched,
+)
+from orchestrator.settings import load_settings
+
+app = typer.Typer()
+create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
+app.add_typer(create_app, name="create", rich_help_panel="Servers")
+console = Console(highlight=False)
+
+OperationArgument = Annotated[
+    str, typer.Argument(help="Operation id, as the order printed it; or a VMID or host name for its newest operation.")
+]
+
+
+def _client(url: str | None, token: str | None, state_dir: StateDir, operator: bool = False) -> Client:
+    if url and token:
+        return Client(url.rstrip("/"), token)
+    run = read_run_file(load_settings(state_dir=state_dir).state_dir)
+    return Client((url or run["url"]).rstrip("/"), token or run["operatorToken" if operator else "customerToken"])
+
+
+@create_app.command("game")
+def create_game(
+    variant: Annotated[str, typer.Option(help="vanilla, paper, … (see the catalogue)")],
+    version: Annotated[str, typer.Option(help="The game's version, such as 1.21.7")],
+    game: Annotated[str | None, typer.Option(help="The game; minecraft unless said.")] = None,
+    world: Annotated[str | None, typer.Option(help="Name of the world.")] = None,
+    memory: Memory = None, cores: Cores = None, disk: Disk = None, key: Key = None, on_failure: OnFailure = None,
+    customer: Customer = None, watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Order a game server."""
+    order: dict[str, Any] = {"ctype": "game", "game": game, "variant": variant, "version": version, "world": world}
+    order |= {"memoryMiB": memory, "cpuCores": cores, "diskGiB": disk, "onFailure": on_failure, "customerId": customer}
+    _order(_client(url, token, state_dir, operator), order, key, watch, as_json)
+
+
+@create_app.command("dev")
+def create_dev(
+    runtime: Annotated[str, typer.Option(help="python, node, go, java or dotnet")],
+    version: Annotated[str, typer.Option(help="The runtime's version, such as 3.12")],
+    code_server: Annotated[bool | None, typer.Option(help="With an editor in the browser.")] = None,
+    memory: Memory = None, cores: Cores = None, disk: Disk = None, key: Key = None, on_failure: OnFailure = None,
+    customer: Customer = None, watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Order a dev container."""
+    order: dict[str, Any] = {"ctype": "dev", "runtime": runtime, "version": version, "enableCodeServer": code_server}
+    order |= {"memoryMiB": memory, "cpuCores": cores, "diskGiB": disk, "onFailure": on_failure, "customerId": customer}
+    _order(_client(url, token, state_dir, operator), order, key, watch, as_json)
+
+
+def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, as_json: bool) -> None:
+    body = {name: value for name, value in order.items() if value is not None}
+    accepted = client.request("POST", "/api/instances", body=body, headers={"Idempotency-Key": key} if key else {})
+    _accepted(client, accepted, watch, as_json)
+
+
+@app.command("list", rich_help_panel="Servers")
+def list_servers(
+    leaked: Annotated[bool, typer.Option("--leaked", help="Only those of which something was left behind.")] = False,
+    as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """List servers."""
+    from orchestrator.cli.client.display import instances_table, print_whole
+
+    client = _client(url, token, state_dir, operator)
+    instances: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = client.request("GET", f"/api/instances?limit=200{'&leaked=true' if leaked else ''}{after}")
+        instances += page["instances"]
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    if as_json:
+        console.print_json(json.dumps(instances))
+    elif instances:
+        print_whole(console, instances_table(instances))
+    elif leaked:
+        console.print("nothing was left behind")
+    else:
+        console.print("no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`")
+
+
+@app.command(rich_help_panel="Servers")
+def show(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Show one server."""
+    found = _client(url, token, state_dir, operator).request("GET", f"/api/instances/{server}")
+    console.print_json(json.dumps(found))
+
+
+@app.command(rich_help_panel="Servers")
+def watch(
+    operation: OperationArgument,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Show an operation's phases live until it ends."""
+    client = _client(url, token, state_dir, operator)
+    _follow(client, client.operation_id(operation))
+
+
+@app.command(rich_help_panel="Servers")
+def delete(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Delete a server, its DNS records and its place at the proxy."""
+    _change(_client(url, token, state_dir, operator), "DELETE", f"/api/instances/{server}", watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def start(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Start a stopped server and publish it again."""
+    _change(_client(url, token, state_dir, operator), "POST", f"/api/instances/{server}/start", watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def stop(
+    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Take a server off the edge and stop it."""
+    _change(_client(url, token, state_dir, operator), "POST", f"/api/instances/{server}/stop", watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def cancel(
+    operation: OperationArgument,
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Cancel an order or a start, and undo what it made."""
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{client.operation_id(operation)}/cancel"
+    _change(client, "POST", path, watch, as_json, wanted="cancelled")
+
+
+@app.command(rich_help_panel="Servers")
+def retry(
+    operation: OperationArgument,
+    watch: Watched = False, as_json: Json = False,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Take a failed order up again at its failed phase, on the machine that was kept."""
+    client = _client(url, token, state_dir, operator)
+    path = f"/api/instances/operations/{client.operation_id(operation)}/retry"
+    _change(client, "POST", path, watch, as_json)
+
+
+@app.command(rich_help_panel="Servers")
+def logs(
+    operation: OperationArgument,
+    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
+) -> None:  # fmt: skip
+    """Print an operation's log."""
+    client = _client(url, token, state_dir, operator)
+    operation_id, after = client.operation_id(operation), 0
+    while True:
+        page = client.request("GET", f"/api/instances/operations/{operation_id}/events?after={after}")
+        for line in page["events"]:
+            style = {"error": "red", "warning": "yellow"}.get(line["level"], "")
+            console.print(f"{line['at'][11:23]}  {line['phase'] or '-':30}  ", end="", markup=False)
+            console.print(escape(line["message"]), style=style)
+        if not page["events"]:
+            return
+        after = page["next"]
+
+
+def _change(client: Client, method: str, path: str, watch: bool, as_json: bool, *, wanted: str = "succeeded") -> None:
+    _accepted(client, client.request(method, path), watch, as_json, wanted=wanted)
+
+
+def _accepted(
+    client: Client, accepted: dict[str, Any], watch: bool, as_json: bool, *, wanted: str = "succeeded"
+) -> None:
+    if as_json:
+        console.print_json(json.dumps(accepted))
+    elif not watch:
+        console.print(f"accepted: server {accepted['serverId']}")
+        console.print(f"watch it: hostwright watch {accepted['operationId']}")
+    if watch:
+        _follow(client, accepted["operationId"], wanted)
+
+
+def _follow(client: Client, operation_id: str, wanted: str = "succeeded") -> None:
+    from orchestrator.cli.client.display import Watch
+
+    if Watch(client, console).follow([operation_id])[0]["status"] != wanted:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Commands that run parts of Hostwright: serve, worker, up, demo."""

@@ -1,0 +1,154 @@
+"""The demonstration: everything on one machine, two orders, and a join as a player would."""
+
+import json
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import dns.resolver
+import httpx
+import psutil
+from rich.console import Console
+
+from orchestrator.cli.client.api import Client
+from orchestrator.cli.client.display import Watch
+from orchestrator.cli.run.stack import Stack
+from orchestrator.domain.errors import HostwrightError
+from orchestrator.drivers.players import minecraft
+from orchestrator.settings import Settings
+
+_ORDERS: tuple[dict[str, Any], ...] = (
+    {"ctype": "game", "variant": "vanilla", "version": "1.21.7"},
+    {"ctype": "dev", "runtime": "python", "version": "3.12"},
+)
+
+
+class _Left(Exception):
+    """Somebody asked the foreground to end."""
+
+
+def serve_stack(settings: Settings, speed: float, guests: str, console: Console) -> None:
+    """Run all parts until Ctrl-C, or until one of them ends."""
+    with _ends_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_saying(console)) as stack:
+        _print_run(console, stack, settings.state_dir)
+        console.print("Ctrl-C stops everything.")
+        name = stack.wait()
+        raise HostwrightError(f"{name} ended by itself: see {settings.state_dir}/logs/{name}.log")
+
+
+def run_demo(settings: Settings, *, once: bool, speed: float, guests: str, console: Console) -> None:
+    """Order, verify and show; with `once` also tear down and prove that nothing is left."""
+    base = settings.state_dir
+    base.mkdir(parents=True, exist_ok=True)
+    state_dir = Path(tempfile.mkdtemp(prefix="demo-", dir=base)) if once else base / "demo"
+    if once:
+        state_dir.chmod(0o755)  # PostgreSQL's own user must pass; what is secret below is 0600 or 0700
+    with _temporary(state_dir, once):
+        _demonstrate(settings.model_copy(update={"state_dir": state_dir}), once, speed, guests, console)
+    if once:
+        left = [child.pid for child in psutil.Process().children(recursive=True)]
+        if left:
+            raise HostwrightError(f"processes are left: {left}")
+        console.print("[green]✓[/] no process is left")
+
+
+def _demonstrate(settings: Settings, once: bool, speed: float, guests: str, console: Console) -> None:
+    with _ends_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_saying(console)) as stack:
+        client = Client(stack.run["url"], stack.run["customerToken"])
+        orders = [client.request("POST", "/api/instances", body=order) for order in _ORDERS]
+        done = Watch(client, console).follow([order["operationId"] for order in orders])
+        if any(operation["status"] != "succeeded" for operation in done):
+            raise HostwrightError(f"an order failed: see {settings.state_dir}/logs/worker.log")
+        _join(stack.run["lab"], done[0]["hostname"], settings.state_dir, console)
+        if once:
+            _tear_down(client, stack, [order["serverId"] for order in orders], console)
+            return
+        _print_run(console, stack, settings.state_dir)
+        console.print("Ctrl-C stops everything.")
+        raise HostwrightError(f"{stack.wait()} ended by itself: see {settings.state_dir}/logs")
+
+
+def _join(lab: dict[str, Any], hostname: str, state_dir: Path, console: Console) -> None:
+    """Resolve the SRV record at the public name server and ask the proxy for the server's status."""
+    site = json.loads((state_dir / "lab" / "site.json").read_text())
+    name = f"{hostname}.{next(p['zone'] for p in site['dns'] if p['name'] == 'cloudflare')}"
+    address, port = lab["publicDns"].rsplit(":", 1)
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = [address], int(port)
+    srv = resolver.resolve(f"_minecraft._tcp.{name}", "SRV")[0]
+    target = str(srv.target).rstrip(".")
+    edge = str(resolver.resolve(target, "A")[0])
+    status = minecraft.ping(edge, srv.port, hostname=target)
+    console.print(f"[green]✓[/] SRV _minecraft._tcp.{name} → {target}:{srv.port} → {edge}", soft_wrap=True)
+    console.print(
+        f"[green]✓[/] joined through the proxy: Minecraft {status.version}, "
+        f"{status.players_online}/{status.players_max} players, “{status.description}”, {status.latency_ms:.1f} ms",
+        soft_wrap=True,
+    )
+
+
+def _tear_down(client: Client, stack: Stack, server_ids: list[str], console: Console) -> None:
+    teardowns = [client.request("DELETE", f"/api/instances/{server_id}") for server_id in server_ids]
+    done = Watch(client, console).follow([teardown["operationId"] for teardown in teardowns])
+    if any(operation["status"] != "succeeded" for operation in done):
+        raise HostwrightError("a teardown failed")
+    inventory = httpx.get(f"{stack.run['lab']['controlUrl']}/inventory", trust_env=False).json()
+    left = {
+        "containers": [found for found in inventory["containers"] if not found["template"]],
+        "DNS records": inventory["records"],
+        "proxy registrations": inventory["registrations"] + inventory["routes"] + inventory["entryPoints"],
+        "guest processes": inventory["processes"],
+        "active VMIDs": client.request("GET", "/api/instances")["instances"],
+    }
+    for what, found in left.items():
+        if found:
+            raise HostwrightError(f"{what} are left: {found}")
+        console.print(f"[green]✓[/] no {what} left")
+
+
+def _print_run(console: Console, stack: Stack, state_dir: Path) -> None:
+    run = stack.run
+    console.print(f"API             {run['url']}  (document: {run['url']}/openapi.json)", soft_wrap=True)
+    console.print(f"operator token  {run['operatorToken']}")
+    console.print(f"customer token  {run['customerToken']}")
+    console.print(f"lab control     {run['lab']['controlUrl']}/inventory")
+    console.print(f"state           {state_dir}", soft_wrap=True)
+    console.print(f"try it          hostwright list --state-dir {state_dir}", soft_wrap=True)
+
+
+def _saying(console: Console) -> Any:
+    return lambda line: console.print(f"[dim]starting: {line}[/]")
+
+
+@contextmanager
+def _temporary(state_dir: Path, remove: bool) -> Iterator[None]:
+    import shutil
+
+    try:
+        yield
+    finally:
+        if remove:
+            shutil.rmtree(state_dir, ignore_errors=True)
+
+
+@contextmanager
+def _ends_on_signals(console: Console) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into an orderly end of the block."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_IGN)
+        raise _Left
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except _Left:
+        console.print("stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,230 @@
+"""All parts of Hostwright on one machine: database, lab, API and worker, started in order and stopped in reverse."""
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+
+from orchestrator.cli.client.api import RUN_FILE
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.processes import die_with_parent, stop
+from orchestrator.settings import Settings
+from orchestrator.store import accounts
+from orchestrator.store.connection import Database
+from orchestrator.store.embedded import EmbeddedPostgres
+from orchestrator.store.migrations import migrate
+
+DEMO_CUSTOMER = "demo"
+_READY_SECONDS = 60
+_STOP_SECONDS = 15
+
+
+class Stack:
+    """Used as a context manager: ready inside, all stopped outside."""
+
+    def __init__(
+        self, settings: Settings, *, speed: float, say: Callable[[str], None], guests: str = "process"
+    ) -> None:
+        """`speed` multiplies the lab's durations, `guests` says what its containers are; `say` takes progress."""
+        self.settings = settings
+        self.speed = speed
+        self.guests = guests
+        self.say = say
+        self.run: dict[str, Any] = {}
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self._postgres = None if settings.database_url else EmbeddedPostgres(settings.state_dir)
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    @property
+    def postgres_pid(self) -> int | None:
+        """The embedded database server's process, if there is one."""
+        return self._postgres.pid if self._postgres else None
+
+    def wait(self) -> str:
+        """Wait until a part ends by itself; returns its name."""
+        while True:
+            for name, child in self.children.items():
+                if child.poll() is not None:
+                    return name
+            time.sleep(0.2)
+
+    def _start(self) -> None:
+        state = self.settings.state_dir
+        self._take_state_dir()
+        port = self._free_port()
+        url = f"http://{self.settings.host}:{port}"
+        self.say("database")
+        database_url = self._postgres.start() if self._postgres else str(self.settings.database_url)
+        migrate(database_url)
+        tokens = self._tokens(database_url)
+        self.say("lab")
+        (state / "lab" / "lab.json").unlink(missing_ok=True)
+        self._spawn(
+            "lab", "-m", "orchestrator.lab", "--state-dir", str(state), "--speed", str(self.speed),
+            "--guests", self.guests,
+            "--callback-url", f"{url}/internal/velocity/proxy-status",
+        )  # fmt: skip
+        lab = self._wait_for("lab", lambda: _read_json(state / "lab" / "lab.json"))
+        self.say("API and worker")
+        environment = self._environment(database_url, port)
+        self._spawn("api", "-m", "orchestrator.cli", "serve", environment=environment)
+        self._spawn("worker", "-m", "orchestrator.cli", "worker", environment=environment)
+        self._wait_for("api", lambda: _is_ready(url))
+        self.run = {"url": url, **tokens, "databaseUrl": database_url, "lab": lab}
+        _write_private(state / RUN_FILE, self.run)
+
+    def _stop(self) -> None:
+        if self._lock is not None:  # else the file is another run's
+            (self.settings.state_dir / RUN_FILE).unlink(missing_ok=True)
+        for name in ("worker", "api", "lab"):
+            child = self.children.pop(name, None)
+            if child is not None and not stop(child, _STOP_SECONDS):
+                self.say(f"{name} did not stop by itself and was killed")
+        if self._postgres is not None:
+            self._postgres.stop()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take_state_dir(self) -> None:
+        state = self.settings.state_dir
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            (state / "logs").mkdir(exist_ok=True)
+            self._lock = _lock(state / "up.lock")
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"another `hostwright up` runs in {state}: stop it or name a --state-dir"
+            ) from error
+        except OSError as error:
+            raise ConfigurationError(f"the state directory {state} cannot be used: {error.strerror}") from error
+
+    def _free_port(self) -> int:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.settings.host, self.settings.port))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{self.settings.host}:{self.settings.port} cannot be used ({error.strerror}): name a --port, or 0"
+                ) from error
+            return int(probe.getsockname()[1])
+
+    def _tokens(self, url: str) -> dict[str, str]:
+        """The tokens of the run before while they are good, else new ones."""
+        path = self.settings.state_dir / "tokens.json"
+        database = Database(url, size=2)
+        database.open()
+        try:
+            kept = _read_json(path) or {}
+            if kept and all(accounts.find_principal(database, token) for token in kept.values()):
+                return kept
+            accounts.ensure_customer(database, DEMO_CUSTOMER)
+            made = {
+                "operatorToken": accounts.create_token(database, name="up", customer_id=None),
+                "customerToken": accounts.create_token(database, name="up", customer_id=DEMO_CUSTOMER),
+            }
+            _write_private(path, made)
+            return made
+        finally:
+            database.close()
+
+    def _environment(self, database_url: str, port: int) -> dict[str, str]:
+        return {
+            "HOSTWRIGHT_STATE_DIR": str(self.settings.state_dir),
+            "HOSTWRIGHT_DATABASE_URL": database_url,
+            "HOSTWRIGHT_HOST": self.settings.host,
+            "HOSTWRIGHT_PORT": str(port),
+            "HOSTWRIGHT_CONCURRENCY": str(self.settings.concurrency),
+            # Who presses Ctrl-C does not want to wait: what runs goes on at the next start.
+            "HOSTWRIGHT_DRAIN_SECONDS": "0",
+        }
+
+    def _spawn(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        with (self.settings.state_dir / "logs" / f"{name}.log").open("ab") as log:
+            self.children[name] = subprocess.Popen(
+                [sys.executable, *arguments],
+                env={
+                    **os.environ,
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    **(environment or {}),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),
+            )
+
+    def _wait_for(self, name: str, ready: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline:
+            found = ready()
+            if found:
+                return found
+            dead = [known for known, child in self.children.items() if child.poll() is not None]
+            if dead:
+                raise ConfigurationError(f"{dead[0]} did not start: {self._tail(dead[0])}")
+            time.sleep(0.02)
+        raise ConfigurationError(f"{name} was not ready within {_READY_SECONDS} s: {self._tail(name)}")
+
+    def _tail(self, name: str) -> str:
+        path = self.settings.state_dir / "logs" / f"{name}.log"
+        lines = path.read_text(errors="replace").strip().splitlines() or ["its log is empty"]
+        return f"{lines[-1]} (all of it: {path})"
+
+
+def _lock(path: Path) -> IO[str]:
+    """The file, open and ours until it is closed. Raises BlockingIOError when it is somebody else's."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return data
+
+
+def _write_private(path: Path, data: dict[str, Any]) -> None:
+    making = path.with_name(f".{path.name}.making")
+    descriptor = os.open(making, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=2)
+    making.rename(path)

@@ -1,0 +1,1 @@
+"""What things are and what follows from what: no I/O, no database, no Ansible."""

@@ -1,0 +1,83 @@
+"""What a customer may do in each billing state: the one table, which docs/tenants.md shows."""
+
+from enum import StrEnum
+
+from orchestrator.domain.errors import Problem, ProblemCode
+
+
+class BillingState(StrEnum):
+    """How a customer stands with whoever bills it."""
+
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    """An invoice is past its date."""
+    OVERDUE_WARNING = "overdue_warning"
+    """It is still not paid, and the customer was warned."""
+    SUSPENDED = "suspended"
+    """Its servers are stopped and stay stopped until it is settled."""
+    RETAINED = "retained"
+    """The account is closed; its data is kept."""
+    PENDING_DELETION = "pending_deletion"
+    """The account is closed; an operator is to delete its data."""
+
+
+class Action(StrEnum):
+    """What a customer can ask for."""
+
+    READ = "read"
+    ORDER = "order"
+    RETRY = "retry"
+    START = "start"
+    STOP = "stop"
+    REBOOT = "reboot"
+    PUBLISH = "publish"
+    DELETE = "delete"
+    CONSOLE = "console"
+    CANCEL = "cancel"
+
+
+_ALL = frozenset(Action)
+_NOTHING_NEW = _ALL - {Action.ORDER, Action.RETRY}
+_READ_ONLY = frozenset({Action.READ})
+
+ALLOWED: dict[BillingState, frozenset[Action]] = {
+    BillingState.ACTIVE: _ALL,
+    BillingState.PAST_DUE: _NOTHING_NEW,
+    BillingState.OVERDUE_WARNING: _NOTHING_NEW,
+    BillingState.SUSPENDED: _READ_ONLY,
+    BillingState.RETAINED: _READ_ONLY,
+    BillingState.PENDING_DELETION: _READ_ONLY,
+}
+"""What a customer itself may do. Operators always may: deleting the data of a closed account is theirs alone."""
+
+REFUSALS: dict[BillingState, tuple[ProblemCode, str]] = {
+    BillingState.PAST_DUE: (
+        ProblemCode.PAYMENT_REQUIRED,
+        "an invoice is past due: new servers can be ordered after it is paid",
+    ),
+    BillingState.OVERDUE_WARNING: (
+        ProblemCode.PAYMENT_REQUIRED,
+        "an invoice is overdue: new servers can be ordered after it is paid",
+    ),
+    BillingState.SUSPENDED: (
+        ProblemCode.CUSTOMER_SUSPENDED,
+        "the account is suspended: it may read but change nothing; settle it with support",
+    ),
+    BillingState.RETAINED: (
+        ProblemCode.CUSTOMER_SUSPENDED,
+        "the account is closed and its data retained: it may read but change nothing",
+    ),
+    BillingState.PENDING_DELETION: (
+        ProblemCode.CUSTOMER_SUSPENDED,
+        "the account is being deleted: it may read but change nothing",
+    ),
+}
+"""Why a state refuses what it does not allow."""
+
+STOPPED_STATES = frozenset(state for state, allowed in ALLOWED.items() if Action.START not in allowed)
+"""States whose servers must not run."""
+
+
+def refuse(state: BillingState, action: Action) -> Problem | None:
+    """Why a customer in this state may not do this, or None when it may."""
+    return None if action in ALLOWED[state] else Problem(*REFUSALS[state])

@@ -1,0 +1,229 @@
+"""Frozen models of rows: what the store gives and takes."""
+
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.domain.billing import BillingState
+from orchestrator.domain.catalogue import ContainerType
+from orchestrator.domain.errors import Code
+from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.states import InstanceStatus, OperationStatus, PhaseStatus
+
+
+class Frozen(BaseModel):
+    """The base of all models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Principal(Frozen):
+    """Who asks: an operator (no customer) or one customer."""
+
+    name: str
+    customer_id: str | None
+    token_id: UUID | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Operators see and touch everything."""
+        return self.customer_id is None
+
+
+class TokenRow(Frozen):
+    """A token without the token: what it is for, and when it was used."""
+
+    id: UUID
+    name: str
+    customer_id: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_address: IPv4Address | IPv6Address | None
+
+
+class AuditEntry(Frozen):
+    """A line for the audit log: a request to change something, and what came of it."""
+
+    principal: str
+    token_id: UUID | None = None
+    customer_id: str | None = None
+    address: IPv4Address | IPv6Address | None = None
+    method: str
+    route: str
+    target: str = "-"
+    status: int | None = None
+    code: str | None = None
+    operation_id: UUID | None = None
+
+
+class AuditRow(AuditEntry):
+    """A line of the audit log."""
+
+    seq: int
+    at: datetime
+
+
+class Limits(Frozen):
+    """The most a customer may have; None is no limit of its own."""
+
+    instances: int | None = None
+    memory_mib: int | None = None
+    cpu_cores: int | None = None
+
+
+class Usage(Frozen):
+    """What a customer has that counts."""
+
+    instances: int = 0
+    memory_mib: int = 0
+    cpu_cores: int = 0
+
+
+class CustomerRow(Frozen):
+    """A customer as it stands, with its limits and use in total and per container type."""
+
+    id: str
+    billing_state: BillingState
+    created_at: datetime
+    limits: Limits
+    used: Usage
+    ctype_limits: dict[ContainerType, Limits]
+    ctype_used: dict[ContainerType, Usage]
+
+
+class Failure(Frozen):
+    """Why an operation failed: the same object in the row, in the API and in the log."""
+
+    code: Code
+    phase: str | None = None
+    task: str | None = None
+    message: str
+    detail: dict[str, Any] | None = None
+
+
+CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
+"""Why a cancelled operation did not go on."""
+
+
+class CleanupStep(Frozen):
+    """One phase of a cleanup."""
+
+    name: Phase
+    status: PhaseStatus
+    message: str | None = None
+
+
+class Cleanup(Frozen):
+    """How far a cleanup has come, step by step; `leaked` names what it could not undo."""
+
+    status: PhaseStatus
+    steps: tuple[CleanupStep, ...] = ()
+    leaked: tuple[str, ...] = ()
+
+    @property
+    def keeps_machine(self) -> bool:
+        """Whether the machine was only taken off the edge, for a look."""
+        return [step.name for step in self.steps] == [Phase.UNPUBLISH_EDGE]
+
+
+class PhaseRow(Frozen):
+    """A phase that has begun."""
+
+    name: Phase
+    status: PhaseStatus
+    started_at: datetime
+    finished_at: datetime | None
+    retries: int
+
+
+class OperationRow(BaseModel):
+    """An operation as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    instance_id: UUID
+    customer_id: str
+    kind: Kind
+    status: OperationStatus
+    phase: Phase | None
+    attempt: int
+    ctype: ContainerType
+    vmid: int | None
+    hostname: str | None
+    spec: dict[str, Any]
+    request_id: UUID
+    fencing_token: int
+    heartbeat_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    error: Failure | None
+    cleanup: Cleanup | None
+    last_seq: int
+    losses: int
+    cancel_requested_at: datetime | None
+    clone_upid: str | None
+    background: bool
+    retry_of: UUID | None
+    phases: tuple[PhaseRow, ...] | None
+    queue_position: int | None
+
+
+class Claim(Frozen):
+    """An operation just claimed."""
+
+    operation: OperationRow
+    left_seconds: float
+    """Until its deadline; negative when that has passed."""
+    published: bool
+    """Whether names at the edge may have been made for its instance."""
+    was_ready: bool
+    """Whether its instance ran and was published before."""
+
+
+class EventRow(Frozen):
+    """One line of an operation's log."""
+
+    seq: int
+    at: datetime
+    phase: str | None
+    level: str
+    message: str
+
+
+class InstanceRow(BaseModel):
+    """An instance as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    customer_id: str
+    ctype: ContainerType
+    status: InstanceStatus
+    vmid: int | None
+    hostname: str | None
+    address: IPv4Address | IPv6Address | None
+    spec: dict[str, Any]
+    proxy_status: str | None
+    leaked: tuple[str, ...]
+    attend_at: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+    ready_at: datetime | None
+    updated_at: datetime
+    active_operation: UUID | None = None
+
+
+class Lease(Frozen):
+    """The right to write to an operation: its id and the fencing token of the claim."""
+
+    operation_id: UUID
+    fencing_token: int

@@ -1,0 +1,23 @@
+"""How a game that is not Minecraft is asked whether it is there: what it is sent, and how its answer begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The question, and the first bytes of its answer; any answer counts when `expect` is empty.
+
+    Raises ValueError when it cannot be asked.
+    """
+
+    protocol: str
+    send: bytes = b""
+    expect: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("tcp", "udp"):
+            raise ValueError(f"protocol {self.protocol!r} is neither tcp nor udp")
+        if self.protocol == "udp" and not self.send:
+            raise ValueError("a game over UDP needs bytes to send: no answer to nothing would say nothing")

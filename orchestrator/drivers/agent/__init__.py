@@ -1,0 +1,1 @@
+"""The agent inside a container: its client, and what its answers mean."""

@@ -1,0 +1,1 @@
+"""DNS providers: ensure, read and remove the records of one instance."""

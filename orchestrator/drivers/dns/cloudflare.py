@@ -1,0 +1,132 @@
+"""Cloudflare's DNS over its v4 API: envelopes with codes; it takes a second A record, so list comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.drivers.dns.base import DnsDriver, Provider
+from orchestrator.drivers.dns.records import Names, Record, canonical, srv_parts, srv_value
+from orchestrator.drivers.httpjson import HttpError, HttpJson, Reply, short
+
+IDENTICAL = frozenset({81057, 81058})
+ABSENT = frozenset({81044})
+UNAUTHENTICATED = frozenset({6003, 9109, 10000})
+PAGE = 100
+MOST_PAGES = 10
+# What ttl means when Cloudflare proxies the record: never one of ours, so such a record always differs.
+AUTOMATIC_TTL = 1
+
+
+class Cloudflare(DnsDriver):
+    def __init__(self, provider: Provider, mark: str, *, token: str, timeout: float) -> None:
+        super().__init__(provider, mark)
+        self._http = HttpJson(ca_file=provider.ca_file, bearer=token, timeout=timeout)
+        if not provider.zone_id:
+            raise provider.failure("has no zone_id", "add it to its entry in hostwright_dns")
+
+    def marked(self, records: Sequence[Record], where: Names) -> list[Record]:
+        del where
+        return [replace(record, mark=self.mark) for record in records]
+
+    def read(self, where: Names) -> list[Record]:
+        return [*self._list(where.host, "A"), *self._list(where.service, "SRV")]
+
+    def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
+        for record in changes:
+            there = [one for one in found if one.key == record.key]
+            kept = next((one for one in there if one == record), there[0] if there else None)
+            # Stale values go first: the API refuses a change into what another record already says.
+            self.delete([one for one in there if one is not kept])
+            if kept is None:
+                self._call("POST", "", _body(record), fine=IDENTICAL)
+            elif kept != record:
+                self._call("PUT", f"/{kept.ref}", _body(record), fine=IDENTICAL)
+
+    def delete(self, found: Sequence[Record]) -> None:
+        for record in found:
+            self._call("DELETE", f"/{record.ref}", fine=ABSENT)
+
+    def _list(self, name: str, kind: str) -> list[Record]:
+        records: list[Record] = []
+        for page in range(1, MOST_PAGES + 1):
+            params = {"type": kind, "name.exact": name, "page": page, "per_page": PAGE}
+            reply = self._call("GET", "", params=params)
+            entries = reply.member("result")
+            if not isinstance(entries, list):
+                raise self.provider.failure("answered without a list of records")
+            records += [_record(entry) for entry in entries]
+            if page >= int((reply.member("result_info") or {}).get("total_pages") or 1):
+                break
+        # A server that does not know the filter lists the whole zone.
+        return [record for record in records if record.key == (name, kind)]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        fine: frozenset[int] = frozenset(),
+    ) -> Reply:
+        url = f"{self.provider.url}/zones/{self.provider.zone_id}/dns_records{path}"
+        try:
+            reply = self._http.call(method, url, body=body, params=params)
+        except HttpError as error:
+            raise self.provider.failure(str(error), f"is {self.provider.url} reachable?") from None
+        if reply.ok and reply.member("success") is True:
+            return reply
+        codes = _codes(reply)
+        if codes & fine or (reply.status == 404 and method == "DELETE"):
+            return reply
+        raise self.provider.failure(_words(reply), self._remedy(reply, codes, method))
+
+    def _remedy(self, reply: Reply, codes: set[int], method: str) -> str:
+        if reply.status in (401, 403) or codes & UNAUTHENTICATED:
+            right = "Read" if method == "GET" else "Edit"
+            return (
+                f"the token (secret {self.provider.secret}) must be valid and have the permission "
+                f"Zone / DNS / {right} on zone {self.provider.zone}"
+            )
+        if reply.status == 429:
+            return "too many requests; run it again later"
+        if 7003 in codes:
+            return "correct zone_id in hostwright_dns"
+        return ""
+
+
+def _codes(reply: Reply) -> set[int]:
+    errors = reply.member("errors")
+    return {int(error.get("code", 0)) for error in errors} if isinstance(errors, list) else set()
+
+
+def _words(reply: Reply) -> str:
+    errors = reply.member("errors")
+    if isinstance(errors, list) and errors:
+        return short(", ".join(f"{error.get('message')} ({error.get('code')})" for error in errors))
+    return f"HTTP {reply.status}: {reply.words()}"
+
+
+def _body(record: Record) -> dict[str, Any]:
+    common = {"type": record.type, "name": record.name, "ttl": record.ttl, "comment": record.mark}
+    if record.type == "A":
+        # Cloudflare's proxy speaks HTTP and would break the Minecraft protocol.
+        return common | {"content": record.value, "proxied": False}
+    priority, weight, port, target = srv_parts(record.value)
+    return common | {"data": {"priority": priority, "weight": weight, "port": port, "target": target}}
+
+
+def _record(entry: Mapping[str, Any]) -> Record:
+    kind = str(entry.get("type"))
+    if kind == "SRV":
+        data = entry.get("data") or {}
+        value = srv_value(
+            data.get("priority", 0), data.get("weight", 0), data.get("port", 0), str(data.get("target", ""))
+        )
+    else:
+        value = str(entry.get("content", ""))
+    ttl = AUTOMATIC_TTL if entry.get("proxied") else int(entry.get("ttl") or 0)
+    name = canonical(str(entry.get("name", "")))
+    return Record(name, kind, value, ttl, mark=str(entry.get("comment") or ""), ref=str(entry.get("id", "")))

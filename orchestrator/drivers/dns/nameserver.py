@@ -1,0 +1,84 @@
+"""Questions to one chosen name server: no resolver, no cache and no search list in between."""
+
+from __future__ import annotations
+
+import socket
+import time
+from functools import lru_cache
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
+
+from orchestrator.drivers.dns.records import canonical
+
+PORT = 53
+# A datagram may get lost; the next one is sent after this many seconds.
+TRY_TIMEOUT = 1.0
+
+
+class NameserverError(Exception):
+    """No usable answer; the text says which server said what."""
+
+
+def split(nameserver: str) -> tuple[str, int]:
+    """Address and port of `address`, `address:port` or `[address]:port`; a name becomes its address.
+
+    Raises NameserverError when the name has none.
+    """
+    host, _, port = nameserver.rpartition(":") if _has_port(nameserver) else (nameserver, "", str(PORT))
+    return _address(host.strip("[]")), int(port)
+
+
+def _has_port(nameserver: str) -> bool:
+    return nameserver.count(":") == 1 or "]:" in nameserver
+
+
+@lru_cache
+def _address(host: str) -> str:
+    try:
+        return str(socket.getaddrinfo(host, PORT, type=socket.SOCK_DGRAM)[0][4][0])
+    except OSError as error:
+        raise NameserverError(f"name server {host} has no address: {error.strerror}") from None
+
+
+def lookup(nameserver: str, name: str, kind: str, timeout: float) -> list[tuple[str, int]]:
+    """Values (as in Record) and TTLs of the record set; empty when the name or the type is absent.
+
+    Raises NameserverError for silence and for any code but NOERROR and NXDOMAIN.
+    """
+    address, port = split(nameserver)
+    query = dns.message.make_query(name, kind)
+    response = _ask(query, address, port, timeout)
+    if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        raise NameserverError(f"{nameserver} answers {dns.rcode.to_text(response.rcode())} for {name} {kind}")
+    return [
+        (_text(rdata.to_text(), kind), int(rrset.ttl))
+        for rrset in response.answer
+        if rrset.rdtype == dns.rdatatype.from_text(kind)
+        for rdata in rrset
+    ]
+
+
+def _ask(query: dns.message.Message, address: str, port: int, timeout: float) -> dns.message.Message:
+    deadline = time.monotonic() + timeout
+    while True:
+        remaining = deadline - time.monotonic()
+        try:
+            response, _ = dns.query.udp_with_fallback(
+                query, address, timeout=min(max(remaining, 0.05), TRY_TIMEOUT), port=port
+            )
+        except (dns.exception.Timeout, OSError) as error:
+            if deadline - time.monotonic() > TRY_TIMEOUT:
+                continue
+            words = "does not answer" if isinstance(error, dns.exception.Timeout) else f"cannot be asked: {error}"
+            raise NameserverError(f"name server {address}:{port} {words}") from None
+        except dns.exception.DNSException as error:
+            raise NameserverError(f"name server {address}:{port} answers nonsense: {error}") from None
+        return response
+
+
+def _text(value: str, kind: str) -> str:
+    return value.strip('"') if kind == "TXT" else canonical(value)

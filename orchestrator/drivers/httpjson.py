@@ -1,0 +1,191 @@
+"""JSON over HTTP on one session: TLS verified, a deadline over everything, answers of bounded size."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+import urllib3
+
+from orchestrator.drivers import lease
+
+READING = frozenset({"GET", "HEAD"})
+LARGEST_ANSWER = 4 * 1024 * 1024
+RETRY_DELAY = 0.5
+# A gateway in front of a provider answers these while the provider itself is on its way back.
+PASSING_STATUSES = frozenset({502, 503, 504})
+PASSING_RETRIES = 2
+WORDS = 300
+# urllib3 begins its messages with the object they come from, which tells a person nothing.
+_OBJECT = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
+
+
+class HttpError(Exception):
+    """No answer; the text is the cause in a few words, without addresses of secrets."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `body` is the decoded JSON, else the text."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def member(self, name: str) -> Any:
+        """A member of the JSON object, None when the answer is none."""
+        return self.body.get(name) if isinstance(self.body, dict) else None
+
+    def words(self) -> str:
+        """What the server says, for a person: one line, bounded."""
+        for name in ("message", "error", "detail", "errorMessage", "reason"):
+            if isinstance(self.member(name), str) and self.member(name):
+                return short(self.member(name))
+        text = self.body if isinstance(self.body, str) else json.dumps(self.body)
+        return short(text) or f"HTTP {self.status} without a word"
+
+
+class HttpJson:
+    """A client for one server. `timeout` in seconds bounds each call with all its retries."""
+
+    def __init__(
+        self,
+        *,
+        ca_file: str | None = None,
+        bearer: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+        connect_timeout: float = 5.0,
+    ) -> None:
+        self._session = requests.Session()
+        # netrc would replace our Authorization header, and a proxy of the environment is not meant for a LAN.
+        self._session.trust_env = False
+        self._session.verify = ca_file or True
+        self._session.headers.update(headers or {})
+        if bearer:
+            self._session.headers["Authorization"] = f"Bearer {bearer}"
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: Any = None,
+        form: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        patient: bool = True,
+    ) -> Reply:
+        """One request. Raises HttpError when there is no answer.
+
+        `patient` waits out refused connections, 429 and passing gateway errors within the timeout, which is
+        only right for requests that may be repeated.
+        """
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                reply = self._once(method, url, deadline, json=body, data=form, params=params)
+            except requests.exceptions.SSLError as error:
+                raise HttpError(f"TLS: {_cause(error)}") from None
+            except (requests.RequestException, TimeoutError) as error:
+                if not patient or not _sleep(RETRY_DELAY, deadline):
+                    raise HttpError(_cause(error)) from None
+                continue
+            delay = _delay(reply, attempt) if patient else None
+            if delay is None or not _sleep(delay, deadline):
+                return reply
+
+    def _once(self, method: str, url: str, deadline: float, **request: Any) -> Reply:
+        if method not in READING:
+            lease.require()
+        remaining = max(deadline - time.monotonic(), 0.05)
+        with self._session.request(
+            method,
+            url,
+            timeout=(min(remaining, self._connect_timeout), remaining),
+            allow_redirects=False,
+            stream=True,
+            **request,
+        ) as response:
+            content = _bounded(response, deadline)
+            return Reply(response.status_code, _decoded(content), response.headers)
+
+
+def _bounded(response: requests.Response, deadline: float) -> bytes:
+    content = bytearray()
+    # iter_content would wait for a full chunk; read1 gives what has come, so that dripping does not evade the deadline.
+    while chunk := _piece(response):
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise HttpError(f"the answer is larger than {LARGEST_ANSWER} bytes")
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end in time")
+    return bytes(content)
+
+
+def _piece(response: requests.Response) -> bytes:
+    try:
+        return bytes(response.raw.read1(64 * 1024, decode_content=True))
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise TimeoutError(str(error)) from None
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ConnectionError(error) from None
+
+
+def _decoded(content: bytes) -> Any:
+    text = content.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _delay(reply: Reply, attempt: int) -> float | None:
+    """Seconds until the same request is worth another try, None when this answer counts."""
+    if reply.status == 429:
+        after = reply.headers.get("Retry-After", "")
+        return float(after) if after.isdecimal() else 1.0
+    if reply.status in PASSING_STATUSES and attempt <= PASSING_RETRIES:
+        return RETRY_DELAY
+    return None
+
+
+def _sleep(delay: float, deadline: float) -> bool:
+    """Sleep, unless that would pass the deadline."""
+    if time.monotonic() + delay >= deadline:
+        return False
+    time.sleep(delay)
+    return True
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: requests wraps urllib3 wraps the socket's own words."""
+    if isinstance(error, requests.exceptions.Timeout | TimeoutError):
+        return "no answer in time"
+    seen: BaseException = error
+    while True:
+        inner = getattr(seen, "reason", None) or next((a for a in seen.args if isinstance(a, BaseException)), None)
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+    text = getattr(seen, "strerror", None) or str(seen)
+    return short(_OBJECT.sub("", text))
+
+
+def short(text: str) -> str:
+    """One line of at most WORDS characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= WORDS else line[: WORDS - 1] + "…"

@@ -1,0 +1,1 @@
+"""Proxmox VE: reading it, and the verbs on one container that the roles carry out."""

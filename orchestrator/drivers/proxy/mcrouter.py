@@ -1,0 +1,69 @@
+"""mc-router: routes by full host name over an API without authentication, which belongs on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from orchestrator.drivers.httpjson import HttpJson
+from orchestrator.drivers.proxy.base import Backend, Proxy, Registration
+from orchestrator.drivers.proxy.http import HttpProxyDriver
+
+
+class McRouter(HttpProxyDriver):
+    def __init__(self, proxy: Proxy, *, secret: str | None, timeout: float) -> None:
+        super().__init__(proxy, HttpJson(ca_file=proxy.ca_file, bearer=secret, timeout=timeout))
+
+    def backends(self) -> list[Backend]:
+        reply = self.request("GET", "/routes")
+        if not reply.ok or not isinstance(reply.body, dict):
+            raise self.refused(reply)
+        return [_backend(host, route) for host, route in reply.body.items()]
+
+    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+        there = {one.name: one for one in self.backends() if _belongs(one, wanted.name)}
+        routes = {host: Backend(host, wanted.address, wanted.port) for host in wanted.hostnames}
+        missing = [route for host, route in routes.items() if there.get(host) != route]
+        stale = [host for host in there if host not in routes]
+        if not check:
+            for host in stale:
+                self._delete(host)
+            for route in missing:
+                self._post(route)
+        return bool(missing or stale)
+
+    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
+        del server_id  # the router keeps no mark: host names under the name are the instance's
+        ours = [one.name for one in self.backends() if _belongs(one, name)]
+        if not check:
+            for host in ours:
+                self._delete(host)
+        return bool(ours)
+
+    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
+        ours = [one for one in backends if _belongs(one, name)]
+        return bool(ours) and all((one.address, one.port) == (address, port) for one in ours)
+
+    def _post(self, route: Backend) -> None:
+        body = {"serverAddress": route.name, "backend": f"{route.address}:{route.port}"}
+        reply = self.request("POST", "/routes", body=body)
+        if not reply.ok:
+            raise self.refused(reply)
+
+    def _delete(self, host: str) -> None:
+        reply = self.request("DELETE", f"/routes/{quote(host, safe='')}")
+        if not reply.ok and reply.status != 404:
+            raise self.refused(reply)
+
+
+def _belongs(route: Backend, name: str) -> bool:
+    """The instance's routes are its short name in whichever zone."""
+    return route.name == name or route.name.startswith(f"{name}.")
+
+
+def _backend(host: str, route: Any) -> Backend:
+    # Older versions answer host -> "address:port" without the object.
+    target = str(route.get("backend", "") if isinstance(route, Mapping) else route)
+    address, _, port = target.rpartition(":")
+    return Backend(host.lower(), address, int(port) if port.isdecimal() else 0)

@@ -1,0 +1,95 @@
+"""Traefik's file provider: one file an instance, which leads an entry point of its own to the game.
+
+Without TLS nothing in a TCP connection or a datagram names a host, so an entry point serves one instance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.drivers import lease
+from orchestrator.drivers.dns.records import LABEL
+from orchestrator.drivers.proxy.base import Backend, Proxy, ProxyDriver, Registration
+from orchestrator.drivers.remote import HostError, RunModule
+from orchestrator.drivers.result import PhaseError
+
+MODULE = "traefik_file"
+RETRY_DELAY = 0.5
+
+
+class TraefikFiles(ProxyDriver):
+    """`run` reaches the host of the files; `timeout` in seconds bounds the waiting for it."""
+
+    def __init__(self, proxy: Proxy, *, run: RunModule, timeout: float) -> None:
+        super().__init__(proxy)
+        self._run = run
+        self._timeout = timeout
+
+    def backends(self) -> list[Backend]:
+        files: Mapping[str, Any] = self._call(state="listed")["files"]
+        return [one for name, content in files.items() for one in backends_in(name, content)]
+
+    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+        del check  # the module is told by Ansible
+        return self._change(wanted.name, wanted.server_id, state="present", configuration=self._configuration(wanted))
+
+    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
+        del check
+        return self._change(name, server_id, state="absent")
+
+    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
+        return [one for one in backends if one.name == name] == [Backend(name, address, port)]
+
+    def _configuration(self, wanted: Registration) -> dict[str, Any]:
+        entry_point = self.proxy.entry_point.format(protocol=wanted.protocol, port=wanted.public_port)
+        return configuration(wanted, entry_point)
+
+    def _change(self, name: str, server_id: str, **arguments: Any) -> bool:
+        if not LABEL.fullmatch(name):
+            raise PhaseError("internal", f"host name {name!r} is not one lower-case DNS label, so it names no file")
+        return bool(self._call(name=name, instance=server_id, **arguments)["changed"])
+
+    def _call(self, **arguments: Any) -> dict[str, Any]:
+        result = self._reach({"directory": self.proxy.directory, **arguments})
+        if result.get("failed"):
+            raise self.proxy.failure(str(result.get("msg", "the module failed without a word")))
+        return result
+
+    def _reach(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The module's result; a host that is away is tried again until the timeout."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            if arguments["state"] != "listed":
+                lease.require()
+            try:
+                return self._run(MODULE, arguments)
+            except HostError as error:
+                if not error.passing:
+                    remedy = f"check user and key of host {self.proxy.host} in the inventory"
+                    raise self.proxy.failure(str(error), remedy) from None
+                if time.monotonic() + RETRY_DELAY >= deadline:
+                    remedy = f"is host {self.proxy.host} running and its address right?"
+                    raise self.proxy.failure(str(error), remedy) from None
+            time.sleep(RETRY_DELAY)
+
+
+def configuration(wanted: Registration, entry_point: str) -> dict[str, Any]:
+    """The dynamic configuration of one instance, by Traefik's names."""
+    router: dict[str, Any] = {"entryPoints": [entry_point], "service": wanted.name}
+    if wanted.protocol == "tcp":
+        router["rule"] = "HostSNI(`*`)"
+    service = {"loadBalancer": {"servers": [{"address": f"{wanted.address}:{wanted.port}"}]}}
+    return {wanted.protocol: {"routers": {wanted.name: router}, "services": {wanted.name: service}}}
+
+
+def backends_in(name: str, content: Mapping[str, Any]) -> list[Backend]:
+    """The backends that a file of ours names."""
+    found = []
+    for protocol in ("tcp", "udp"):
+        for service in content.get(protocol, {}).get("services", {}).values():
+            for server in service["loadBalancer"]["servers"]:
+                address, _, port = str(server["address"]).rpartition(":")
+                found.append(Backend(name, address, int(port)))
+    return found

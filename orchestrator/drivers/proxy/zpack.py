@@ -1,0 +1,68 @@
+"""The provider's Velocity plugin: register, unregister and status over HTTP, all in the proxy's memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.drivers.httpjson import HttpJson, Reply
+from orchestrator.drivers.proxy.base import Backend, Proxy, Registration
+from orchestrator.drivers.proxy.http import HttpProxyDriver
+
+
+class ZpackBridge(HttpProxyDriver):
+    def __init__(self, proxy: Proxy, *, secret: str, timeout: float) -> None:
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        super().__init__(proxy, HttpJson(ca_file=proxy.ca_file, headers={"X-Zpack-Secret": digest}, timeout=timeout))
+
+    def backends(self) -> list[Backend]:
+        reply = self.request("GET", "/zpack/status")
+        servers = reply.member("servers")
+        if not reply.ok:
+            raise self.refused(reply)
+        return [_backend(server) for server in servers] if isinstance(servers, list) else []
+
+    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+        # The plugin routes by the first label, which is the name.
+        name, address, port = wanted.name, wanted.address, wanted.port
+        there = next((one for one in self.backends() if one.name == name), None)
+        if there == Backend(name, address, port):
+            return False
+        if check:
+            return True
+        if there is not None:
+            self._unregister(name)
+        reply = self._register(name, address, port)
+        if not reply.ok and there is None and 400 <= reply.status < 500 and self._unregister(name):
+            # A plugin that lists nothing may still hold the name, with another address.
+            reply = self._register(name, address, port)
+        if not reply.ok:
+            raise self.refused(reply)
+        return True
+
+    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
+        del server_id  # the plugin keeps no mark: the name is the instance's
+        if check:
+            return any(one.name == name for one in self.backends())
+        return self._unregister(name)
+
+    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
+        return Backend(name, address, port) in backends
+
+    def _register(self, name: str, address: str, port: int) -> Reply:
+        return self._post("/zpack/register", {"server_name": name, "address": address, "port": port})
+
+    def _unregister(self, name: str) -> bool:
+        reply = self._post("/zpack/unregister", {"server_name": name})
+        if reply.ok or reply.status == 404:
+            return reply.ok
+        raise self.refused(reply)
+
+    def _post(self, path: str, fields: Mapping[str, Any]) -> Reply:
+        return self.request("POST", path, **{"form" if self.proxy.encoding == "form" else "body": fields})
+
+
+def _backend(server: Mapping[str, Any]) -> Backend:
+    # Velocity keeps names lower-cased.
+    return Backend(str(server.get("name", "")).lower(), str(server.get("address", "")), int(server.get("port", 0)))

@@ -1,0 +1,76 @@
+"""A stand-in for mc-router: its API of routes by full host name, and what it makes of a handshake.
+
+The original asks for no token and belongs behind a front that does; the lab has both in one.
+"""
+
+import hmac
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from orchestrator.lab.edge.minecraft import Handshake
+from orchestrator.lab.edge.registrations import Backend
+from orchestrator.lab.errors import InputError
+from orchestrator.lab.httpserver import json_object
+
+
+class Routes:
+    """Host names, lower-cased, to backends. In memory only."""
+
+    def __init__(self) -> None:
+        self._routes: dict[str, Backend] = {}
+
+    def find(self, handshake: Handshake) -> Backend | None:
+        return self._routes.get(handshake.name)
+
+    def forget(self) -> None:
+        self._routes.clear()
+
+    def put(self, host: str, backend: str) -> None:
+        """Another backend replaces the first. Raises InputError when it is not ADDRESS:PORT."""
+        address, _, port = backend.rpartition(":")
+        if not address or not port.isdecimal():
+            raise InputError("backend", "must be ADDRESS:PORT")
+        self._routes[host.lower()] = Backend(host.lower(), address, int(port))
+
+    def remove(self, host: str) -> bool:
+        return self._routes.pop(host, None) is not None
+
+    def all(self) -> list[Backend]:
+        return list(self._routes.values())
+
+    def inventory(self) -> list[dict[str, Any]]:
+        return [asdict(backend) for backend in self._routes.values()]
+
+
+def application(routes: Routes, *, token: str) -> web.Application:
+    """The API. Refusals have no body, as the original's."""
+
+    @web.middleware
+    async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return web.Response(status=401)
+        return await handler(request)
+
+    async def listed(request: web.Request) -> web.Response:
+        return web.json_response({one.name: {"backend": f"{one.address}:{one.port}"} for one in routes.all()})
+
+    async def create(request: web.Request) -> web.Response:
+        try:
+            body = await json_object(request)
+            routes.put(str(body["serverAddress"]), str(body["backend"]))
+        except (InputError, KeyError):
+            return web.Response(status=400)
+        return web.Response(status=201)
+
+    async def delete(request: web.Request) -> web.Response:
+        return web.Response(status=200 if routes.remove(request.match_info["host"]) else 404)
+
+    app = web.Application(middlewares=[authorize])
+    app.router.add_get("/routes", listed)
+    app.router.add_post("/routes", create)
+    app.router.add_delete("/routes/{host}", delete)
+    return app

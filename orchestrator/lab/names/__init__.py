@@ -1,0 +1,1 @@
+"""The lab's DNS: provider APIs, dynamic updates and name servers over the same zones."""

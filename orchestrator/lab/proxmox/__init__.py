@@ -1,0 +1,1 @@
+"""The lab's Proxmox: fakepve with real guests, delays and faults."""

@@ -1,0 +1,238 @@
+"""Proxmox tasks as they are: abortable, with a real guest behind every container.
+
+Differs from fakepve: a task's guest processes follow its container's status before the task ends, DELETE
+aborts a running task, unknown UPIDs are a 400, and logs carry their total.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from fakepve import FakeCt, FakePve, TaskError
+from fakepve.lxc import split_props
+from fakepve.routing import param_error
+from fakepve.server import params
+
+from orchestrator.lab.errors import LabError
+from orchestrator.lab.guests.driver import Boot, GuestDriver
+
+UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
+ABORT_SECONDS = 0.5  # from the request to the worker's end, at speed 1
+
+TaskBody = Callable[[], Awaitable[str | None]]
+
+
+@dataclass
+class RunningTask:
+    run: asyncio.Task[None]
+    record: dict[str, Any]
+    container: Any
+
+
+class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
+    """FakePve whose tasks drive guests."""
+
+    guests: GuestDriver
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._task_runs: dict[str, RunningTask] = {}
+        self._aborts: set[asyncio.Task[None]] = set()
+        self._task_faults: list[dict[str, Any]] = []
+        self._guest_locks: dict[int, asyncio.Lock] = {}
+
+    def save(self) -> None:
+        """Called whenever containers may have changed."""
+
+    # running
+
+    async def task(
+        self,
+        node: str,
+        ttype: str,
+        tid: object,
+        user: str,
+        body: TaskBody,
+        vm: Any = None,
+        lock: bool = True,
+        log: Sequence[str] = (),
+    ) -> str:
+        """Start a task; its UPID. At speed 0 it has ended when this returns."""
+        upid, pid, start = self._upid(node, ttype, tid, user)
+        record = {"upid": upid, "node": node, "pid": pid, "pstart": pid * 7, "starttime": start}
+        record |= {"type": ttype, "id": str(tid), "user": user, "status": "running", "log": list(log)}
+        self.tasks[upid] = record
+        self.tasklog.append(record)
+        run = asyncio.create_task(self._run_task(record, body, vm, lock))
+        self._task_runs[upid] = RunningTask(run, record, vm)
+        run.add_done_callback(lambda _: self._task_runs.pop(upid, None))
+        if not self.time_scale:
+            await asyncio.shield(run)
+        return str(upid)
+
+    async def _run_task(self, record: dict[str, Any], body: TaskBody, vm: Any, lock: bool) -> None:
+        status = "OK"
+        try:
+            if vm is not None and lock:
+                await self.acquire(vm, record["upid"])
+            try:
+                note = await self._work(record, body, vm)
+                await self._follow(vm)
+            finally:
+                if vm is not None and lock:
+                    self.release(vm, record["upid"])
+            if note:
+                record["log"].append(note)
+        except TaskError as error:
+            status = str(error)
+            record["log"].append(status)
+        self._finish(record, status)
+
+    async def _work(self, record: dict[str, Any], body: TaskBody, vm: Any) -> str | None:
+        fault = self._take_task_fault(record["type"])
+        if fault is not None:
+            await self.pause(ABORT_SECONDS)
+            self._undo(record, vm)
+            raise TaskError(fault["message"])
+        if record["type"] == "vzclone":
+            try:
+                self.guests.clone(int(record["id"]), vm.vmid)
+            except OSError as error:
+                self._undo(record, vm)
+                raise TaskError(f"clone failed: {error}") from error
+        return await body()
+
+    def _finish(self, record: dict[str, Any], status: str) -> None:
+        record["log"].append("TASK OK" if status == "OK" else f"TASK ERROR: {status}")
+        record.update(status="stopped", exitstatus=status, endtime=int(time.time()))
+        self.save()
+
+    def _take_task_fault(self, ttype: str) -> dict[str, Any] | None:
+        for fault in self._task_faults:
+            if fault["task"] == ttype:
+                if fault.get("times") is not None:
+                    fault["times"] -= 1
+                    if fault["times"] <= 0:
+                        self._task_faults.remove(fault)
+                return fault
+        return None
+
+    # guests
+
+    async def _follow(self, container: Any) -> None:
+        """Make the guest process what the container's status says. Not to be interrupted half-way."""
+        if isinstance(container, FakeCt):
+            await asyncio.shield(asyncio.create_task(self._reconcile(container)))
+
+    async def _reconcile(self, container: Any) -> None:
+        vmid = container.vmid
+        async with self._guest_locks.setdefault(vmid, asyncio.Lock()):
+            present = container in self.cts
+            if not present and self.ct(vmid) is not None:
+                return  # the VMID has a new owner already
+            running = present and container.status == "running"
+            guest = self.guests.find(vmid)
+            if guest is not None and not (running and guest.boot == container.started_at):
+                await self.guests.stop(vmid)
+            if running and self.guests.find(vmid) is None:
+                await self._boot(container)
+            if not present:
+                self.guests.remove(vmid)
+
+    async def _boot(self, container: Any) -> None:
+        try:
+            guest = await self.guests.start(_boot_of(container))
+        except (OSError, LabError) as error:
+            container.status, container.pid = "stopped", None
+            raise TaskError(f"startup for container '{container.vmid}' failed: {error}") from error
+        container.pid = guest.pid
+
+    def _guest_halted(self, vmid: int, boot: object) -> None:
+        """A container that powered itself off is stopped."""
+        container = self.ct(vmid)
+        if container is not None and container.status == "running" and container.started_at == boot:
+            container.status, container.pid = "stopped", None
+            self.save()
+
+    # aborting
+
+    def _routes_lab_tasks(self) -> list[tuple[str, str, Any]]:
+        return [("DELETE", "/nodes/{node}/tasks/{upid}", self._task_delete)]
+
+    async def _task_delete(self, values: dict[str, Any], user: str) -> None:
+        task = self._known_task(values["upid"], values["node"])
+        if not self._task_owner(user, task):
+            self.require(user, f"/nodes/{task['node']}", "Sys.Modify")
+        running = self._task_runs.get(task["upid"])
+        if running is not None:
+            abort = asyncio.create_task(self._abort(running, ABORT_SECONDS))
+            self._aborts.add(abort)
+            abort.add_done_callback(self._aborts.discard)
+
+    async def _abort(self, running: RunningTask, delay: float = 0.0) -> None:
+        await self.pause(delay)
+        running.run.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running.run
+        if running.record["status"] == "running":
+            self._undo(running.record, running.container)
+            await self._follow(running.container)
+            self._finish(running.record, "interrupted by signal")
+
+    def _undo(self, record: dict[str, Any], target: Any) -> None:
+        """What a failed clone leaves: no target, and its source unlocked."""
+        if record["type"] != "vzclone":
+            return
+        self._drop(target)
+        self.guests.remove(target.vmid)
+        source = self.ct(int(record["id"]))
+        if source is not None and source.lock == "disk":
+            source.lock = None
+
+    async def abort_all_tasks(self) -> None:
+        for abort in self._aborts:
+            abort.cancel()
+        for running in list(self._task_runs.values()):
+            await self._abort(running)
+
+    # reading
+
+    def _known_task(self, upid: str, node: str) -> dict[str, Any]:
+        if not UPID.fullmatch(upid):
+            raise param_error(upid="unable to parse worker upid")
+        task: dict[str, Any] | None = self.tasks.get(upid)
+        if task is None or task["node"] != node:
+            raise param_error(upid="no such task")
+        return task
+
+    def _get_task(self, request: web.Request) -> dict[str, Any]:
+        self._known_task(request.match_info["upid"], request.match_info["node"])
+        return dict(super()._get_task(request))
+
+    async def _task_log(self, request: web.Request) -> web.Response:
+        values = self._verify(request, await params(request))
+        lines = self._get_task(request)["log"]
+        start, limit = values.get("start", 0), values.get("limit", 50)
+        chosen = lines[start : start + limit] if limit else lines[start:]
+        data = [{"n": start + n, "t": line} for n, line in enumerate(chosen, 1)]
+        return web.json_response({"data": data, "total": len(lines)})
+
+
+def _boot_of(container: Any) -> Boot:
+    """What a start needs of a container's configuration; its first network is the one that counts."""
+    _, net = split_props(container.config.get("net0", ""))
+    static = net.get("ip") not in (None, "dhcp", "manual")
+    return Boot(
+        vmid=container.vmid,
+        number=container.started_at,
+        hostname=container.name,
+        memory_mib=int(container.config.get("memory", 512)),
+        hwaddr=net.get("hwaddr", ""),
+        address=net["ip"] if static else None,
+        gateway=net.get("gw"),
+    )

@@ -1,0 +1,1 @@
+"""Playing roles: the only package that knows ansible-runner, and what its events mean."""

@@ -1,0 +1,192 @@
+"""The only module that knows ansible-runner: one `ansible-playbook` process per run.
+
+The run directory lies on tmpfs and is removed afterwards; the environment is a whitelist; secrets are in a 0600 file
+that the action plugins read by name. A stopped run takes its whole process tree with it: ansible-core's workers call
+setsid, so killing the process group would miss them.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import ansible_runner.runner
+import pexpect
+from ansible_runner.interface import init_runner
+
+from orchestrator.play import run_directory
+from orchestrator.play.events import Event
+from orchestrator.play.run_directory import ATTEMPT_MARK, LEASE_FILE, OPERATION_MARK, LeaseFile
+from orchestrator.processes import die_with_parent
+from orchestrator.settings import PROJECT_DIR
+
+_POLL_SECONDS = 0.2
+"""How often the run asks whether it shall stop: the latency of a cancel."""
+_BINARIES = Path(sys.executable).parent
+"""ansible-playbook of our own environment, whatever PATH says; it looks for its helpers on PATH."""
+_KEPT = ("HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to play, for which attempt at which operation, with which variables and secrets."""
+
+    operation_id: UUID
+    fencing_token: int
+    playbooks: Sequence[Path]
+    inventory: Path
+    variables: Mapping[str, Any]
+    secrets: Mapping[str, Any]
+    state_dir: Path
+
+
+class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
+    """pexpect's child, tied to its worker, without the 0.1 s that it sleeps after every close when all has ended.
+
+    A customer waits for that tenth: it is 7 % of an order on an idle lab
+    (docs/adr/0006-prompt-close-of-runs.md).
+    """
+
+    def _spawnpty(self, args: Sequence[str], **options: Any) -> Any:
+        # A playbook whose worker was killed must not go on: the operation is somebody else's after the lease.
+        process = super()._spawnpty(args, **options | {"preexec_fn": die_with_parent(signal.SIGKILL)})
+        process.delayafterclose = 0
+        return process
+
+
+ansible_runner.runner.pexpect.spawn = _PromptSpawn
+
+Outcome = Literal["successful", "failed", "stopped"]
+
+
+def play(
+    run: Run,
+    *,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+    lease_ends_at: Callable[[], float],
+) -> Outcome:
+    """Run the playbooks to their end, or until `should_stop` says so; then no process of it is left.
+
+    `on_event` is called in this thread for every event and must not block. When it raises, the run is stopped and the
+    error comes out of here. `lease_ends_at` is on time.monotonic(): the tasks look at it themselves and end then,
+    because this process may stand still.
+    """
+    broken: list[Exception] = []
+    with run_directory.make_run_directory(run.operation_id, run.fencing_token) as directory:
+        lease = LeaseFile(directory / "lease", lease_ends_at)
+        runner = _prepare(run, directory, lease, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
+        try:
+            status, _ = runner.run()
+        finally:
+            run_directory.kill_attempt(run.operation_id, run.fencing_token)
+    if broken:
+        raise broken[0]
+    if status == "successful":
+        return "successful"
+    return "stopped" if runner.canceled else "failed"
+
+
+def unsafe(value: Any) -> Any:
+    """A customer's value as Ansible takes it literally: every string is marked, so that none is ever a template."""
+    if isinstance(value, str):
+        return {"__ansible_unsafe": value}
+    if isinstance(value, dict):
+        return {key: unsafe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [unsafe(item) for item in value]
+    return value
+
+
+def _guarded(on_event: Callable[[Event], None], broken: list[Exception]) -> Callable[[Event], None]:
+    """ansible-runner takes a handler's OSError for the end of a successful run; another leaves the playbook running."""
+
+    def handle(event: Event) -> None:
+        try:
+            on_event(event)
+        except Exception as error:  # noqa: BLE001  # whatever it is: kept, and raised when the run has stopped
+            broken.append(error)
+
+    return handle
+
+
+def _prepare(
+    run: Run,
+    directory: Path,
+    lease: LeaseFile,
+    on_event: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> Any:
+    variables = _write_private(
+        directory / "variables.json",
+        dict(run.variables)
+        | {
+            "hostwright_state_dir": str(run.state_dir),
+            "hostwright_secrets_file": str(_write_private(directory / "secrets.json", run.secrets)),
+        },
+    )
+
+    def handle(event: Event) -> bool:
+        on_event(event)
+        return False  # the event's file is not kept
+
+    def stop() -> bool:
+        if not should_stop():
+            lease.update()
+            return False
+        run_directory.kill_attempt(run.operation_id, run.fencing_token)
+        return True
+
+    runner = init_runner(
+        private_data_dir=str(directory),
+        playbook=str(run.playbooks[0]),
+        ident=str(run.operation_id),
+        quiet=True,
+        suppress_env_files=True,
+        event_handler=handle,
+        cancel_callback=stop,
+    )
+    config = runner.config
+    config.command = [
+        str(_BINARIES / "ansible-playbook"),
+        "-i",
+        str(run.inventory),
+        "-e",
+        f"@{variables}",
+        *map(str, run.playbooks),
+    ]
+    config.cwd = str(PROJECT_DIR)
+    config.pexpect_timeout = _POLL_SECONDS
+    config.env = _environment(config.env, run, directory) | {LEASE_FILE: str(lease.path)}
+    return runner
+
+
+def _environment(proposed: Mapping[str, str], run: Run, directory: Path) -> dict[str, str]:
+    """A whitelist of ours, and what ansible-runner itself added for its callback plugin."""
+    added = {key: value for key, value in proposed.items() if os.environ.get(key) != value}
+    kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
+    return (
+        kept
+        | added
+        | {
+            "PATH": f"{_BINARIES}:{os.environ.get('PATH', os.defpath)}",
+            OPERATION_MARK: str(run.operation_id),
+            ATTEMPT_MARK: str(run.fencing_token),
+            "ANSIBLE_CONFIG": str(PROJECT_DIR / "ansible.cfg"),
+            "ANSIBLE_HOME": str(directory / "ansible"),
+            "ANSIBLE_LOCAL_TEMP": str(directory / "ansible" / "tmp"),
+            "HOSTWRIGHT_STATE_DIR": str(run.state_dir),
+        }
+    )
+
+
+def _write_private(path: Path, value: Mapping[str, Any]) -> Path:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    return path

@@ -1,0 +1,113 @@
+"""Back-ups of the database: one is good when all of it was read back, a restored one when every row is there."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.domain.errors import BackupError
+from orchestrator.store import archives, contents, migrations
+from orchestrator.store.contents import Contents, Occupants
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has brought."""
+
+    contents: Contents
+    """Of the archive."""
+    migrated: list[int]
+    """The migrations that the archive did not have yet."""
+
+
+def back_up(url: str, file: Path, *, force: bool) -> Contents:
+    """Write the database into a file that only its owner may read; returns what is in it.
+
+    The file appears when it is whole and was read back. Others may go on working meanwhile: it holds one moment.
+    Raises BackupError, StoreUnavailable.
+    """
+    if file.exists() and not force:
+        raise BackupError(f"{file} is there already: name another file, or overwrite it with --force")
+    tools = archives.choose_tools(archives.find_tools(), contents.server_major(url))
+    making = _make_beside(file)
+    try:
+        with contents.snapshot(url) as (snapshot, held):
+            if not held.migrations:
+                raise BackupError("the database has no schema of Hostwright: compare HOSTWRIGHT_DATABASE_URL")
+            archives.write(making, url, tools, snapshot=snapshot)
+        refuse_difference(held, archives.read(making, tools), "the archive that pg_dump wrote")
+        _put_in_place(making, file)
+    finally:
+        making.unlink(missing_ok=True)
+    return held
+
+
+def restore(url: str, file: Path, *, replace: bool) -> Restored:
+    """Load an archive into an empty database, or with `replace` in place of what is there, and migrate it.
+
+    All that can be checked is checked before anything is changed. Raises BackupError, ConfigurationError when the
+    archive is newer than this release, StoreUnavailable.
+    """
+    tools = archives.choose_tools(archives.find_tools(), contents.server_major(url))
+    archived = archives.read(file, tools)
+    if not archived.migrations:
+        raise BackupError(f"{file} is no back-up of Hostwright: it has no table {contents.MIGRATIONS}")
+    migrations.pending(archived.migrations, "the back-up")
+    refuse_occupants(contents.read_occupants(url), replace=replace)
+    if replace:
+        contents.clear(url)
+    try:
+        archives.load(file, url, tools)
+    except BackupError as error:
+        raise BackupError(f"nothing was restored, and the database is empty: {error}") from error
+    refuse_difference(archived, contents.read_contents(url), "the restored database")
+    return Restored(archived, migrations.migrate(url))
+
+
+def refuse_occupants(found: Occupants, *, replace: bool) -> None:
+    """Raises BackupError for a database that is in use, or not empty and not to be replaced."""
+    if found.sessions:
+        raise BackupError(
+            f"others are connected to the database ({found.sessions}): stop every API and every worker, then restore"
+        )
+    if found.leases:
+        raise BackupError(f"{found.leases[0]}: see that this worker has ended, wait until then, and restore")
+    if found.objects and not replace:
+        raise BackupError(
+            "the database is not empty: restore into a new one, or give up all that is in this one with --replace"
+        )
+
+
+def refuse_difference(expected: Contents, found: Contents, subject: str) -> None:
+    """Raises BackupError that names each table with other rows than expected."""
+    names = sorted(expected.rows.keys() | found.rows.keys())
+    wrong = [
+        f"{name} has {found.rows.get(name, 'no')} rows and not {expected.rows.get(name, 'any')}"
+        for name in names
+        if expected.rows.get(name) != found.rows.get(name)
+    ]
+    if wrong or expected.migrations != found.migrations:
+        raise BackupError(f"{subject} is not what it should be: {'; '.join(wrong) or 'other migrations'}")
+
+
+def _make_beside(file: Path) -> Path:
+    """An empty file of mode 0600 in the same directory, to be renamed."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    except OSError as error:
+        raise BackupError(f"{file} cannot be written: {error.strerror}") from error
+    os.close(descriptor)
+    return Path(name)
+
+
+def _put_in_place(made: Path, file: Path) -> None:
+    """Give the file its name; pg_dump has seen to it that its content is on the disk before."""
+    try:
+        made.replace(file)
+    except OSError as error:
+        raise BackupError(f"{file} cannot be written: {error.strerror}") from error
+    directory = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

