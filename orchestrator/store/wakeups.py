@@ -1,6 +1,8 @@
-"""The queue: Huey on the same PostgreSQL. It only wakes a worker; the operation's row holds the truth.
+"""Wake-ups of the workers: Huey on the same PostgreSQL, and all that is known of it.
 
-The serializer is JSON: with Huey's default, pickle, whoever can write the table could run code in a worker.
+A message wakes a worker and decides nothing: the operation's row is the truth, and what waits although its message was
+lost is found by a sweep (docs/adr/0008-huey-only-wakes.md). The serializer is JSON: with Huey's default, pickle,
+whoever can write the table could run code in a worker.
 """
 
 import json
@@ -9,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from huey import PostgresHuey
+from huey.consumer import Consumer
 from huey.registry import Message
 from huey.serializer import Serializer
 
@@ -16,7 +19,7 @@ QUEUE = "hostwright"
 CHANNEL = f"huey.q.{QUEUE}"
 """Huey's notification channel of the queue (PostgresStorage.channel, Huey 3.5.4); a test holds both together."""
 RUN_OPERATION = "orchestrator.worker.run_operation"
-"""The queue's only task, by the name Huey registers it under."""
+"""The queue's only task, by the name that its messages carry: releases of one database share it."""
 
 
 class JsonSerializer(Serializer):  # type: ignore[misc]
@@ -40,3 +43,46 @@ def make_huey(connect: Callable[[], Any]) -> PostgresHuey:
     return PostgresHuey(
         QUEUE, connection=connect, create_tables=False, serializer=JsonSerializer(), results=False, utc=True
     )
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """Huey's consumer without its signal handlers: the worker's own must also reach the running playbooks."""
+
+    def _set_signal_handlers(self) -> None:
+        return
+
+
+class Wakeups:
+    """Threads that wait for wake-ups and answer each with a call."""
+
+    def __init__(self, connect: Callable[[], Any], answer: Callable[[str], None], threads: int) -> None:
+        """`answer` is called with the id of an operation, in one of the threads; nothing runs until `start`."""
+        huey = make_huey(connect)
+
+        def run_operation(operation_id: str) -> None:
+            answer(operation_id)
+
+        run_operation.__module__, name = RUN_OPERATION.rsplit(".", 1)
+        huey.task(name=name, retries=0)(run_operation)
+        self._consumer = _Consumer(
+            huey,
+            workers=threads,
+            periodic=False,
+            worker_type="thread",
+            backoff=1.0,
+            initial_delay=0.05,
+            max_delay=0.5,
+            check_worker_health=True,
+        )
+
+    def start(self) -> None:
+        """Begin to wait."""
+        self._consumer.start()
+
+    def replace_dead_threads(self) -> None:
+        """Start a thread for each that has ended by a defect."""
+        self._consumer.check_worker_health()
+
+    def stop(self) -> None:
+        """Take no wake-up any more; returns when every answer that was begun has ended."""
+        self._consumer.stop(graceful=True)

@@ -10,8 +10,6 @@ from contextlib import suppress
 from types import FrameType
 from uuid import UUID, uuid4
 
-from huey.consumer import Consumer
-
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import HostwrightError, LostLease, StoreUnavailable
 from orchestrator.domain.models import Claim
@@ -24,7 +22,7 @@ from orchestrator.store import sweep as sweeps
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import resolve_url
 from orchestrator.store.leases import Claimant
-from orchestrator.store.wakeups import RUN_OPERATION, make_huey
+from orchestrator.store.wakeups import Wakeups
 from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.carry import carry_out, give_up
 
@@ -34,14 +32,7 @@ log = logging.getLogger(__name__)
 _SIGNAL_SECONDS = 0.1
 """How soon a signal is heeded."""
 _HEALTH_SECONDS = 10
-"""How often Huey looks whether its threads are alive, and replaces dead ones."""
-
-
-class _Consumer(Consumer):  # type: ignore[misc]
-    """Huey's consumer without its signal handlers: ours must also reach the running playbooks."""
-
-    def _set_signal_handlers(self) -> None:
-        return
+"""How often it is looked whether the threads are alive."""
 
 
 class Worker:
@@ -67,10 +58,7 @@ class Worker:
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
-        self.huey = make_huey(self.database.connect)
-        module, name = RUN_OPERATION.rsplit(".", 1)
-        assert module == __name__, "the queue's messages name this module"  # noqa: S101
-        self.huey.task(name=name, retries=0)(self.run_operation)
+        self._wakeups = Wakeups(self.database.connect, self.run_operation, settings.threads or settings.concurrency)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
@@ -80,28 +68,23 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
         threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
-        threads = self.settings.threads or self.settings.concurrency
-        consumer = _Consumer(
-            self.huey, workers=threads, periodic=False, worker_type="thread", backoff=1.0,
-            initial_delay=0.05, max_delay=0.5, check_worker_health=True,
-        )  # fmt: skip
-        log.info("worker %s: %d operations at once", self.name, threads)
+        log.info("worker %s: %d operations at once", self.name, self.settings.threads or self.settings.concurrency)
         try:
-            consumer.start()
+            self._wakeups.start()
             while not self._leaving.wait(_HEALTH_SECONDS):
-                consumer.check_worker_health()
-            self._drain(consumer)
+                self._wakeups.replace_dead_threads()
+            self._drain()
         finally:
             sweeper.join(timeout=5)
             with suppress(StoreUnavailable):
                 sweeps.worker_gone(self.database, self.name)
             self.database.close()
 
-    def _drain(self, consumer: Consumer) -> None:
+    def _drain(self) -> None:
         patience = threading.Timer(self.settings.drain_seconds, self._handing_over.set)
         patience.daemon = True
         patience.start()
-        consumer.stop(graceful=True)
+        self._wakeups.stop()
         patience.cancel()
 
     def run_operation(self, operation_id: str) -> None:

@@ -40,7 +40,7 @@ KEEPERS = {
     "pexpect": {"play.runner"},
     "psycopg": {"store"},
     "psycopg_pool": {"store.connection"},
-    "huey": {"store.wakeups", "worker.loop"},
+    "huey": {"store.wakeups"},
     "proxmoxer": {"drivers.proxmox.client"},
     "requests": {"drivers"},
     "dns": {"drivers.dns", "cli.run.demo"},  # the demo shows the records as a player finds them
