@@ -1,21 +1,20 @@
-"""What a worker does with a claimed operation, by its kind."""
+"""What a worker does with a claimed operation: go on with its kind, and end it as what came of that."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import CancelRequested, Code, ConfigurationError
 from orchestrator.domain.models import CANCELLED, Failure
-from orchestrator.domain.phases import UNDO, Kind, Phase, played
+from orchestrator.domain.operations import Ending
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus
 from orchestrator.drivers.secrets import read_secrets
-from orchestrator.play.variables import Server, server_of
+from orchestrator.play.variables import Server
 from orchestrator.store import endings, leases
 from orchestrator.store.callbacks import create_callback
 from orchestrator.worker import undo
-from orchestrator.worker.attempt import Attempt
+from orchestrator.worker.attempt import Attempt, Outcome, Plan
 
 log = logging.getLogger(__name__)
 
@@ -32,138 +31,156 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
     Raises LostLease when it is somebody else's by now, and ConfigurationError when a cleanup cannot be done for want of
     the secrets: it is tried again when the lease has run out.
     """
-    operation = attempt.operation
+    operation, server = attempt.operation, claimed_server(attempt)
     if operation.status is OperationStatus.CLEANING:
-        _undo(attempt, operation.error or _UNKNOWN, recorded=True)
-    elif (unfit := _unfitness(attempt)) is not None:
-        _refuse(attempt, unfit)
+        undo.undo(attempt, server, operation.error or _UNKNOWN)
+    elif (unfit := _find_unfitness(attempt)) is not None:
+        _refuse(attempt, server, unfit)
     elif attempt.cancelled:
-        _undo(attempt, CANCELLED.model_copy(update={"phase": operation.phase}))
-    elif operation.kind is Kind.PROVISION:
-        _provision(attempt, catalogue)
-    elif operation.kind is Kind.START:
-        _start(attempt)
+        _fail(attempt, server, CANCELLED.model_copy(update={"phase": operation.phase}))
+    elif attempt.kind.makes_machine:
+        _end(attempt, *_play_on_free_vmid(attempt, catalogue, server))
+    elif server is not None:
+        outcome = _play(attempt, server)
+        _end(attempt, outcome.apply_to(server), outcome)
+    elif attempt.kind.ending is Ending.READY:
+        message = "the server has no container: delete it and order again"
+        _fail(attempt, None, Failure(code=Code.INTERNAL, message=message))
     else:
-        _remove(attempt)
+        # An order that failed before it had a VMID: there is nothing to stop or to remove.
+        _succeed(attempt, None, None)
 
 
 def give_up(attempt: Attempt) -> None:
     """After a defect of ours: fail what can be failed, and leave the undoing to another attempt. Raises LostLease."""
-    operation, database, lease = attempt.operation, attempt.database, attempt.lease
+    operation = attempt.operation
     failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
-    if operation.kind not in UNDO:
-        _fail(attempt, failure)
+    if not attempt.kind.undo:
+        _fail(attempt, None, failure)
     elif operation.status is not OperationStatus.CLEANING:
-        attempt.persist(lambda: endings.begin_cleaning(database, lease, failure))
+        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
         attempt.hand_over()
     elif operation.attempt >= _CLEANUP_TRIES:
-        _close(attempt, operation.error or failure)
+        undo.close(attempt, claimed_server(attempt), operation.error or failure)
 
 
-def _unfitness(attempt: Attempt) -> Failure | None:
+def claimed_server(attempt: Attempt) -> Server | None:
+    """The server of the operation as it was claimed, or None when it has no VMID yet."""
+    operation = attempt.operation
+    if operation.vmid is None or operation.hostname is None:
+        return None
+    return Server(operation, operation.vmid, operation.hostname, attempt.claim.publications, operation.clone_upid)
+
+
+def _find_unfitness(attempt: Attempt) -> Failure | None:
     """Why this worker cannot run a playbook at all, if it cannot."""
     try:
-        _secrets(attempt)
+        read_secrets(attempt.settings.secrets_path)
     except ConfigurationError as error:
         log.error("operation %s: %s", attempt.operation.id, error)  # noqa: TRY400  # a sentence, not a trace
         return Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
     return None
 
 
-def _refuse(attempt: Attempt, failure: Failure) -> None:
+def _refuse(attempt: Attempt, server: Server | None, failure: Failure) -> None:
     """Fail an operation that cannot be played here; what an earlier attempt made of it is named as left behind."""
-    if attempt.operation.kind not in UNDO:
-        _fail(attempt, failure)
+    if not attempt.kind.undo:
+        _fail(attempt, server, failure)
         return
     attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-    _close(attempt, failure)
+    undo.close(attempt, server, failure)
 
 
-def _close(attempt: Attempt, failure: Failure) -> None:
-    """End the undoing as far as it has come: what is not done is named as left behind."""
-    server = server_of(attempt.operation)
-    undo.close(attempt, server, failure, undo.begun(attempt, server, failure))
-
-
-def _provision(attempt: Attempt, catalogue: Catalogue) -> None:
-    server, failure = _try_vmids(attempt, catalogue)
-    if failure is None and server is not None:
-        _get_ready(attempt, server)
-    elif failure is not None:
-        _undo(attempt, failure, server)
-
-
-def _start(attempt: Attempt) -> None:
-    server = server_of(attempt.operation)
-    if server is None:
-        _undo(attempt, Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again"))
-        return
-    failure = _play(attempt, Kind.START, _with_callback(attempt, server))
+def _end(attempt: Attempt, server: Server | None, outcome: Outcome) -> None:
+    """End an operation as what came of its play."""
+    failure = outcome.failure
+    if failure is not None and attempt.kind.removes_machine and failure.code is Code.NOT_OURS:
+        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
+        failure = None
+    if failure is None and attempt.kind.removes_machine and outcome.publications:
+        failure = _still_published(outcome)
     if failure is None:
-        _get_ready(attempt, server)
+        _succeed(attempt, server, outcome.address)
     else:
-        _undo(attempt, failure, server)
+        _fail(attempt, server, failure)
 
 
-def _get_ready(attempt: Attempt, server: Server) -> None:
+def _succeed(attempt: Attempt, server: Server | None, address: str | None) -> None:
     try:
         attempt.persist(
-            lambda: endings.complete_ready(
+            lambda: endings.complete(
                 attempt.database,
+                attempt.kind,
                 attempt.operation.instance_id,
                 attempt.lease,
-                address=attempt.address,
-                message=f"{server.hostname} is ready",
+                address=address,
+                hostname=server.hostname if server else None,
             )
         )
     except CancelRequested:
-        _undo(attempt, CANCELLED, server)
+        _fail(attempt, server, CANCELLED)
 
 
-def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Failure | None]:
-    """Play the provision on a VMID of ours; one that proves to be somebody else's is left alone and another taken.
+def _fail(attempt: Attempt, server: Server | None, failure: Failure) -> None:
+    """Record why it failed, and undo what can be undone."""
+    if attempt.kind.undo:
+        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+        undo.undo(attempt, server, failure)
+        return
+    instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
+    attempt.persist(lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds))
+
+
+def _still_published(outcome: Outcome) -> Failure:
+    named = ", ".join(f"{each.type} {each.name} at {each.place}" for each in outcome.publications)
+    return Failure(
+        code=Code.INTERNAL,
+        phase=Phase.UNPUBLISH_EDGE,
+        message=f"the playbook ended well, but did not say that these were taken back: {named}",
+    )
+
+
+def _play_on_free_vmid(attempt: Attempt, catalogue: Catalogue, server: Server | None) -> tuple[Server | None, Outcome]:
+    """Play on a VMID of ours; one that proves to be somebody else's is left alone and another taken.
 
     A resumed or retried operation goes on with the VMID that it has.
     """
-    failure: Failure | None = None
-    server = server_of(attempt.operation)
+    outcome = Outcome(None, None, None, ())
     for _ in range(_VMID_TRIES):
         server = server or _allocate(attempt, catalogue)
         if server is None:
-            return None, Failure(
-                code=Code.VMID_TAKEN,
-                phase=Phase.ALLOCATE_VMID,
-                message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
-            )
-        failure = _play(attempt, Kind.PROVISION, _with_callback(attempt, server))
-        if failure is None or failure.code is not Code.VMID_TAKEN or _has_moved(attempt, failure):
-            return server, failure
-        taken, server, attempt.clone_upid = server.vmid, None, None
+            return None, replace(outcome, failure=_no_vmid(attempt))
+        outcome = _play(attempt, server)
+        server = outcome.apply_to(server)
+        if not _is_foreign(attempt, server, outcome.failure):
+            return server, outcome
+        taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
-    return None, failure
+    return None, outcome
 
 
-def _has_moved(attempt: Attempt, failure: Failure) -> bool:
-    """Whether the VMID that is taken elsewhere may be our own machine, which somebody moved: then it stays ours."""
-    made_before = attempt.operation.retry_of is not None or attempt.clone_upid is not None
-    return made_before and bool((failure.detail or {}).get("elsewhere"))
-
-
-def _with_callback(attempt: Attempt, server: Server) -> Server:
+def _play(attempt: Attempt, server: Server) -> Outcome:
     base = attempt.settings.public_url
-    if base is None:
-        return server
-    token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
-    return replace(server, callback_url=f"{base}/api/callbacks/{token}")
+    if base is not None and attempt.kind.configures_agent:
+        token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
+        server = replace(server, callback_url=f"{base}/api/callbacks/{token}")
+    return attempt.play(Plan.of_kind(attempt.kind), server)
+
+
+def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bool:
+    """Whether a VMID is somebody else's. What we made there before and is elsewhere now may be our own."""
+    if failure is None or failure.code is not Code.VMID_TAKEN:
+        return False
+    made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
+    return not (made_before and bool((failure.detail or {}).get("elsewhere")))
 
 
 def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
     operation = attempt.operation
-    attempt.enter(Phase.ALLOCATE_VMID, "choosing a VMID")
+    attempt.enter(Phase.ALLOCATE_VMID)
+    bounds = catalogue.vmid_bounds(operation.ctype)
     vmid = attempt.persist(
-        lambda: leases.allocate_vmid(
-            attempt.database, attempt.lease, ctype=operation.ctype, bounds=catalogue.vmids[operation.ctype]
-        )
+        lambda: leases.allocate_vmid(attempt.database, attempt.lease, ctype=operation.ctype, bounds=bounds)
     )
     if vmid is None:
         return None
@@ -174,44 +191,9 @@ def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
     return Server(operation, vmid, hostname)
 
 
-_COMPLETE: dict[Kind, Callable[..., None]] = {
-    Kind.TEARDOWN: endings.complete_teardown,
-    Kind.STOP: endings.complete_stop,
-    Kind.CLEANUP: endings.complete_cleanup,
-}
-
-
-def _remove(attempt: Attempt) -> None:
-    """Teardown, stop and cleanup: there is nothing to undo, they only go on."""
-    operation = attempt.operation
-    # Our rows know whose names a server has; those of an order that failed early may be somebody else's.
-    published = operation.kind is not Kind.CLEANUP or attempt.published
-    server = server_of(operation, published=published, clone_upid=attempt.clone_upid)
-    if server is not None:
-        failure = _play(attempt, operation.kind, server)
-        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
-        if failure is not None and (failure.code is not Code.NOT_OURS or operation.kind is Kind.STOP):
-            _fail(attempt, failure)
-            return
-    complete = _COMPLETE[operation.kind]
-    attempt.persist(lambda: complete(attempt.database, operation.instance_id, attempt.lease))
-
-
-def _undo(attempt: Attempt, failure: Failure, server: Server | None = None, *, recorded: bool = False) -> None:
-    """Record why it failed, unless an earlier attempt did, and undo it."""
-    if not recorded:
-        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-    undo.undo(attempt, server or server_of(attempt.operation), failure)
-
-
-def _fail(attempt: Attempt, failure: Failure) -> None:
-    instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
-    attempt.persist(lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds))
-
-
-def _play(attempt: Attempt, kind: Kind, server: Server) -> Failure | None:
-    return attempt.play(played(kind), server.variables(attempt.settings), _secrets(attempt))
-
-
-def _secrets(attempt: Attempt) -> dict[str, Any]:
-    return read_secrets(attempt.settings.secrets_path)
+def _no_vmid(attempt: Attempt) -> Failure:
+    return Failure(
+        code=Code.VMID_TAKEN,
+        phase=Phase.ALLOCATE_VMID,
+        message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
+    )

@@ -17,14 +17,15 @@ from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import run_directory
 from orchestrator.play.inventory import load_catalogue, proxmox_node, require_filled
 from orchestrator.settings import Settings
-from orchestrator.store import leases, orders
-from orchestrator.store import sweep as sweeps
+from orchestrator.store import leases, orders, sweep
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import resolve_url
 from orchestrator.store.leases import Claimant
 from orchestrator.store.wakeups import Wakeups
 from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.carry import carry_out, give_up
+from orchestrator.worker.duties import all_duties
+from orchestrator.worker.duties.duty import perform_until
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Worker:
             node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
+        self.duties = all_duties(self.database, settings, self.name)
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
@@ -63,7 +65,7 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
         self.database.open()
-        sweeper = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
+        sweeper = threading.Thread(target=perform_until, args=(self._leaving, self.duties), name="sweeper", daemon=True)
         sweeper.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
@@ -77,7 +79,7 @@ class Worker:
         finally:
             sweeper.join(timeout=5)
             with suppress(StoreUnavailable):
-                sweeps.worker_gone(self.database, self.name)
+                sweep.worker_gone(self.database, self.name)
             self.database.close()
 
     def _drain(self) -> None:
@@ -126,34 +128,6 @@ class Worker:
         except Exception:
             log.exception("operation %s", attempt.operation.id)
             give_up(attempt)
-
-    def _sweep_for_ever(self) -> None:
-        while not self._leaving.is_set():
-            try:
-                sweeps.worker_seen(self.database, self.name)
-                self._sweep()
-            except StoreUnavailable as error:
-                log.warning("sweep: the database is away: %s", error)
-            except Exception:
-                log.exception("sweep")  # whatever it is, the next one may succeed, and without any nothing is recovered
-            try:
-                run_directory.remove_orphans()
-            except Exception:
-                log.exception("sweep: what dead workers left")  # of this machine alone: the rows are swept all the same
-            self._leaving.wait(self.settings.sweep_seconds)
-
-    def _sweep(self) -> None:
-        swept = sweeps.sweep(
-            self.database,
-            requeue_seconds=self.settings.requeue_seconds,
-            queue_seconds=self.settings.queue_deadline_seconds,
-            attend_seconds=self.settings.cleanup_retry_seconds,
-            quarantine_seconds=self.settings.quarantine_seconds,
-            concurrency=self.settings.concurrency,
-        )
-        for what, operation_ids in vars(swept).items():
-            for operation_id in operation_ids:
-                log.warning("operation %s: swept, %s", operation_id, what)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         """Only counts: a handler must not wait for a lock, and the interrupted thread may hold that of an event."""

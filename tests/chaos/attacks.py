@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Literal
 
-from orchestrator.domain.phases import LEDGER, PHASES, Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
+from orchestrator.domain.phases import Phase
 from tests.chaos.customer import BrokenError, MissedError, Server
 from tests.chaos.holds import begun
 from tests.chaos.parts import Processes, Victim
@@ -24,9 +25,9 @@ TRIES = 3
 """A phase of some milliseconds may be over when the signal arrives: then it is tried again with another order."""
 
 
-def phases_of(kind: Kind, target: Target) -> list[Phase]:
+def phases_of(kind: OperationKind, target: Target) -> list[Phase]:
     """The phases of a kind in which a target can be met: no playbook runs in a phase that only writes rows."""
-    return [phase for phase in PHASES[kind] if target != "playbook" or phase not in LEDGER]
+    return [phase for phase in kind.phases if target != "playbook" or phase.is_played]
 
 
 def again_if_missed(once: Callable[[Stage], str]) -> Callable[[Stage], str]:
@@ -41,7 +42,7 @@ def again_if_missed(once: Callable[[Stage], str]) -> Callable[[Stage], str]:
     return run
 
 
-def attack(target: Target, deed: Deed, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
+def attack(target: Target, deed: Deed, kind: OperationKind, phase: Phase) -> Callable[[Stage], str]:
     """What to do for one cell of the matrix; it returns what was seen, and raises BrokenError."""
 
     def run(stage: Stage) -> str:
@@ -79,15 +80,15 @@ def cancel(phase: Phase) -> Callable[[Stage], str]:
     return again_if_missed(run)
 
 
-def _begin(stage: Stage, kind: Kind) -> Server:
-    if kind is Kind.PROVISION:
+def _begin(stage: Stage, kind: OperationKind) -> Server:
+    if kind is PROVISION:
         return stage.order()
     server = stage.ready()
     server.customer.delete(server)
     return server
 
 
-def _strike(stage: Stage, kind: Kind, target: Target, deed: Deed, phase: Phase) -> tuple[Server, str | None]:
+def _strike(stage: Stage, kind: OperationKind, target: Target, deed: Deed, phase: Phase) -> tuple[Server, str | None]:
     """Do it; returns the server, and the phase in which its operation was met."""
     with ExitStack() as stack:
         with begun(stage.site, stage.phases, lambda: _begin(stage, kind), phase) as (server, place):
@@ -97,7 +98,7 @@ def _strike(stage: Stage, kind: Kind, target: Target, deed: Deed, phase: Phase) 
             else:
                 stack.callback(victim.thaw)
                 victim.freeze()
-            met = _met(stage, place) if target == "worker" and phase not in LEDGER else str(phase)
+            met = _met(stage, place) if target == "worker" and phase.is_played else str(phase)
         if deed == "freeze":
             time.sleep(FROZEN_SECONDS)
     return server, met
@@ -124,11 +125,11 @@ def _victim(stage: Stage, place: Place, target: Target) -> Victim:
     return worker
 
 
-def _aftermath(stage: Stage, server: Server, kind: Kind, target: Target, deed: Deed) -> str:
+def _aftermath(stage: Stage, server: Server, kind: OperationKind, target: Target, deed: Deed) -> str:
     """What must have become of it. A playbook that is killed fails its operation; nothing else may."""
     tolerated = ("succeeded", "failed") if (target, deed) == ("playbook", "kill") else ("succeeded",)
     operation = stage.finish(server, *tolerated)
-    if operation["status"] == "failed" and kind is Kind.TEARDOWN:
+    if operation["status"] == "failed" and kind is TEARDOWN:
         stage.delete(server)
     stage.require_consistent(server)
     if server.is_there:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
 
-from orchestrator.domain.phases import PHASES, Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
+from orchestrator.domain.phases import Phase
 from tests.chaos import load, outages, outside
 from tests.chaos.attacks import Deed, Target, attack, cancel, phases_of
 from tests.chaos.site import Plan
 from tests.chaos.stage import Stage
 
-CANCELLABLE = tuple(phase for phase in PHASES[Kind.PROVISION] if phase is not Phase.COMPLETE)
+CANCELLABLE = tuple(phase for phase in PROVISION.phases if phase is not Phase.COMPLETE)
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ _EXPECTED: dict[tuple[Target, Deed], str] = {
 _READY, _GONE = "succeeds, one instance", "succeeds, nothing left"
 
 
-def _attacks(target: Target, deed: Deed, *kinds: Kind) -> Iterator[Scenario]:
+def _attacks(target: Target, deed: Deed, *kinds: OperationKind) -> Iterator[Scenario]:
     for kind in kinds:
         for phase in phases_of(kind, target):
-            expected = _EXPECTED.get((target, deed), _READY if kind is Kind.PROVISION else _GONE)
+            expected = _EXPECTED.get((target, deed), _READY if kind is PROVISION else _GONE)
             yield Scenario(
                 f"{deed}-{target}-at-{phase}",
                 f"{_VERBS[deed]} of {'the ' + target if target != 'postgres' else 'PostgreSQL'} in {phase}",
@@ -57,7 +58,7 @@ def _attacks(target: Target, deed: Deed, *kinds: Kind) -> Iterator[Scenario]:
 
 def _matrix() -> Iterator[Group]:
     """What ends one operation is done to several at a time; what disturbs everybody to one after the other."""
-    both = (Kind.PROVISION, Kind.TEARDOWN)
+    both = (PROVISION, TEARDOWN)
     for deed in get_args(Deed):
         for target in get_args(Target):
             alone = target in ("worker", "postgres")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.operations import PROVISION, OperationKind
+from orchestrator.domain.phases import Phase
 from tests.chaos.attacks import again_if_missed
 from tests.chaos.customer import BrokenError, Server
 from tests.chaos.holds import REACH_SECONDS, begun
@@ -37,7 +38,7 @@ def from_all(site: HostsSite, machine: Machine) -> Any:
     return unplugged(machine)
 
 
-def outlasts(disturbance: Disturbance, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
+def outlasts(disturbance: Disturbance, kind: OperationKind, phase: Phase) -> Callable[[Stage], str]:
     """The worker of an operation is cut off for longer than its lease: another one ends it, alone."""
 
     def run(stage: Stage) -> str:
@@ -180,8 +181,8 @@ def _site(stage: Stage) -> HostsSite:
     return cast(HostsSite, stage.site)
 
 
-def _begin(stage: Stage, kind: Kind) -> Server:
-    if kind is Kind.PROVISION:
+def _begin(stage: Stage, kind: OperationKind) -> Server:
+    if kind is PROVISION:
         return stage.order()
     server = stage.ready()
     server.customer.delete(server)

@@ -1,6 +1,7 @@
 """Every scenario of `make hosts`, one row each, in the groups that share a running site."""
 
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN
+from orchestrator.domain.phases import Phase
 from tests.chaos.scenarios import Group, Scenario
 from tests.chaos.site import Plan
 from tests.hosts import partitions
@@ -19,7 +20,7 @@ def _outlast(name: str, does: str, disturbance: partitions.Disturbance, *phases:
     return tuple(
         Scenario(
             f"{name}-at-{phase}", f"{does} in {phase}, for longer than its lease", _RESUMED,
-            outlasts(disturbance, Kind.TEARDOWN if phase is Phase.DELETE_CONTAINER else Kind.PROVISION, phase),
+            outlasts(disturbance, TEARDOWN if phase is Phase.DELETE_CONTAINER else PROVISION, phase),
         )
         for phase in phases
     )  # fmt: skip

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from orchestrator.domain import updates
+from orchestrator.domain.operations import TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.store import endings, leases
 from tests.support.fix_api import Api, Caller, is_problem, lease_of
@@ -338,7 +339,7 @@ def test_deletes_once_however_often_it_is_asked(api: Api, customer: Caller) -> N
     assert customer.get(path).json()["activeOperationId"] == body["operationId"]
     row = api.claim(body["operationId"])
     assert customer.delete(path).json() == body | {"status": "running"}
-    endings.complete_teardown(api.database, row.instance_id, lease_of(row))
+    endings.complete(api.database, TEARDOWN, row.instance_id, lease_of(row))
     count = "select count(*) from operation where kind = 'teardown' and customer_id = %s"
     assert api.query(count, customer.customer_id) == [(1,)]
 

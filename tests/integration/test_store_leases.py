@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from orchestrator.domain.errors import LostLease, StoreUnavailable
 from orchestrator.domain.models import Lease
+from orchestrator.domain.operations import PROVISION
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import Logged, PhaseEntered, Retried
@@ -53,9 +54,7 @@ def test_claims_nothing_that_is_unknown_running_or_final(database: Database) -> 
     assert try_claim(database, lease.operation_id) is None
     expire(database, lease.operation_id)
     assert try_claim(database, lease.operation_id) is None, "only a sweep takes a running operation away"
-    endings.complete_ready(
-        database, operation(database, lease.operation_id).instance_id, lease, address=None, message="x"
-    )
+    endings.complete(database, PROVISION, operation(database, lease.operation_id).instance_id, lease, address=None)
     assert try_claim(database, lease.operation_id) is None
 
 
@@ -116,7 +115,7 @@ def test_writes_nothing_without_the_lease(database: Database, how: str) -> None:
     lease = start(database)
     row = operation(database, lease.operation_id)
     if how == "a final operation":
-        endings.complete_ready(database, row.instance_id, lease, address=None, message="x is ready")
+        endings.complete(database, PROVISION, row.instance_id, lease, address=None)
     else:
         step = 1 if how == "a token of the future" else -1
         lease = Lease(operation_id=lease.operation_id, fencing_token=lease.fencing_token + step)

@@ -21,7 +21,8 @@ from huey.registry import Message
 from orchestrator.api.instances.orders import parse_order
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import OperationRow, Principal
-from orchestrator.domain.phases import UNDO, Kind, Phase
+from orchestrator.domain.operations import PROVISION, START, STOP, TEARDOWN
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import PROJECT_DIR, Settings
@@ -126,7 +127,7 @@ def site(database: Database, clean_lab: Lab, tmp_path: Path) -> Iterator[Site]:
 def tear_down(site: Site, operation_id: UUID) -> None:
     """Delete what a succeeded order made, by the worker that runs."""
     instance_id = site.operation(operation_id).instance_id
-    placed = requests.place_teardown(site.database, server_id=instance_id, vmid=None, customer_id=None)
+    placed = requests.place(site.database, TEARDOWN, server_id=instance_id, vmid=None, customer_id=None)
     assert placed is not None
     assert site.finish(placed[0]).status is OperationStatus.SUCCEEDED
 
@@ -141,7 +142,7 @@ def assert_lost_and_cleaned(site: Site, operation: OperationRow) -> None:
 def assert_cleaned(site: Site, operation: OperationRow) -> None:
     assert operation.cleanup is not None
     assert operation.cleanup.status is PhaseStatus.OK, operation.cleanup
-    assert [step.name for step in operation.cleanup.steps] == list(UNDO[Kind.PROVISION])
+    assert [step.name for step in operation.cleanup.steps] == list(PROVISION.undo)
     assert operation.vmid not in site.containers()
     instance = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
     assert instance is not None
@@ -354,10 +355,8 @@ def test_stops_and_starts_a_server(site: Site) -> None:
     with site.worker(**QUICK):
         operation = site.finish(operation_id)
         assert operation.status is OperationStatus.SUCCEEDED, operation.error
-        for kind, expected in ((Kind.STOP, InstanceStatus.STOPPED), (Kind.START, InstanceStatus.READY)):
-            placed = requests.place_power(
-                site.database, kind, server_id=operation.instance_id, vmid=None, customer_id=None
-            )
+        for kind, expected in ((STOP, InstanceStatus.STOPPED), (START, InstanceStatus.READY)):
+            placed = requests.place(site.database, kind, server_id=operation.instance_id, vmid=None, customer_id=None)
             assert placed is not None
             done = site.finish(placed[0])
             assert done.status is OperationStatus.SUCCEEDED, done.error

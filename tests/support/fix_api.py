@@ -22,6 +22,7 @@ from psycopg import sql
 
 from orchestrator.domain import updates
 from orchestrator.domain.models import Lease, OperationRow
+from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.processes import stop
 from orchestrator.store import accounts, endings, leases
@@ -125,15 +126,13 @@ class Api:
         """Takes an order to its good end; returns its VMID."""
         row = self.claim(accepted["operationId"])
         vmid = self.name(row)
-        endings.complete_ready(
-            self.database, row.instance_id, lease_of(row), address="127.0.0.9", message=f"host-{vmid} is ready"
-        )
+        endings.complete(self.database, PROVISION, row.instance_id, lease_of(row), address="127.0.0.9")
         return vmid
 
     def complete_teardown(self, accepted: dict[str, Any]) -> None:
         """Takes a teardown to its good end."""
         row = self.claim(accepted["operationId"])
-        endings.complete_teardown(self.database, row.instance_id, lease_of(row))
+        endings.complete(self.database, TEARDOWN, row.instance_id, lease_of(row))
 
 
 def lease_of(row: OperationRow) -> Lease:

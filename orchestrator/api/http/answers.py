@@ -5,9 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Phase
-from orchestrator.domain.states import OperationStatus
+from orchestrator.domain.models import OperationRow, OperationStatusRead, PhaseRead
 
 OPERATIONS_PATH = "/api/instances/operations"
 _CAMEL = {"memory_mib": "memoryMiB", "disk_gib": "diskGiB"}
@@ -53,8 +51,8 @@ class Accepted(Answer):
     operation_id: UUID
     request_id: UUID
     server_id: UUID
-    status: OperationStatus
-    phase: Phase | None
+    status: OperationStatusRead
+    phase: PhaseRead | None
     status_url: str
 
 

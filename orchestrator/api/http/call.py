@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -162,8 +162,8 @@ class Call:
             invalid([{"parameter": name, "detail": f"must be a whole number from {low} to {high}"}])
         return int(text)
 
-    def choice(self, name: str, choices: type[Any]) -> str | None:
-        """A value of an enumeration in the query. Raises Problem (invalid-request)."""
+    def choice(self, name: str, choices: Iterable[str]) -> str | None:
+        """One of these words in the query. Raises Problem (invalid-request)."""
         text = self.query.get(name)
         known = [str(choice) for choice in choices]
         if text is not None and text not in known:

@@ -1,11 +1,11 @@
 """What the OpenAPI document says of each parameter, by its name and, where that means more than one thing, its path."""
 
-from enum import StrEnum
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.api.instances.handlers import Truth
 from orchestrator.api.instances.orders import CUSTOMER_ID
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import KINDS
 from orchestrator.domain.states import OperationStatus
 
 _MAX_SEQ = 2**62
@@ -18,7 +18,7 @@ def _number(low: int, high: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-def _choice(choices: type[StrEnum]) -> dict[str, Any]:
+def _choice(choices: Iterable[str]) -> dict[str, Any]:
     return {"type": "string", "enum": [str(each) for each in choices]}
 
 
@@ -29,7 +29,7 @@ _BY_NAME: dict[str, dict[str, Any]] = {
     "customer_id": _CUSTOMER,
     "customerId": _CUSTOMER,
     "status": _choice(OperationStatus),
-    "kind": _choice(Kind),
+    "kind": _choice(KINDS),
     "leaked": _choice(Truth),
     "after": _UUID,
     "limit": _number(1, 200),

@@ -7,8 +7,7 @@ from pydantic import Field
 
 from orchestrator.api.http.answers import OPERATIONS_PATH, Answer
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.models import InstanceRow
-from orchestrator.domain.states import InstanceStatus
+from orchestrator.domain.models import InstanceRow, InstanceStatusRead
 
 
 class InstanceAnswer(Answer):
@@ -16,7 +15,7 @@ class InstanceAnswer(Answer):
 
     server_id: UUID
     customer_id: str
-    status: InstanceStatus
+    status: InstanceStatusRead
     vmid: int | None
     hostname: str | None
     ctype: str

@@ -13,7 +13,7 @@ from orchestrator.api.instances.answers import InstancePage, LegacyPage, instanc
 from orchestrator.api.instances.orders import parse_key, parse_order, parse_wait
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import START, STOP, TEARDOWN
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import orders, reads, requests
 
@@ -104,19 +104,19 @@ def show(call: Call) -> Response:
 def delete(call: Call) -> Response:
     """Tear an instance down; asking again gives the same operation."""
     found = call.server()
-    return _placed(call, found["server_id"], requests.place_teardown(call.parts.database, **found))
+    return _placed(call, found["server_id"], requests.place(call.parts.database, TEARDOWN, **found))
 
 
 def start(call: Call) -> Response:
     """Start an instance and publish it again; asking again gives the same operation."""
     found = call.server()
-    return _placed(call, found["server_id"], requests.place_power(call.parts.database, Kind.START, **found))
+    return _placed(call, found["server_id"], requests.place(call.parts.database, START, **found))
 
 
 def stop(call: Call) -> Response:
     """Take an instance off the edge and stop it; asking again gives the same operation."""
     found = call.server()
-    return _placed(call, found["server_id"], requests.place_power(call.parts.database, Kind.STOP, **found))
+    return _placed(call, found["server_id"], requests.place(call.parts.database, STOP, **found))
 
 
 def _placed(call: Call, server_id: UUID | None, placed: tuple[UUID, UUID] | None) -> Response:

@@ -6,16 +6,26 @@ from typing import Any
 from uuid import UUID
 
 from orchestrator.api.http.answers import OPERATIONS_PATH, Answer, camel
-from orchestrator.domain.models import Cleanup, EventRow, Failure, OperationRow, PhaseRow
-from orchestrator.domain.phases import PHASES, UNDO, Phase
+from orchestrator.domain.models import (
+    Cleanup,
+    EventRow,
+    Failure,
+    OperationRow,
+    OperationStatusRead,
+    PhaseRead,
+    PhaseRow,
+    PhaseStatusRead,
+)
+from orchestrator.domain.operations import KINDS
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus, PhaseStatus
 
 
 class PhaseAnswer(Answer):
     """One phase of an operation; times are null until it begins or ends."""
 
-    name: Phase
-    status: PhaseStatus
+    name: PhaseRead
+    status: PhaseStatusRead
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration_ms: int | None = None
@@ -28,8 +38,8 @@ class OperationAnswer(Answer):
     operation_id: UUID
     request_id: UUID
     kind: str
-    status: OperationStatus
-    phase: Phase | None
+    status: OperationStatusRead
+    phase: PhaseRead | None
     attempt: int
     server_id: UUID
     customer_id: str
@@ -126,13 +136,14 @@ def entity_tag(row: OperationRow) -> str:
 
 
 def _phases(row: OperationRow) -> list[PhaseAnswer]:
-    begun: dict[Phase, PhaseRow] = {phase.name: phase for phase in row.phases or ()}
-    own = [_phase(name, begun.get(name), row) for name in PHASES[row.kind]]
-    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in PHASES[row.kind]]
+    begun = {phase.name: phase for phase in row.phases or ()}
+    planned = KINDS[row.kind].phases if row.kind in KINDS else ()
+    own = [_phase(name, begun.get(name), row) for name in planned]
+    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in planned]
     return own + sorted(cleaning, key=lambda phase: str(phase.started_at))
 
 
-def _phase(name: Phase, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
+def _phase(name: Phase | str, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
     if begun is None:
         over = row.status in OPERATION_FINAL or row.status is OperationStatus.CLEANING
         return PhaseAnswer(name=name, status=PhaseStatus.SKIPPED if over else PhaseStatus.PENDING)
@@ -149,7 +160,8 @@ def _phase(name: Phase, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswe
 
 def _links(row: OperationRow, path: str) -> dict[str, str]:
     links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
-    if row.kind in UNDO and row.status not in OPERATION_FINAL:
+    kind = KINDS.get(row.kind)
+    if kind is not None and kind.cancellable and row.status not in OPERATION_FINAL:
         links["cancel"] = f"{path}/cancel"
     if row.status is OperationStatus.FAILED and row.cleanup is not None and row.cleanup.keeps_machine:
         links["retry"] = f"{path}/retry"

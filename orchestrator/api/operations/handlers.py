@@ -19,7 +19,7 @@ from orchestrator.api.operations.answers import (
 )
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import KINDS
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import reads, requests
 
@@ -76,7 +76,7 @@ def list_all(call: Call) -> Response:
         call.parts.database,
         customer_id=owner if owner is not None else asked,
         status=call.choice("status", OperationStatus),
-        kind=call.choice("kind", Kind),
+        kind=call.choice("kind", KINDS),
         after=call.cursor(),
         limit=limit,
     )
