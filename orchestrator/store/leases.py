@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import LostLease
 from orchestrator.domain.models import Claim, Cleanup, Failure, Lease, OperationRow
-from orchestrator.domain.operations import KINDS, names
+from orchestrator.domain.operations import KINDS
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import PhaseStatus
 from orchestrator.domain.updates import (
@@ -52,7 +52,6 @@ class Claimant:
         held_in = {kind.name: kind.held_in for kind in KINDS.values() if kind.held_in is not None}
         deadlines = {kind.name: self.deadline_seconds or kind.deadline_seconds for kind in KINDS.values()}
         return vars(self) | {
-            "kinds": names(KINDS.values()),
             "passed_over": list(self.passed_over),
             "held_in": Jsonb(held_in),
             "deadlines": Jsonb(deadlines),

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.errors import CancelRequested, Code, ConfigurationError
+from orchestrator.domain.errors import CancelRequested, Code, ConfigurationError, LostLease
 from orchestrator.domain.models import CANCELLED, Failure
 from orchestrator.domain.operations import Ending
 from orchestrator.domain.phases import Phase
@@ -26,11 +26,21 @@ _UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
 
 
 def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
-    """Take an operation to its end.
+    """Take an operation to its end; a defect of ours fails it, and its undoing is left to another attempt.
 
-    Raises LostLease when it is somebody else's by now, and ConfigurationError when a cleanup cannot be done for want of
-    the secrets: it is tried again when the lease has run out.
+    Raises LostLease when it is somebody else's by now.
     """
+    try:
+        _go_on(attempt, catalogue)
+    except LostLease:
+        raise
+    except Exception:
+        log.exception("operation %s", attempt.operation.id)
+        _give_up(attempt)
+
+
+def _go_on(attempt: Attempt, catalogue: Catalogue) -> None:
+    """Begin an operation, or go on where an earlier attempt stopped."""
     operation, server = attempt.operation, claimed_server(attempt)
     if operation.status is OperationStatus.CLEANING:
         undo.undo(attempt, server, operation.error or _UNKNOWN)
@@ -51,8 +61,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
         _succeed(attempt, None, None)
 
 
-def give_up(attempt: Attempt) -> None:
-    """After a defect of ours: fail what can be failed, and leave the undoing to another attempt. Raises LostLease."""
+def _give_up(attempt: Attempt) -> None:
     operation = attempt.operation
     failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
     if not attempt.kind.undo:

@@ -23,7 +23,7 @@ from orchestrator.store.embedded import resolve_url
 from orchestrator.store.leases import Claimant
 from orchestrator.store.wakeups import Wakeups
 from orchestrator.worker.attempt import Attempt
-from orchestrator.worker.carry import carry_out, give_up
+from orchestrator.worker.carry import carry_out
 from orchestrator.worker.duties import all_duties
 from orchestrator.worker.duties.duty import perform_until
 
@@ -113,21 +113,12 @@ class Worker:
             if operation.attempt > 1:
                 run_directory.remove_leftovers(operation.id, operation.fencing_token)
             with Attempt(self.database, self.settings, claim, claimed_at, self._handing_over) as attempt:
-                self._attempt(attempt)
+                carry_out(attempt, self.catalogue)
         except LostLease as error:
             log.warning("%s", error)
         except HostwrightError as error:
             # The lease runs out and the sweep decides; nothing is swallowed, the row says worker-lost.
             log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace
-
-    def _attempt(self, attempt: Attempt) -> None:
-        try:
-            carry_out(attempt, self.catalogue)
-        except LostLease:
-            raise
-        except Exception:
-            log.exception("operation %s", attempt.operation.id)
-            give_up(attempt)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         """Only counts: a handler must not wait for a lock, and the interrupted thread may hold that of an event."""

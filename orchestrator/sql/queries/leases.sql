@@ -19,7 +19,7 @@ from operation o
 join customer c on c.id = o.customer_id
 cross join busy
 where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
-  and o.kind = any(%(kinds)s) and o.id <> all(%(passed_over)s)
+  and o.id <> all(%(passed_over)s)
   and not exists (
       -- What its claim would refuse must not stand in the way of the others, nor what is not due yet.
       select from instance i
