@@ -1,7 +1,7 @@
 """What a worker writes under a lease. Every verb carries the fencing token and raises LostLease when it is stale."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 from uuid import UUID
@@ -156,24 +156,25 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
                         guarded(connection, "strike_publication", lease, **publication.as_dict())
 
 
-def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int]) -> int | None:
-    """Give the operation's instance the next free VMID of its range; None when the range is used up.
+def allocate_vmid(
+    database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int], name: Callable[[int], str]
+) -> tuple[int, str] | None:
+    """Give the operation's instance the next free VMID of its range and the host name that follows from it.
 
-    Raises LostLease.
+    None when the range is used up. Raises LostLease.
     """
     parameters: dict[str, Any] = {"ctype": ctype, "first": bounds[0], "final": bounds[1]}
     with database.transaction() as connection:
         guarded(connection, "hold_lease", lease)
         execute(connection, "lock_vmid_cursor", parameters)
         row = cursor_execute(connection.cursor(), "allocate_vmid", parameters | lease.model_dump()).fetchone()
-        return int(row[0]) if row else None
-
-
-def set_hostname(database: Database, lease: Lease, hostname: str) -> None:
-    """Name the instance, which ends the allocation. Raises LostLease."""
-    with database.transaction() as connection:
+        if row is None:
+            return None
+        vmid = int(row[0])
+        hostname = name(vmid)
         guarded(connection, "set_hostname", lease, hostname=hostname)
         close_phases(connection, lease, PhaseStatus.OK)
+        return vmid, hostname
 
 
 def give_up_vmid(database: Database, lease: Lease, vmid: int) -> None:

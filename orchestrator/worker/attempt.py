@@ -51,10 +51,10 @@ class Plan:
 class Outcome:
     """What came of a run: why it failed, if it did, and what is known of the instance now."""
 
-    failure: Failure | None
-    address: str | None
-    clone_upid: str | None
-    publications: tuple[Publication, ...]
+    failure: Failure | None = None
+    address: str | None = None
+    clone_upid: str | None = None
+    publications: tuple[Publication, ...] = ()
 
     def apply_to(self, server: Server) -> Server:
         """The server as it is after the run."""
@@ -103,7 +103,7 @@ class Attempt:
         While something is undone only the phases have a limit, and a cancel changes nothing any more. Raises LostLease
         when the operation is somebody else's by now, and ConfigurationError for want of the secrets.
         """
-        secrets = read_secrets(self.settings.secrets_path)
+        secrets = self.read_secrets()
         try:
             with make_run_directory(self.operation.id, self.operation.fencing_token) as directory:
                 watch = self.watch(server, RecordedFile(directory), undoing=undoing, on_phase=on_phase)
@@ -115,7 +115,7 @@ class Attempt:
                     lease_ends_at=lambda: self._held.ends_at,
                 )
         except OSError as error:
-            return Outcome(_no_room(plan, error), None, None, server.publications)
+            return Outcome(_no_room(plan, error), publications=server.publications)
         return self._conclude(watch, end)
 
     def watch(
@@ -172,6 +172,18 @@ class Attempt:
         """Put the operation back for another worker. Raises LostLease."""
         self.persist(lambda: leases.hand_over(self.database, self.lease))
         raise LostLease(f"operation {self.operation.id}: handed over, the worker is leaving")
+
+    @property
+    def server(self) -> Server | None:
+        """The server of the operation as it was claimed, or None when it has no VMID yet."""
+        operation = self.operation
+        if operation.vmid is None or operation.hostname is None:
+            return None
+        return Server(operation, operation.vmid, operation.hostname, self.claim.publications, operation.clone_upid)
+
+    def read_secrets(self) -> dict[str, str]:
+        """The secrets that a run is given. Raises ConfigurationError."""
+        return read_secrets(self.settings.secrets_path)
 
     @property
     def cancelled(self) -> bool:

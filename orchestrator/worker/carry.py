@@ -1,6 +1,11 @@
-"""What a worker does with a claimed operation: go on with its kind, and end it as what came of that."""
+"""What a worker does with a claimed operation, from its first look to its end.
+
+The story has three parts: go on with the operation (`_go_on`), and then either succeed (`_succeed`) or fail (`_fail`),
+which undoes what can be undone.
+"""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.domain.catalogue import Catalogue
@@ -9,20 +14,24 @@ from orchestrator.domain.models import CANCELLED, Failure
 from orchestrator.domain.operations import Ending
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus
-from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play.variables import Server
 from orchestrator.store import endings, leases
 from orchestrator.store.callbacks import create_callback
-from orchestrator.worker import undo
 from orchestrator.worker.attempt import Attempt, Outcome, Plan
+from orchestrator.worker.undo import close, undo
 
 log = logging.getLogger(__name__)
+
+Undoing = Callable[[Attempt, Server | None, Failure], object]
 
 _CLEANUP_TRIES = 10
 """After so many attempts that met a defect, a cleanup ends with everything named as left behind."""
 _VMID_TRIES = 10
 """How many VMIDs that turn out to be somebody else's are passed over in one operation."""
 _UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
+_DEFECT = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
+_NOT_SET_UP = Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
+_NO_CONTAINER = Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again")
 
 
 def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
@@ -30,114 +39,110 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
 
     Raises LostLease when it is somebody else's by now.
     """
+    operation, undoing = attempt.operation, undo
+    failure: Failure | None
     try:
-        _go_on(attempt, catalogue)
+        if operation.status is OperationStatus.CLEANING:
+            server, failure = attempt.server, operation.error or _UNKNOWN
+        elif not _is_set_up(attempt):
+            # What an earlier attempt made cannot be undone here: it is named as left behind.
+            server, failure, undoing = attempt.server, _NOT_SET_UP, close
+        elif attempt.cancelled:
+            server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
+        else:
+            server, outcome = _go_on(attempt, catalogue)
+            failure = outcome.failure or _succeed(attempt, server, outcome)
+        if failure is not None:
+            _fail(attempt, server, failure, undoing)
     except LostLease:
         raise
     except Exception:
-        log.exception("operation %s", attempt.operation.id)
-        _give_up(attempt)
+        log.exception("operation %s", operation.id)
+        _fail(attempt, attempt.server, _DEFECT, _leave_to_another)
 
 
-def _go_on(attempt: Attempt, catalogue: Catalogue) -> None:
-    """Begin an operation, or go on where an earlier attempt stopped."""
-    operation, server = attempt.operation, claimed_server(attempt)
-    if operation.status is OperationStatus.CLEANING:
-        undo.undo(attempt, server, operation.error or _UNKNOWN)
-    elif (unfit := _find_unfitness(attempt)) is not None:
-        _refuse(attempt, server, unfit)
-    elif attempt.cancelled:
-        _fail(attempt, server, CANCELLED.model_copy(update={"phase": operation.phase}))
-    elif attempt.kind.makes_machine:
-        _end(attempt, *_play_on_free_vmid(attempt, catalogue, server))
-    elif server is not None:
-        outcome = _play(attempt, server)
-        _end(attempt, outcome.apply_to(server), outcome)
-    elif attempt.kind.ending is Ending.READY:
-        message = "the server has no container: delete it and order again"
-        _fail(attempt, None, Failure(code=Code.INTERNAL, message=message))
-    else:
-        # An order that failed before it had a VMID: there is nothing to stop or to remove.
-        _succeed(attempt, None, None)
-
-
-def _give_up(attempt: Attempt) -> None:
-    operation = attempt.operation
-    failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
-    if not attempt.kind.undo:
-        _fail(attempt, None, failure)
-    elif operation.status is not OperationStatus.CLEANING:
-        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-        attempt.hand_over()
-    elif operation.attempt >= _CLEANUP_TRIES:
-        undo.close(attempt, claimed_server(attempt), operation.error or failure)
-
-
-def claimed_server(attempt: Attempt) -> Server | None:
-    """The server of the operation as it was claimed, or None when it has no VMID yet."""
-    operation = attempt.operation
-    if operation.vmid is None or operation.hostname is None:
-        return None
-    return Server(operation, operation.vmid, operation.hostname, attempt.claim.publications, operation.clone_upid)
-
-
-def _find_unfitness(attempt: Attempt) -> Failure | None:
-    """Why this worker cannot run a playbook at all, if it cannot."""
+def _is_set_up(attempt: Attempt) -> bool:
+    """Whether this worker can run a playbook at all."""
     try:
-        read_secrets(attempt.settings.secrets_path)
+        attempt.read_secrets()
     except ConfigurationError as error:
         log.error("operation %s: %s", attempt.operation.id, error)  # noqa: TRY400  # a sentence, not a trace
-        return Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
-    return None
+        return False
+    return True
 
 
-def _refuse(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """Fail an operation that cannot be played here; what an earlier attempt made of it is named as left behind."""
-    if not attempt.kind.undo:
-        _fail(attempt, server, failure)
-        return
-    attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-    undo.close(attempt, server, failure)
+def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outcome]:
+    """Play what the operation is; a resumed or retried one goes on with the VMID that it has.
+
+    A VMID that proves to be somebody else's is left alone and another taken.
+    """
+    kind, server, outcome = attempt.kind, attempt.server, Outcome()
+    for _ in range(_VMID_TRIES):
+        if server is None and kind.makes_machine:
+            server = _allocate(attempt, catalogue)
+            if server is None:
+                return None, Outcome(_no_vmid(attempt))
+        if server is None:
+            # An order that failed before it had a VMID: there is nothing to stop or to remove.
+            return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else None)
+        outcome = attempt.play(Plan.of_kind(kind), _with_callback(attempt, server))
+        server = outcome.apply_to(server)
+        if not _is_foreign(attempt, server, outcome.failure):
+            return server, _judge(attempt, outcome)
+        taken, server = server.vmid, None
+        attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
+    return None, outcome
 
 
-def _end(attempt: Attempt, server: Server | None, outcome: Outcome) -> None:
-    """End an operation as what came of its play."""
-    failure = outcome.failure
-    if failure is not None and attempt.kind.removes_machine and failure.code is Code.NOT_OURS:
-        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
-        failure = None
-    if failure is None and attempt.kind.removes_machine and outcome.publications:
-        failure = _still_published(outcome)
-    if failure is None:
-        _succeed(attempt, server, outcome.address)
-    else:
-        _fail(attempt, server, failure)
+def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
+    """Give the operation a VMID and a host name, or None when the range is used up."""
+    operation = attempt.operation
+
+    def name(vmid: int) -> str:
+        game, variant = operation.spec.get("game"), operation.spec.get("variant")
+        return catalogue.hostname(operation.ctype, vmid, game=game, variant=variant)
+
+    attempt.enter(Phase.ALLOCATE_VMID)
+    bounds = catalogue.vmid_bounds(operation.ctype)
+    allocated = attempt.persist(
+        lambda: leases.allocate_vmid(attempt.database, attempt.lease, ctype=operation.ctype, bounds=bounds, name=name)
+    )
+    return None if allocated is None else Server(operation, *allocated)
 
 
-def _succeed(attempt: Attempt, server: Server | None, address: str | None) -> None:
-    try:
-        attempt.persist(
-            lambda: endings.complete(
-                attempt.database,
-                attempt.kind,
-                attempt.operation.instance_id,
-                attempt.lease,
-                address=address,
-                hostname=server.hostname if server else None,
-            )
-        )
-    except CancelRequested:
-        _fail(attempt, server, CANCELLED)
+def _no_vmid(attempt: Attempt) -> Failure:
+    return Failure(
+        code=Code.VMID_TAKEN,
+        phase=Phase.ALLOCATE_VMID,
+        message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
+    )
 
 
-def _fail(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """Record why it failed, and undo what can be undone."""
-    if attempt.kind.undo:
-        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-        undo.undo(attempt, server, failure)
-        return
-    instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
-    attempt.persist(lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds))
+def _with_callback(attempt: Attempt, server: Server) -> Server:
+    """The server with the address where its agent may report, if there is one."""
+    base = attempt.settings.public_url
+    if base is None or not attempt.kind.configures_agent:
+        return server
+    token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
+    return replace(server, callback_url=f"{base}/api/callbacks/{token}")
+
+
+def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bool:
+    """Whether a VMID is somebody else's. What we made there before and is elsewhere now may be our own."""
+    if failure is None or failure.code is not Code.VMID_TAKEN or not attempt.kind.makes_machine:
+        return False
+    made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
+    return not (made_before and bool((failure.detail or {}).get("elsewhere")))
+
+
+def _judge(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """What a play's outcome means to its operation."""
+    if not attempt.kind.removes_machine:
+        return outcome
+    if outcome.failure is not None and outcome.failure.code is not Code.NOT_OURS:
+        return outcome
+    # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
+    return replace(outcome, failure=_still_published(outcome) if outcome.publications else None)
 
 
 def _still_published(outcome: Outcome) -> Failure:
@@ -149,60 +154,36 @@ def _still_published(outcome: Outcome) -> Failure:
     )
 
 
-def _play_on_free_vmid(attempt: Attempt, catalogue: Catalogue, server: Server | None) -> tuple[Server | None, Outcome]:
-    """Play on a VMID of ours; one that proves to be somebody else's is left alone and another taken.
-
-    A resumed or retried operation goes on with the VMID that it has.
-    """
-    outcome = Outcome(None, None, None, ())
-    for _ in range(_VMID_TRIES):
-        server = server or _allocate(attempt, catalogue)
-        if server is None:
-            return None, replace(outcome, failure=_no_vmid(attempt))
-        outcome = _play(attempt, server)
-        server = outcome.apply_to(server)
-        if not _is_foreign(attempt, server, outcome.failure):
-            return server, outcome
-        taken, server = server.vmid, None
-        attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
-    return None, outcome
+def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failure | None:
+    """Write the success. Returns why it is none after all: somebody wants the operation cancelled."""
+    instance_id, hostname = attempt.operation.instance_id, server.hostname if server else None
+    try:
+        attempt.persist(
+            lambda: endings.complete(
+                attempt.database, attempt.kind, instance_id, attempt.lease, address=outcome.address, hostname=hostname
+            )
+        )
+    except CancelRequested:
+        return CANCELLED
+    return None
 
 
-def _play(attempt: Attempt, server: Server) -> Outcome:
-    base = attempt.settings.public_url
-    if base is not None and attempt.kind.configures_agent:
-        token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
-        server = replace(server, callback_url=f"{base}/api/callbacks/{token}")
-    return attempt.play(Plan.of_kind(attempt.kind), server)
+def _fail(attempt: Attempt, server: Server | None, failure: Failure, undoing: Undoing) -> None:
+    """Record why it failed, and undo what can be undone."""
+    instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
+    if not attempt.kind.undo:
+        attempt.persist(
+            lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds)
+        )
+        return
+    if attempt.operation.status is not OperationStatus.CLEANING:
+        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    undoing(attempt, server, failure)
 
 
-def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bool:
-    """Whether a VMID is somebody else's. What we made there before and is elsewhere now may be our own."""
-    if failure is None or failure.code is not Code.VMID_TAKEN:
-        return False
-    made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
-    return not (made_before and bool((failure.detail or {}).get("elsewhere")))
-
-
-def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
-    operation = attempt.operation
-    attempt.enter(Phase.ALLOCATE_VMID)
-    bounds = catalogue.vmid_bounds(operation.ctype)
-    vmid = attempt.persist(
-        lambda: leases.allocate_vmid(attempt.database, attempt.lease, ctype=operation.ctype, bounds=bounds)
-    )
-    if vmid is None:
-        return None
-    hostname = catalogue.hostname(
-        operation.ctype, vmid, game=operation.spec.get("game"), variant=operation.spec.get("variant")
-    )
-    attempt.persist(lambda: leases.set_hostname(attempt.database, attempt.lease, hostname))
-    return Server(operation, vmid, hostname)
-
-
-def _no_vmid(attempt: Attempt) -> Failure:
-    return Failure(
-        code=Code.VMID_TAKEN,
-        phase=Phase.ALLOCATE_VMID,
-        message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
-    )
+def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure) -> None:
+    """After a defect: another attempt undoes it. A cleanup that met one again and again ends as far as it has come."""
+    if attempt.operation.status is not OperationStatus.CLEANING:
+        attempt.hand_over()
+    elif attempt.operation.attempt >= _CLEANUP_TRIES:
+        close(attempt, server, attempt.operation.error or failure)

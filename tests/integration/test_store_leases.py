@@ -19,6 +19,7 @@ from orchestrator.store.connection import OPERATION_CHANNEL, Database, wrap_erro
 from tests.support.storage import (
     FAILURE,
     RANGE,
+    allocate_vmid,
     at_once,
     claim,
     claimant,
@@ -218,7 +219,7 @@ def test_begins_a_phase_anew_when_it_is_entered_again(database: Database) -> Non
 
 def allocate(database: Database, bounds: tuple[int, int] = RANGE) -> tuple[Lease, int | None]:
     lease = claim(database, place(database).operation_id)
-    return lease, leases.allocate_vmid(database, lease, ctype="game", bounds=bounds)
+    return lease, allocate_vmid(database, lease, bounds)
 
 
 def test_allocates_round_robin_and_reuses_nothing_at_once(database: Database) -> None:
@@ -250,9 +251,7 @@ def test_allocates_distinct_vmids_in_parallel(database: Database) -> None:
     held = [claim(database, place(database).operation_id) for _ in range(20)]
     given = at_once(
         8,
-        lambda thread: [
-            leases.allocate_vmid(database, lease, ctype="game", bounds=(5000, 5018)) for lease in held[thread::8]
-        ],
+        lambda thread: [allocate_vmid(database, lease, (5000, 5018)) for lease in held[thread::8]],
     )
     vmids = [vmid for some in given for vmid in some]
     assert vmids.count(None) == 1
@@ -262,12 +261,12 @@ def test_allocates_distinct_vmids_in_parallel(database: Database) -> None:
 def test_never_chooses_a_vmid_again_that_is_somebody_elses(database: Database) -> None:
     lease, vmid = allocate(database)
     assert vmid == 5000
-    leases.set_hostname(database, lease, "mc-5000")
+    assert operation(database, lease.operation_id).hostname == "mc-5000"
     leases.give_up_vmid(database, lease, 5000)
     row = operation(database, lease.operation_id)
     assert (row.vmid, row.hostname, row.status) == (None, None, OperationStatus.RUNNING)
     assert (instance(database, row.instance_id).vmid, instance(database, row.instance_id).hostname) == (None, None)
-    assert leases.allocate_vmid(database, lease, ctype="game", bounds=RANGE) == 5001
+    assert allocate_vmid(database, lease, RANGE) == 5001
     assert [allocate(database)[1] for _ in range(4)] == [5002, 5003, 5004, None]
 
 

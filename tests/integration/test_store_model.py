@@ -39,6 +39,7 @@ from tests.support.storage import (
     LEAKED,
     SPEC,
     Swept,
+    allocate_vmid,
     at_once,
     claimant,
     everything,
@@ -253,9 +254,8 @@ class Store(RuleBasedStateMachine):
 
     def name(self, operation: Operation) -> None:
         expected = self.model.next_vmid()
-        assert leases.allocate_vmid(self.database, self.lease(operation), ctype="game", bounds=BOUNDS) == expected
+        assert allocate_vmid(self.database, self.lease(operation), BOUNDS) == expected
         if expected is not None:
-            leases.set_hostname(self.database, self.lease(operation), f"mc-{expected}")
             self.model.name(operation, expected)
 
     @precondition(lambda self: self.named() and len(self.model.foreign) < 2)

@@ -28,7 +28,7 @@ from orchestrator.processes import stop
 from orchestrator.store import accounts, endings, leases
 from orchestrator.store.connection import Database
 from tests.support.fix_database import fresh_database
-from tests.support.storage import try_claim
+from tests.support.storage import allocate_vmid, try_claim
 
 START_SECONDS = 60.0
 LEASE_SECONDS = 600.0
@@ -117,9 +117,8 @@ class Api:
         """Gives a claimed operation its VMID and host name."""
         leases.record(self.database, lease_of(row), [updates.PhaseEntered(Phase.ALLOCATE_VMID, "choosing a VMID")])
         bounds = (5000, 5999) if row.ctype == "game" else (6000, 6999)
-        vmid = leases.allocate_vmid(self.database, lease_of(row), ctype=row.ctype, bounds=bounds)
+        vmid = allocate_vmid(self.database, lease_of(row), bounds, ctype=row.ctype, prefix="host")
         assert vmid is not None
-        leases.set_hostname(self.database, lease_of(row), f"host-{vmid}")
         return vmid
 
     def complete(self, accepted: dict[str, Any]) -> int:

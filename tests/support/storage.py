@@ -70,12 +70,22 @@ def claim(database: Database, operation_id: UUID, *, lease_seconds: float = 30) 
     return Lease(operation_id=row.id, fencing_token=row.fencing_token)
 
 
+def allocate_vmid(
+    database: Database, lease: Lease, bounds: tuple[int, int], *, ctype: str = "game", prefix: str = "mc"
+) -> int | None:
+    """Give an operation a VMID, and the host name that follows from it; None when the range is used up."""
+    allocated = leases.allocate_vmid(database, lease, ctype=ctype, bounds=bounds, name=lambda vmid: f"{prefix}-{vmid}")
+    if allocated is None:
+        return None
+    assert allocated[1] == f"{prefix}-{allocated[0]}"
+    return allocated[0]
+
+
 def start(database: Database) -> Lease:
     """A running operation with a VMID, a host name and a first phase."""
     lease = claim(database, place(database).operation_id)
     leases.record(database, lease, [PhaseEntered(Phase.ALLOCATE_VMID, "choosing")])
-    assert leases.allocate_vmid(database, lease, ctype="game", bounds=(5000, 5999)) is not None
-    leases.set_hostname(database, lease, f"mc-{lease.operation_id.hex[:8]}")
+    assert allocate_vmid(database, lease, (5000, 5999)) is not None
     return lease
 
 
@@ -183,8 +193,7 @@ def lease_verbs(instance_id: UUID) -> dict[str, Callable[[Database, Lease], obje
         "record a phase": lambda d, lease: leases.record(d, lease, [PhaseEntered(Phase.CLONE_CONTAINER, "x")]),
         "record a line": lambda d, lease: leases.record(d, lease, [Logged(None, "info", "x")]),
         "record a retry": lambda d, lease: leases.record(d, lease, [Retried(Phase.ALLOCATE_VMID, 9)]),
-        "allocate_vmid": lambda d, lease: leases.allocate_vmid(d, lease, ctype="game", bounds=(5000, 5999)),
-        "set_hostname": lambda d, lease: leases.set_hostname(d, lease, "stolen"),
+        "allocate_vmid": lambda d, lease: allocate_vmid(d, lease, (5000, 5999)),
         "give_up_vmid": lambda d, lease: leases.give_up_vmid(d, lease, 5000),
         "record a clone": lambda d, lease: leases.record(d, lease, [CloneBegun("UPID:x", "x")]),
         "record a publication": lambda d, lease: leases.record(d, lease, [PublicationsRecorded((PUBLICATION,))]),
