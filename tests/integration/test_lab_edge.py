@@ -8,9 +8,9 @@ from contextlib import closing
 import httpx
 import pytest
 
-from orchestrator.lab.edge.minecraft import frame, handshake_frame
+from orchestrator.lab.edge.minecraft import encode_frame, encode_handshake
 from orchestrator.lab.edge.registrations import Registrations
-from orchestrator.lab.edge.router import Edge
+from orchestrator.lab.edge.router import PlayerRouter
 from tests.support.fix_lab import Lab
 from tests.support.lab_proxy import bridge_client, dead_port, minecraft_backend, ping, registration
 
@@ -62,7 +62,7 @@ def test_edge_closes_for_an_unknown_host_and_for_a_dead_backend(lab: Lab, bridge
     with dead_port() as dead:
         bridge.post("/zpack/register", json=registration("mc-vanilla-5011", dead))
         for host in ("mc-vanilla-5011.lab.example", "mc-vanilla-5012.lab.example", ""):
-            assert closed(lab.urls["edgeAddress"], handshake_frame(host, 25565) + frame(0, b""))
+            assert closed(lab.urls["edgeAddress"], encode_handshake(host, 25565) + encode_frame(0, b""))
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_edge_closes_for_an_unknown_host_and_for_a_dead_backend(lab: Lab, bridge
         b"GET / HTTP/1.1\r\nHost: mc.example\r\n".ljust(100, b"x"),
         b"\xff\xff\xff\xff\x07",
         b"\x00",
-        frame(0, b"\x80\x80\x80\x80\x80\x80"),
-        frame(0, b"\x00\x7fshort"),
-        frame(0, b"\x00\x02\xff\xff\x00\x00\x01"),
-        frame(1, b"\x00"),
+        encode_frame(0, b"\x80\x80\x80\x80\x80\x80"),
+        encode_frame(0, b"\x00\x7fshort"),
+        encode_frame(0, b"\x00\x02\xff\xff\x00\x00\x01"),
+        encode_frame(1, b"\x00"),
     ],
 )
 def test_edge_closes_for_what_is_no_handshake(lab: Lab, data: bytes) -> None:
@@ -85,8 +85,8 @@ def test_edge_closes_for_a_client_that_says_nothing() -> None:
     async def silent_client() -> bytes:
         with closing(socket.create_server(("127.0.0.1", 0))) as free:
             port = free.getsockname()[1]
-        edge = Edge(Registrations(), ["127.0.0.1"], port, handshake_seconds=0.1)
-        await edge.start()
+        router = PlayerRouter(Registrations(), ["127.0.0.1"], port, handshake_seconds=0.1)
+        await router.start()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             async with asyncio.timeout(5):
@@ -94,7 +94,7 @@ def test_edge_closes_for_a_client_that_says_nothing() -> None:
             writer.close()
             return answer
         finally:
-            await edge.close()
+            await router.close()
 
     assert asyncio.run(silent_client()) == b""
 
@@ -103,12 +103,12 @@ def test_restarted_proxy_ends_connections_and_forgets(lab: Lab, bridge: httpx.Cl
     bridge.post("/zpack/register", json=registration("mc-vanilla-5013", backend))
     ip, _, port = lab.urls["edgeAddress"].partition(":")
     with socket.create_connection((ip, int(port)), timeout=5) as player:
-        player.sendall(handshake_frame("mc-vanilla-5013", 25565) + frame(0, b""))
+        player.sendall(encode_handshake("mc-vanilla-5013", 25565) + encode_frame(0, b""))
         assert player.recv(1) != b""
         lab.restart_proxy()
         while player.recv(4096):
             pass
     assert lab.inventory()["registrations"] == []
-    assert closed(lab.urls["edgeAddress"], handshake_frame("mc-vanilla-5013", 25565))
+    assert closed(lab.urls["edgeAddress"], encode_handshake("mc-vanilla-5013", 25565))
     bridge.post("/zpack/register", json=registration("mc-vanilla-5013", backend))
     assert ping(lab.urls["edgeAddress"], "mc-vanilla-5013").startswith("asked for")

@@ -13,8 +13,8 @@ from orchestrator.drivers.proxmox.delete import delete
 from orchestrator.drivers.proxmox.power import start, stop
 from orchestrator.drivers.proxmox.session import Session
 from orchestrator.drivers.result import PhaseError
+from orchestrator.lab.proxmox.layout import TEMPLATE
 from orchestrator.lab.proxmox.privileges import PRIVILEGES
-from orchestrator.lab.proxmox.server import TEMPLATE
 from tests.support.fix_lab_proxmox import Lab, MakeLab
 
 VMID, OURS = 5000, "3f0c-ours"

@@ -16,7 +16,7 @@ import pytest
 import requests
 from proxmoxer.core import ResourceException
 
-from orchestrator.lab.addresses import claim
+from orchestrator.lab.addresses import claim_block
 from orchestrator.lab.errors import InputError
 from tests.support.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
 
@@ -465,10 +465,10 @@ def test_many_guests_start_and_end_together(make_lab: MakeLab) -> None:
 LAB_PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from orchestrator.lab.addresses import claim
+from orchestrator.lab.addresses import claim_block
 from orchestrator.lab.guests.processes import ProcessGuests
 from orchestrator.lab.history import History
-from orchestrator.lab.proxmox.server import LabProxmox
+from orchestrator.lab.proxmox.node import LabProxmox
 
 async def main(root, host, block):
     history = History()
@@ -485,7 +485,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def test_guests_die_with_a_killed_lab(tmp_path: Path) -> None:
-    addresses, claimed = claim(tmp_path, block=None, last_used=None)
+    addresses, claimed = claim_block(tmp_path, block=None, last_used=None)
     command = [sys.executable, "-c", LAB_PROGRAM, str(tmp_path), addresses.proxmox, str(addresses.block)]
     with claimed, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
         assert lab.stdout is not None

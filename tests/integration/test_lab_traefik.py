@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.lab.edge.traefik import ConfigurationError, Route, read_files
+from orchestrator.lab.edge.traefik_files import ConfigurationError, Route, read_files
 from tests.support.edge_kinds import PUBLIC_PORT, Traefik, directory_of, echo_backend
 from tests.support.fix_lab import Lab
 

@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.drivers.players import minecraft
 from orchestrator.lab.addresses import Addresses
-from orchestrator.lab.guests.lxc import Container
+from orchestrator.lab.guests.lxc.container import Container
+from orchestrator.lab.guests.lxc.kernel import find_cgroups
 from tests.support.fix_lab import Lab, running_lab, tls_context
 from tests.support.fix_lab_proxmox import wait_until
 from tests.support.fix_stack import GAME, GUESTS, Running
@@ -88,7 +89,7 @@ def test_container_has_the_memory_that_was_ordered(stack: Running) -> None:
     operation = order_game(stack, memoryMiB=768)
     limits = [
         (cgroup / name).read_text().strip()
-        for cgroup in inside(stack.lab, operation["vmid"]).cgroups()
+        for cgroup in find_cgroups(inside(stack.lab, operation["vmid"]).name)
         for name in ("memory.limit_in_bytes", "memory.max")
         if "payload" in cgroup.name and (cgroup / name).exists()
     ]

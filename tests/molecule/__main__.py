@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from orchestrator.lab.errors import LabError
-from orchestrator.lab.guests import lxc_image, lxc_setup
+from orchestrator.lab.guests.lxc import images, setup
 from tests.molecule import breakages
 from tests.molecule.breakages import BREAKAGES, Breakage
 from tests.molecule.scenarios import SCENARIOS, Result, in_container, run
@@ -55,8 +55,8 @@ def install(scenarios: Sequence[str], driver: str) -> None:
             f"containers need root ({', '.join(contained)}): run it as root, or name other scenarios, "
             f"as in `make molecule ROLE=clone_container`"
         )
-    programs = lxc_setup.PROGRAMS | (PODMAN if driver == "podman" else {})
-    print(f"packages: {lxc_setup.install_packages(programs)}; plain Debian: {lxc_image.build_base()}", flush=True)
+    programs = setup.PROGRAMS | (PODMAN if driver == "podman" else {})
+    print(f"packages: {setup.install_packages(programs)}; plain Debian: {images.build_base()}", flush=True)
 
 
 def _each(ones: Sequence[One], work: Callable[[One], tuple[bool, str]]) -> int:
