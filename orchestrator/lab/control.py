@@ -42,7 +42,7 @@ class Control:
     def __init__(self, services: Services) -> None:
         self._lab = services
 
-    def application(self) -> web.Application:
+    def make_application(self) -> web.Application:
         app = web.Application(middlewares=[_answer_bad_input])
         app.router.add_get("/inventory", self._show_inventory)
         app.router.add_get("/history", self._show_history)

@@ -116,7 +116,7 @@ async def run_data_centre(options: Options) -> AsyncIterator[dict[str, str]]:
         at = common.addresses
         files = issue_certificate(directory, (at.proxmox, at.technitium, at.cloudflare))
         control = Control(await _start_services(common, files.make_context()))
-        runner = await serve_http(control.application(), common.control_socket)
+        runner = await serve_http(control.make_application(), common.control_socket)
         stack.push_async_callback(runner.cleanup)
         site_file = directory / "site.json"
         write_json(site_file, describe_site(at, files.ca, common.traefik_directory))
@@ -151,14 +151,14 @@ async def _start_names(common: Common, tls_context: ssl.SSLContext) -> None:
         server = NameServer(zone, DNS_PORT, key=secrets["rfc2136_key"], faults=common.faults)
         await server.start()
         common.stack.push_async_callback(server.close)
-    technitium_api = technitium.application(
+    technitium_api = technitium.make_application(
         internal,
         token=secrets["technitium_token"],
         readonly_token=secrets["technitium_readonly_token"],
         faults=common.faults,
     )
     await common.serve(technitium_api, common.addresses.technitium, TECHNITIUM_PORT, tls_context)
-    cloudflare_api = cloudflare.application(
+    cloudflare_api = cloudflare.make_application(
         public,
         zone_id=ZONE_ID,
         token=secrets["cloudflare_token"],
@@ -176,7 +176,7 @@ async def _start_proxy(common: Common) -> tuple[PlayerRouter, HttpService]:
         callback_url=common.options.callback_url,
         faults=common.faults,
     )
-    service = HttpService(bridge.application, common.addresses.velocity, VELOCITY_PORT)
+    service = HttpService(bridge.make_application, common.addresses.velocity, VELOCITY_PORT)
     await service.start()
     common.stack.push_async_callback(service.close)
     common.stack.push_async_callback(bridge.close)
@@ -189,7 +189,7 @@ async def _start_proxy(common: Common) -> tuple[PlayerRouter, HttpService]:
 async def _start_mc_router(common: Common) -> mcrouter.Routes:
     """Start the API of the mc-router, and the port that its players connect to."""
     routes, address = mcrouter.Routes(), common.addresses.mc_router
-    application = mcrouter.application(routes, token=common.secrets["mc_router_token"])
+    application = mcrouter.make_application(routes, token=common.secrets["mc_router_token"])
     await common.serve(application, address, MC_ROUTER_PORT)
     player_router = PlayerRouter(routes, (address,), EDGE_PORT)
     common.stack.push_async_callback(player_router.close)

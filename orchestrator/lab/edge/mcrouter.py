@@ -45,7 +45,7 @@ class Routes:
         return [asdict(backend) for backend in self._routes.values()]
 
 
-def application(routes: Routes, *, token: str) -> web.Application:
+def make_application(routes: Routes, *, token: str) -> web.Application:
     """The API over these routes. Like the original it gives refusals without a body."""
 
     @web.middleware

@@ -39,11 +39,11 @@ class Bridge:
         self._faults = faults
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def application(self) -> web.Application:
-        app = web.Application(middlewares=[with_faults("velocity", self._faults, _fault_response), self._authorize])
+    def make_application(self) -> web.Application:
+        app = web.Application(middlewares=[with_faults("velocity", self._faults, _answer_fault), self._authorize])
         app.router.add_post("/zpack/register", self._register)
         app.router.add_post("/zpack/unregister", self._unregister)
-        app.router.add_get("/zpack/status", self._status)
+        app.router.add_get("/zpack/status", self._show_status)
         return app
 
     async def close(self) -> None:
@@ -56,11 +56,11 @@ class Bridge:
     async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get(SECRET_HEADER, "")
         if not hmac.compare_digest(given.encode(), self._header[SECRET_HEADER].encode()):
-            return _failure(401, "the secret header is missing or wrong")
+            return _make_failure(401, "the secret header is missing or wrong")
         try:
             return await handler(request)
         except InputError as error:
-            return _failure(400, str(error))
+            return _make_failure(400, str(error))
 
     async def _register(self, request: web.Request) -> web.Response:
         body = await read_json_or_form(request)
@@ -68,17 +68,17 @@ class Bridge:
         try:
             backend = self._registrations.register(name, address, port)
         except NameTakenError as error:
-            return _failure(409, str(error))
+            return _make_failure(409, str(error))
         self._report(backend)
         return web.json_response({"ok": True, "server_name": backend.name})
 
     async def _unregister(self, request: web.Request) -> web.Response:
         name = _read_text(await read_json_or_form(request), "server_name")
         if not self._registrations.unregister(name):
-            return _failure(404, f"{name.lower()} is not registered")
+            return _make_failure(404, f"{name.lower()} is not registered")
         return web.json_response({"ok": True, "server_name": name.lower()})
 
-    async def _status(self, request: web.Request) -> web.Response:
+    async def _show_status(self, request: web.Request) -> web.Response:
         return web.json_response({"servers": [asdict(backend) for backend in self._registrations.all()]})
 
     def _report(self, backend: Backend) -> None:
@@ -114,13 +114,13 @@ async def _send(session: aiohttp.ClientSession, url: str, backend: Backend, even
         log.debug("callback %s for %s failed: %s", event["event"], backend.name, error)
 
 
-def _fault_response(fault: Fault) -> web.Response | None:
+def _answer_fault(fault: Fault) -> web.Response | None:
     if "httpStatus" not in fault:
         return None
-    return _failure(fault["httpStatus"], fault.get("message", "injected fault"))
+    return _make_failure(fault["httpStatus"], fault.get("message", "injected fault"))
 
 
-def _failure(status: int, message: str) -> web.Response:
+def _make_failure(status: int, message: str) -> web.Response:
     return web.json_response({"ok": False, "error": message}, status=status)
 
 

@@ -20,10 +20,10 @@ IDENTICAL = {"A": 81057, "AAAA": 81057, "CNAME": 81057}
 """The code of an identical record, which is 81058 for the other types. Clients have to know both."""
 
 
-def application(zone: Zone, *, zone_id: str, token: str, readonly_token: str, faults: Faults) -> web.Application:
+def make_application(zone: Zone, *, zone_id: str, token: str, readonly_token: str, faults: Faults) -> web.Application:
     """The API over this zone. Both tokens have rights in this zone only."""
     api = _Api(zone, zone_id, {token: True, readonly_token: False})
-    app = web.Application(middlewares=[with_faults("cloudflare", faults, _fault_response), _wrap_failures])
+    app = web.Application(middlewares=[with_faults("cloudflare", faults, _answer_fault), _wrap_failures])
     app.router.add_get(RECORDS, api.list)
     app.router.add_post(RECORDS, api.create)
     app.router.add_get(RECORDS + "/{record_id}", api.show)
@@ -33,7 +33,7 @@ def application(zone: Zone, *, zone_id: str, token: str, readonly_token: str, fa
     return app
 
 
-def _fault_response(fault: Fault) -> web.Response | None:
+def _answer_fault(fault: Fault) -> web.Response | None:
     if "httpStatus" not in fault:
         return None
     error = ApiError(fault["httpStatus"], fault.get("code", 10000), fault.get("message", "Injected fault"))
@@ -69,6 +69,8 @@ async def _wrap_failures(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 class _Api:
+    """The calls of the API. `tokens` says of each token whether it may change records."""
+
     def __init__(self, zone: Zone, zone_id: str, tokens: dict[str, bool]) -> None:
         self._zone = zone
         self._zone_id = zone_id
@@ -98,7 +100,7 @@ class _Api:
 
     async def show(self, request: web.Request) -> web.Response:
         self._authorize(request, write=False)
-        return _make_success(show_record(self._record(request), self._zone))
+        return _make_success(show_record(self._find_record(request), self._zone))
 
     async def create(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
@@ -106,18 +108,18 @@ class _Api:
 
     async def overwrite(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        known = self._record(request)
+        known = self._find_record(request)
         return self._store(replace(parse_record(await read_json(request), self._zone), id=known.id))
 
     async def update(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        known = self._record(request)
+        known = self._find_record(request)
         body = {**_as_body(show_record(known, self._zone)), **await read_json(request)}
         return self._store(replace(parse_record(body, self._zone), id=known.id))
 
     async def delete(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        record = self._record(request)
+        record = self._find_record(request)
         self._zone.remove([record])
         return _make_success({"id": record.id})
 
@@ -140,7 +142,7 @@ class _Api:
         if zone_id != self._zone_id or (write and not rights[0]):
             raise ApiError(403, 10000, "Authentication error")
 
-    def _record(self, request: web.Request) -> Record:
+    def _find_record(self, request: web.Request) -> Record:
         record = self._zone.get(request.match_info["record_id"])
         if record is None:
             raise ApiError(404, 81044, "Record does not exist.")

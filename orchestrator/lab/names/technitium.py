@@ -33,10 +33,10 @@ class ApiError(Exception):
     """A refusal, which is answered as `{"status": "error", "errorMessage": …}`."""
 
 
-def application(zone: Zone, *, token: str, readonly_token: str, faults: Faults) -> web.Application:
+def make_application(zone: Zone, *, token: str, readonly_token: str, faults: Faults) -> web.Application:
     """The API over this zone."""
     api = _Api(zone, {token: True, readonly_token: False})
-    app = web.Application(middlewares=[with_faults("technitium", faults, _fault_response)])
+    app = web.Application(middlewares=[with_faults("technitium", faults, _answer_fault)])
     verbs: dict[str, tuple[Callable[[Params], dict[str, Any]], bool]] = {
         "get": (api.get, False),
         "add": (api.add, True),
@@ -50,7 +50,7 @@ def application(zone: Zone, *, token: str, readonly_token: str, faults: Faults) 
     return app
 
 
-def _fault_response(fault: Fault) -> web.Response | None:
+def _answer_fault(fault: Fault) -> web.Response | None:
     if "httpStatus" in fault:
         return web.Response(status=fault["httpStatus"], text="injected fault")
     if "status" in fault:
@@ -85,6 +85,8 @@ def _make_handler(api: "_Api", action: Callable[[Params], dict[str, Any]], *, wr
 
 
 class _Api:
+    """The calls of the API. `tokens` says of each token whether it may change records."""
+
     def __init__(self, zone: Zone, tokens: dict[str, bool]) -> None:
         self._zone = zone
         self._tokens = tokens

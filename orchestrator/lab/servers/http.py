@@ -30,18 +30,22 @@ class HttpService:
     """An application at an address, which can be away for a while like a daemon that restarts."""
 
     def __init__(
-        self, application: Callable[[], web.Application], address: str, port: int, tls: ssl.SSLContext | None = None
+        self,
+        make_application: Callable[[], web.Application],
+        address: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.address = address
         self.port = port
-        self._application = application
+        self._make_application = make_application
         self._tls = tls
         self._runner: web.AppRunner | None = None
         self._return: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen. Port 0 becomes the port that the kernel chose. Raises LabError when the address is taken."""
-        self._runner = await serve_http(self._application(), bind_tcp(self.address, self.port), self._tls)
+        self._runner = await serve_http(self._make_application(), bind_tcp(self.address, self.port), self._tls)
         self.port = self._runner.addresses[0][1]
 
     async def close(self) -> None:
