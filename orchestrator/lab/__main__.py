@@ -45,7 +45,7 @@ async def _run(options: Options) -> None:
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator.lab",
-        description="A data centre on loopback: Proxmox with real guests, DNS, and a Minecraft proxy.",
+        description="A data centre on loopback: Proxmox with real guests, DNS, and proxies for players.",
     )
     parser.add_argument("--state-dir", type=Path, required=True, help="the lab keeps its files in <dir>/lab")
     parser.add_argument(

@@ -1,7 +1,4 @@
-"""Containers for one use, to try a role in: `python -m orchestrator.lab.guests.throwaway up NAME`, and `down NAME`.
-
-Each is an overlay over the plain Debian of `make lab-setup`, with systemd running and no network to the world.
-"""
+"""Throwaway containers, to try a role in: `python -m orchestrator.lab.guests.throwaway up NAME`, and `down NAME`."""
 
 import argparse
 import re
@@ -14,6 +11,10 @@ from orchestrator.lab.guests.lxc.container import Container, require_lxc
 from orchestrator.lab.guests.lxc.images import base_path, require_image
 from orchestrator.lab.guests.lxc.isolated import isolated_container
 
+DESCRIPTION = (
+    "Starts and removes containers to try a role in. Each is an overlay over the plain Debian of `make lab-setup`, "
+    "with systemd running and no network to the world."
+)
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A host name: as a directory's name it leads to no other place."""
 
@@ -48,7 +49,7 @@ def parse_host_name(text: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 1 with one sentence when it cannot be done."""
-    parser = argparse.ArgumentParser(prog="python -m orchestrator.lab.guests.throwaway", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m orchestrator.lab.guests.throwaway", description=DESCRIPTION)
     parser.add_argument("action", choices=["up", "down"], help="start the container, or remove it")
     parser.add_argument("name", type=parse_host_name, help="the container's name, which is its host name too")
     given = parser.parse_args(arguments)
