@@ -37,7 +37,9 @@ def readyz(call: Call) -> Response:
         if checks["migrations"]:
             live = sweep.live_workers(call.parts.database, within_seconds=_WORKER_SECONDS)
             checks["worker"] = live > 0
-    except (StoreUnavailable, ConfigurationError) as error:
+    except StoreUnavailable as error:
+        call.parts.database.outage.noticed(error)
+    except ConfigurationError as error:
         log.warning("not ready: %s", error)
     ready = all(checks.values())
     return JSONResponse({"ready": ready, **checks}, 200 if ready else 503)

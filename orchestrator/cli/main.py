@@ -138,6 +138,8 @@ def check() -> None:
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("huey").setLevel(logging.WARNING)
+    # Its warnings are one for every try to connect; the store says itself that the database is away (store.outage).
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def main() -> None:

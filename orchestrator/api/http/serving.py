@@ -69,7 +69,8 @@ async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Re
         if problem.code is ProblemCode.UNAUTHENTICATED or unknown:
             call.parts.limiter.failed(call.address)
         return problem_response(problem), problem.code
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        call.parts.database.outage.noticed(error)
         return problem_response(unavailable()), ProblemCode.UNAVAILABLE
 
 
