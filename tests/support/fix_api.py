@@ -84,6 +84,7 @@ class Api:
     pid: int
     database: Database
     http: httpx.Client
+    log: Path
 
     def customer(self, **limits: Any) -> Caller:
         """A customer of its own, with a token."""
@@ -166,7 +167,7 @@ def running_api(database_url: str, **settings: str) -> Iterator[Api]:
             with httpx.Client(base_url=url, timeout=60, trust_env=False, limits=limits) as http:
                 _wait_until_up(process, http, log)
                 database.open()
-                yield Api(url, process.pid, database, http)
+                yield Api(url, process.pid, database, http, log)
         finally:
             database.close()
             assert stop(process, 20), "the API did not stop by itself"

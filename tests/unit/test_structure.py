@@ -145,6 +145,17 @@ def test_imports_in_no_circle() -> None:
         assert module not in reachable(graph, module), f"{module} imports itself through others"
 
 
+def test_imports_within_the_api_lead_from_its_nouns_to_what_every_request_passes() -> None:
+    top = {"app", "endpoints", "openapi"}
+    for path in (PACKAGE / "api").rglob("*.py"):
+        room = path.relative_to(PACKAGE / "api").parts[0].removesuffix(".py")
+        names = {name.split(".")[2] for name in modules_imported(path) if name.startswith("orchestrator.api.")}
+        if room not in top:
+            # An instance is ordered and torn down by operations, so it shows them.
+            allowed = {room, "http"} | ({"operations"} if room == "instances" else set())
+            assert names <= allowed, f"{path.relative_to(PACKAGE)} must not know {names - allowed}"
+
+
 @pytest.mark.parametrize("library", KEEPERS)
 def test_imports_a_library_only_in_its_keepers(library: str) -> None:
     users = {module_of(path) for _, path in sources() if library in {name.split(".")[0] for name in imports(path)}}
