@@ -91,7 +91,7 @@ class HeldLease:
             try:
                 return write()
             except StoreUnavailable as error:
-                log.warning("operation %s: the database is away: %s", self.lease.operation_id, error)
+                self._database.outage.noticed(error)
                 self.lost.wait(0.5)
 
     def watch(self) -> None:
@@ -135,7 +135,7 @@ class HeldLease:
                 log.warning("%s: stopping", error)
                 self.lost.set()
             except StoreUnavailable as error:
-                log.warning("operation %s: not written yet, the database is away: %s", self.lease.operation_id, error)
+                self._database.outage.noticed(error)
                 beat_at = time.monotonic() + 0.5
                 if self._leaving.is_set():
                     return

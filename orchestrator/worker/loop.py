@@ -60,12 +60,14 @@ class Worker:
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
-        self._wakeups = Wakeups(self.database.connect, self.run_operation, settings.threads or settings.concurrency)
+        threads = settings.threads or settings.concurrency
+        self._wakeups = Wakeups(self.database.connect, self.run_operation, threads, self.database.outage)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
         self.database.open()
-        sweeper = threading.Thread(target=perform_until, args=(self._leaving, self.duties), name="sweeper", daemon=True)
+        duties = (self._leaving, self.duties, self.database.outage)
+        sweeper = threading.Thread(target=perform_until, args=duties, name="sweeper", daemon=True)
         sweeper.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
@@ -103,8 +105,7 @@ class Worker:
                 self._carry_out(claim, claimed_at)
             orders.pass_on(self.database, UUID(operation_id))
         except StoreUnavailable as error:
-            # A sweep wakes for what waits.
-            log.error("the database is away: %s", error)  # noqa: TRY400  # a sentence, not a trace
+            self.database.outage.noticed(error)  # a sweep wakes for what waits
 
     def _carry_out(self, claim: Claim, claimed_at: float) -> None:
         operation = claim.operation

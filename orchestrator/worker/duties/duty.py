@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.domain.errors import StoreUnavailable
+from orchestrator.store.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Duty:
     due_at: float = field(default_factory=time.monotonic)
     """When it is to be performed next, on time.monotonic()."""
 
-    def perform_once(self) -> None:
+    def perform_once(self, outage: Outage) -> None:
         """Perform it, and log what it did. Whatever it ends in, the next one may succeed."""
         self.due_at = time.monotonic() + self.interval_seconds
         try:
@@ -35,7 +36,7 @@ class Duty:
                 log.warning("%s: %s", self.name, line)
         except StoreUnavailable as error:
             self.failed, self.last_error = self.failed + 1, str(error)
-            log.warning("%s: the database is away: %s", self.name, error)
+            outage.noticed(error)
         except Exception as error:
             self.failed, self.last_error = self.failed + 1, repr(error)
             log.exception("%s", self.name)
@@ -43,10 +44,10 @@ class Duty:
             self.done, self.last_error = self.done + 1, None
 
 
-def perform_until(leaving: threading.Event, duties: list[Duty]) -> None:
+def perform_until(leaving: threading.Event, duties: list[Duty], outage: Outage) -> None:
     """Perform each duty when it is due, until the event is set."""
     while not leaving.is_set():
         for duty in duties:
             if not leaving.is_set() and time.monotonic() >= duty.due_at:
-                duty.perform_once()
+                duty.perform_once(outage)
         leaving.wait(max(0.0, min(duty.due_at for duty in duties) - time.monotonic()))
