@@ -213,6 +213,8 @@ class Claim(Frozen):
     """Whether its instance ran and was published before."""
     publications: tuple[Publication, ...]
     """What the world has been told of its instance, as far as it was not taken back."""
+    publications_known: bool = True
+    """Whether that is all; what an earlier release published may not be recorded yet."""
 
 
 class EventRow(Frozen):

@@ -1,14 +1,16 @@
 """What a worker does beside its operations: each duty a module of its own, which `duty` runs and counts."""
 
+from orchestrator.domain.catalogue import Catalogue
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
-from orchestrator.worker.duties import expire, leftovers, orphans, presence, rescue, wake
+from orchestrator.worker.duties import expire, leftovers, orphans, presence, record, rescue, wake
 from orchestrator.worker.duties.duty import Duty
 
 
-def all_duties(database: Database, settings: Settings, worker: str) -> list[Duty]:
-    """Every duty of a worker of this name."""
+def all_duties(database: Database, settings: Settings, catalogue: Catalogue, worker: str) -> list[Duty]:
+    """Every duty of a worker of this name, in the order in which they are performed when it starts."""
     return [
+        record.make(database, settings, catalogue),
         presence.make(database, settings, worker),
         rescue.make(database, settings),
         expire.make(database, settings),
