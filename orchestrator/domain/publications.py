@@ -1,0 +1,39 @@
+"""What is published at the edge, each thing as it is recorded before it is made and undone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, order=True)
+class Publication:
+    """One DNS record, registration or file, in plain words that any release can read.
+
+    | driver | place | type | name | value |
+    |---|---|---|---|---|
+    | technitium, rfc2136 | `<entry name>/<zone>` | A, SRV, TXT | the full record name | as in drivers/dns/records.py |
+    | cloudflare | `<entry name>/<zone_id>` | A, SRV | the same | the same |
+    | zpack-bridge | `proxy` | backend | what is registered | `address:port` |
+    | mc-router | `proxy` | route | one full host name | `address:port` |
+    | traefik | `<host>:<directory>` | file | the file's name without its end | `address:port` |
+    """
+
+    driver: str
+    place: str
+    type: str
+    name: str
+    value: str
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Publication:
+        """Ignores members of a newer release. Raises ValueError unless the five are there and strings."""
+        values = [entry.get(field.name) for field in fields(cls)]
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{dict(entry)} is no publication: driver, place, type, name and value must be strings")
+        return cls(*map(str, values))
+
+    def as_dict(self) -> dict[str, str]:
+        """What `from_dict` takes."""
+        return asdict(self)
