@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.domain.errors import Code
+
 
 class PhaseError(Exception):
     """Ends the task as failed.
@@ -12,7 +14,7 @@ class PhaseError(Exception):
     `detail` small facts for a person who debugs. `changed` says whether the task had changed something.
     """
 
-    def __init__(self, code: str, message: str, *, changed: bool = False, **detail: object) -> None:
+    def __init__(self, code: Code, message: str, *, changed: bool = False, **detail: object) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -25,18 +27,18 @@ class PhaseError(Exception):
             "failed": True,
             "done": True,
             "changed": self.changed,
-            "code": self.code,
+            "code": self.code.value,
             "msg": self.message,
             "detail": self.detail,
         }
 
 
-def waiting(code: str, message: str, *, progress: str, **detail: object) -> dict[str, Any]:
+def waiting(code: Code, message: str, *, progress: str, **detail: object) -> dict[str, Any]:
     """The window of a waiting task has passed; `code` and `message` count if it was the last one."""
     return {
         "changed": False,
         "done": False,
-        "code": code,
+        "code": code.value,
         "msg": message,
         "progress": progress,
         "detail": detail,

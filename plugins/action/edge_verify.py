@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.dns.base import Provider
 from orchestrator.drivers.players.reachability import Check, Instance, Outcome, checks, parse_probe, run
 from orchestrator.drivers.proxy.base import Proxy
@@ -19,7 +20,7 @@ from orchestrator.drivers.proxy.factory import open_proxy
 from orchestrator.drivers.result import waiting
 from orchestrator.drivers.secrets import Secrets
 
-CODE = "verify-failed"
+CODE = Code.VERIFY_FAILED
 INTERVAL = 1.0
 PROXY_TIMEOUT = 2.0
 

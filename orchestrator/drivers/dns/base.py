@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, wanted
 from orchestrator.drivers.result import PhaseError
 
-CODE = "dns-failed"
+CODE = Code.DNS_FAILED
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Provider:
         missing = [name for name in ("name", "driver", "zone", "address", "nameserver") if not entry.get(name)]
         if unknown or missing:
             problem = f"unknown {', '.join(unknown)}" if unknown else f"missing {', '.join(missing)}"
-            raise PhaseError("internal", f"hostwright_dns entry {entry.get('name')}: {problem}; see docs")
+            raise PhaseError(Code.INTERNAL, f"hostwright_dns entry {entry.get('name')}: {problem}; see docs")
         return Provider(**{str(name): value for name, value in entry.items()})
 
     def names(self, hostname: str, service: str, protocol: str) -> Names:

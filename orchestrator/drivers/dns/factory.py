@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.dns.base import DnsDriver, Provider
 from orchestrator.drivers.dns.cloudflare import Cloudflare
 from orchestrator.drivers.dns.rfc2136 import Rfc2136
@@ -21,7 +22,7 @@ def open_driver(provider: Provider, secrets: Secrets, *, server_id: str, timeout
     if provider.driver not in DRIVERS:
         known = ", ".join(DRIVERS)
         raise PhaseError(
-            "internal",
+            Code.INTERNAL,
             f"hostwright_dns entry {provider.name}: unknown driver {provider.driver}; known: {known}",
         )
     secret = secrets.get(provider.secret)

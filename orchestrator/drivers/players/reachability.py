@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.domain.probes import Probe
 from orchestrator.drivers.dns.base import Provider
 from orchestrator.drivers.dns.nameserver import NameserverError, lookup
@@ -68,7 +69,7 @@ def parse_probe(protocol: str, probe: str | Mapping[str, Any]) -> Probe | None:
         return Probe(protocol, *(bytes.fromhex(fields.pop(name, "")) for name in ("send", "expect")), **fields)
     except (TypeError, ValueError) as error:
         sentence = f"probe {probe!r} of the catalogue is neither minecraft nor hex strings send and expect: {error}"
-        raise PhaseError("internal", sentence) from None
+        raise PhaseError(Code.INTERNAL, sentence) from None
 
 
 @dataclass(frozen=True)

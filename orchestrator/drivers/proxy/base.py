@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.result import PhaseError
 
-CODE = "velocity-failed"
+CODE = Code.VELOCITY_FAILED
 # What the inventory must say of each kind of proxy beside `driver`.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "zpack-bridge": ("url",),
@@ -69,7 +70,7 @@ class Proxy:
         missing = [name for name in needed if not entry.get(name)]
         if unknown or missing or entry.get("encoding", "json") not in ("json", "form"):
             problem = f"unknown {unknown}, missing {missing}, encoding json or form"
-            raise PhaseError("internal", f"hostwright_proxy or hostwright_entry_points is wrong: {problem}")
+            raise PhaseError(Code.INTERNAL, f"hostwright_proxy or hostwright_entry_points is wrong: {problem}")
         return Proxy(**{str(name): value for name, value in entry.items()})
 
     def failure(self, words: str, remedy: str = "") -> PhaseError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxy.base import NEEDED, Proxy, ProxyDriver
 from orchestrator.drivers.proxy.mcrouter import McRouter
 from orchestrator.drivers.proxy.traefik import TraefikFiles
@@ -22,4 +23,4 @@ def open_proxy(proxy: Proxy, secrets: Secrets, *, run: RunModule, timeout: float
             return McRouter(proxy, secret=secret, timeout=timeout)
         case "traefik":
             return TraefikFiles(proxy, run=run, timeout=timeout)
-    raise PhaseError("internal", f"hostwright_proxy: unknown driver {proxy.driver}; known: {', '.join(NEEDED)}")
+    raise PhaseError(Code.INTERNAL, f"hostwright_proxy: unknown driver {proxy.driver}; known: {', '.join(NEEDED)}")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers import lease
 from orchestrator.drivers.dns.records import LABEL
 from orchestrator.drivers.proxy.base import Backend, Proxy, ProxyDriver, Registration
@@ -48,7 +49,7 @@ class TraefikFiles(ProxyDriver):
 
     def _change(self, name: str, server_id: str, **arguments: Any) -> bool:
         if not LABEL.fullmatch(name):
-            raise PhaseError("internal", f"host name {name!r} is not one lower-case DNS label, so it names no file")
+            raise PhaseError(Code.INTERNAL, f"host name {name!r} is not one lower-case DNS label, so it names no file")
         return bool(self._call(name=name, instance=server_id, **arguments)["changed"])
 
     def _call(self, **arguments: Any) -> dict[str, Any]:
