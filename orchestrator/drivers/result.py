@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.domain.errors import Code
@@ -11,19 +12,30 @@ class PhaseError(Exception):
     """Ends the task as failed.
 
     `code` is one of the error codes of a failed operation, `message` one sentence with cause and remedy,
-    `detail` small facts for a person who debugs. `changed` says whether the task had changed something.
+    `detail` small facts for a person who debugs. `changed` says whether the task had changed something. `more` are
+    further members of the task's result.
     """
 
-    def __init__(self, code: Code, message: str, *, changed: bool = False, **detail: object) -> None:
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        changed: bool = False,
+        more: Mapping[str, Any] | None = None,
+        **detail: object,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.changed = changed
+        self.more = dict(more or {})
         self.detail: dict[str, Any] = dict(detail)
 
     def as_result(self) -> dict[str, Any]:
         # `done` ends an `until` loop at once: what is known to fail is not tried again.
         return {
+            **self.more,
             "failed": True,
             "done": True,
             "changed": self.changed,
