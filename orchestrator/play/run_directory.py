@@ -27,7 +27,7 @@ ATTEMPT_MARK = "HOSTWRIGHT_FENCING_TOKEN"
 LEASE_FILE = "HOSTWRIGHT_LEASE_FILE"
 """The variable that names the file with the end of the run's lease (orchestrator/drivers/lease.py)."""
 RECORDED_FILE = "HOSTWRIGHT_RECORDED_FILE"
-"""The variable that names the file with the publications that are recorded (orchestrator/drivers/recorded.py)."""
+"""The variable that names the file with the publications that are recorded (orchestrator/drivers/edge/recorded.py)."""
 _TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _PREFIX = "hostwright-run-"
 _NAME = re.compile(r"hostwright-run-([0-9a-f-]{36})-(\d{1,18})-\w+")

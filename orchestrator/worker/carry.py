@@ -100,8 +100,8 @@ def _unrecorded(attempt: Attempt) -> Failure:
     return Failure(
         code=Code.INTERNAL,
         phase=Phase.UNPUBLISH_EDGE,
-        message=f"what an earlier release published of {attempt.operation.hostname} is not recorded yet: the worker's log "
-        "says what is missing for it in the inventory or the catalogue",
+        message=f"what an earlier release published of {attempt.operation.hostname} is not recorded yet: "
+        "the worker's log says what is missing for it in the inventory or the catalogue",
     )
 
 

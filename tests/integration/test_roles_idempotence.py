@@ -37,9 +37,7 @@ CASES = {
     "publish_edge": Case(
         CREATE + CONFIGURE, (ADDRESS,), ("Ensure the records", "Ensure the registration at the proxy")
     ),
-    "unpublish_edge": Case(
-        (*CREATE, *CONFIGURE, PUBLISH), changes=("Remove the registration at the proxy", "Remove the records")
-    ),
+    "unpublish_edge": Case((*CREATE, *CONFIGURE, PUBLISH), changes=("Remove the registration and the records",)),
     "stop_container": Case(CREATE + CONFIGURE, changes=("Stop the container",)),
     "delete_container": Case(CONFIGURED, changes=("Delete the container",)),
 }

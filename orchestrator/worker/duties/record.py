@@ -36,7 +36,7 @@ def make(database: Database, settings: Settings, catalogue: Catalogue) -> Duty:
             try:
                 publications = plan_earlier(instance, catalogue, variables)
             except PhaseError as error:
-                log.error("what was published of %s cannot be recorded: %s", instance.hostname, error)
+                log.error("%s: what was published cannot be recorded: %s", instance.hostname, error)  # noqa: TRY400
                 continue
             record_earlier(database, instance.id, publications)
             yield f"{instance.hostname}: {len(publications)} publications of an earlier release are recorded"
@@ -54,7 +54,9 @@ def plan_earlier(instance: UnrecordedInstance, catalogue: Catalogue, variables: 
     name = str(instance.spec.get("game", "minecraft"))
     game = catalogue.games.get(name)
     if game is None:
-        raise PhaseError(Code.INTERNAL, f"the game {name} is not in the catalogue: put it back until its servers are gone")
+        raise PhaseError(
+            Code.INTERNAL, f"the game {name} is not in the catalogue: put it back until its servers are gone"
+        )
     by_port = game.edge == "entry-point"
     proxy = variables.get("hostwright_entry_points" if by_port else "hostwright_proxy") or {}
     providers = parse_providers(variables.get("hostwright_dns") or [])
