@@ -57,35 +57,43 @@ def describe_site(addresses: Addresses, ca: Path, traefik_directory: Path) -> di
             "dev": {"bridge": "vmbr1", "interface": "eth0"},
         },
         "agent": {"port": AGENT_PORT, "secret": "agent_token"},
-        "dns": [_describe_technitium(addresses, urls, ca), _describe_cloudflare(addresses, urls, ca)],
+        "dns": [
+            _describe_provider(
+                "technitium",
+                urls["technitiumUrl"],
+                INTERNAL_ZONE,
+                ca,
+                address=addresses.internal_edge,
+                nameserver=urls["internalDns"],
+            ),
+            _describe_provider(
+                "cloudflare",
+                urls["cloudflareUrl"],
+                PUBLIC_ZONE,
+                ca,
+                address=addresses.public_edge,
+                nameserver=urls["publicDns"],
+                zone_id=ZONE_ID,
+            ),
+        ],
         "proxy": {"driver": "zpack-bridge", "url": urls["velocityUrl"], "secret": "velocity_secret"},
         # inventory/lab/hosts.yml has this host.
         "entry_points": {"driver": "traefik", "host": "edge-1", "directory": str(traefik_directory)},
     }
 
 
-def _describe_technitium(addresses: Addresses, urls: dict[str, str], ca: Path) -> dict[str, str]:
+def _describe_provider(
+    driver: str, url: str, zone: str, ca: Path, *, address: str, nameserver: str, **more: str
+) -> dict[str, str]:
+    """A DNS provider; `address` is where its records lead, `nameserver` serves its zone."""
     return {
-        "name": "technitium",
-        "driver": "technitium",
-        "url": urls["technitiumUrl"],
-        "zone": INTERNAL_ZONE,
-        "address": addresses.internal_edge,
-        "nameserver": urls["internalDns"],
-        "secret": "technitium_token",
+        "name": driver,
+        "driver": driver,
+        "url": url,
+        "zone": zone,
+        "address": address,
+        "nameserver": nameserver,
+        "secret": f"{driver}_token",
         "ca_file": str(ca),
-    }
-
-
-def _describe_cloudflare(addresses: Addresses, urls: dict[str, str], ca: Path) -> dict[str, str]:
-    return {
-        "name": "cloudflare",
-        "driver": "cloudflare",
-        "url": urls["cloudflareUrl"],
-        "zone": PUBLIC_ZONE,
-        "zone_id": ZONE_ID,
-        "address": addresses.public_edge,
-        "nameserver": urls["publicDns"],
-        "secret": "cloudflare_token",
-        "ca_file": str(ca),
+        **more,
     }

@@ -1,4 +1,4 @@
-"""The lab's Traefik: which files it takes, and what it passes on."""
+"""The lab's Traefik: which files it accepts, and what it passes on."""
 
 import socket
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture
 def directory(lab: Lab) -> Iterator[Path]:
-    """The lab's own, empty again afterwards."""
+    """The directory of the lab's Traefik, which is emptied afterwards."""
     yield directory_of(lab)
     for path in directory_of(lab).iterdir():
         path.unlink()
