@@ -34,7 +34,7 @@ servers: $(VENV)/.stamp-dev ## all tests on Debian's PostgreSQL, and DNS on Debi
 	@$(BIN)/python -m tests.servers $(ARGS)
 
 lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a plain Debian and the template (root)
-	@$(BIN)/python -m orchestrator.lab.guests.lxc_setup
+	@$(BIN)/python -m orchestrator.lab.guests.lxc.setup
 
 e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
 	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 $(or $(TESTS),tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc)) $(ARGS)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Hostwright's reference agent: installs and supervises one game server or dev workspace.
+"""Hostwright's reference agent: it installs and supervises one game server or dev workspace.
 
-It runs inside the container. One file, standard library only, Python 3.9 or newer.
-The HTTP contract is in README.md beside this file.
+It runs inside the container, and is one file that needs only the standard library of Python 3.9 or newer.
+README.md beside this file describes its HTTP interface.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from socketserver import TCPServer
 from typing import Any, NoReturn
 
 VERSION = "1.0.0"
-BODY_LIMIT = 64 * 1024  # bytes of a payload
-LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and dropped
-LINGER_SECONDS = 2.0  # how long they are waited for
+BODY_LIMIT = 64 * 1024  # bytes a payload may have
+LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and thrown away
+LINGER_SECONDS = 2.0  # how long the agent waits for the next of them
 LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
-KEPT = 0.1  # seconds a connection has to stay when nothing is asked
+KEPT = 0.1  # seconds a game must keep a connection when the probe sends nothing
 LOG_TAIL = 20  # console lines reported after a crash
 BUSY = frozenset({"installing", "verifying", "starting", "stopping"})
 SETTLED = frozenset({"idle", "error"})
@@ -42,15 +42,15 @@ Json = dict[str, Any]
 
 
 class RejectedError(Exception):
-    """The payload cannot be taken (422)."""
+    """The payload is refused (422)."""
 
 
 class BusyError(Exception):
-    """Another change is under way (409)."""
+    """The agent is busy with another change (409)."""
 
 
 class InstallError(Exception):
-    """What was ordered cannot be installed; the agent ends in `error`."""
+    """What was ordered cannot be installed. The agent goes to the state `error`."""
 
 
 class CancelledError(Exception):
@@ -78,7 +78,7 @@ FIELDS: dict[str, dict[str, type]] = {
 
 
 def check_config(config: Any) -> Json:
-    """The payload, or RejectedError with the first thing that is wrong with it."""
+    """Return the payload. Raises RejectedError with the first thing that is wrong with it."""
     if not isinstance(config, dict):
         raise RejectedError("the payload is not a JSON object")
     kind = config.get("container_type")
@@ -89,7 +89,7 @@ def check_config(config: Any) -> Json:
         if isinstance(value, bool) or not isinstance(value, wanted) or not value:
             raise RejectedError(f"{name} is missing or not of type {wanted.__name__}")
     for name, value in config.items():
-        # A line break would add lines of its own to server.properties.
+        # A line break would add another line to server.properties.
         if isinstance(value, str) and any(ord(character) < 32 for character in value):
             raise RejectedError(f"{name} contains control characters")
     if not isinstance(config.get("env") or {}, dict):
@@ -106,7 +106,7 @@ def check_config(config: Any) -> Json:
 
 
 def check_probe(probe: Any) -> None:
-    """RejectedError unless it is absent, or says how the game is asked: protocol, and send and expect in hex."""
+    """Raises RejectedError unless the probe is absent or complete: a protocol, with `send` and `expect` in hex."""
     if probe is None:
         return
     if not isinstance(probe, dict) or probe.get("protocol") not in ("tcp", "udp"):
@@ -120,7 +120,7 @@ def check_probe(probe: Any) -> None:
 
 
 def probe_bytes(probe: Json) -> tuple[bytes, bytes]:
-    """What is sent, and how the answer begins."""
+    """The bytes to send, and the bytes with which the answer begins."""
     return bytes.fromhex(probe.get("send", "")), bytes.fromhex(probe.get("expect", ""))
 
 
@@ -149,7 +149,7 @@ def _read_varint(stream: Any) -> int:
 
 
 def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
-    """The answer to a Minecraft status request. Raises OSError or ValueError when there is none."""
+    """The server's answer to a status request. Raises OSError or ValueError when there is none."""
     name = host.encode()
     handshake = b"\x00" + _varint(0) + _varint(len(name)) + name + port.to_bytes(2, "big") + b"\x01"
     with socket.create_connection((host, port), timeout) as connection:
@@ -165,7 +165,9 @@ def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
 
 
 def game_answers(host: str, port: int, probe: Json, timeout: float = 2.0) -> None:
-    """Raises OSError unless the game answers as the probe says; with nothing to send it must keep a connection."""
+    """Raises OSError unless the game answers as the probe says.
+
+    When the probe sends and expects nothing, the game must take a connection and keep it."""
     send, expect = probe_bytes(probe)
     kind = socket.SOCK_DGRAM if probe["protocol"] == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as connection:
@@ -188,7 +190,7 @@ def game_answers(host: str, port: int, probe: Json, timeout: float = 2.0) -> Non
 
 
 def http_answers(host: str, port: int, timeout: float = 2.0) -> None:
-    """Raises OSError unless an HTTP server answers there, with whatever status."""
+    """Raises OSError unless an HTTP server answers there, whatever the status."""
     with socket.create_connection((host, port), timeout) as connection:
         connection.sendall(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
         if not connection.recv(16).startswith(b"HTTP/"):
@@ -206,10 +208,10 @@ raise SystemExit(1)
 
 
 class Faults:
-    """Misbehaviour on request, for tests: a JSON list in a file, read again for each payload.
+    """Misbehaviour on request, for tests: a JSON list in a file, which is read again for each payload.
 
-    An entry is {"id", "behaviour", "vmid": int|null, "times": int|null, …}. `times` is counted over all
-    agents that share the file, by files created exclusively beside it.
+    An entry is {"id", "behaviour", "vmid": int|null, "times": int|null, …}. All agents that share the file count
+    `times` together: each use is a file beside it, which only one agent can create.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -246,14 +248,14 @@ class Faults:
 
 
 def write_properties(path: Path, ours: dict[str, str], defaults: dict[str, str]) -> None:
-    """Write a server.properties in which `ours` hold, `defaults` fill gaps and everything else stays."""
+    """Write a server.properties: `ours` replace what is there, `defaults` fill gaps, and everything else stays."""
     lines = path.read_text().splitlines() if path.exists() else []
     found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     path.write_text("".join(f"{key}={value}\n" for key, value in {**defaults, **found, **ours}.items()))
 
 
 def unpack_java(archive: Path, target: Path) -> Path:
-    """The java binary out of an archive, unpacked once."""
+    """The java binary of an archive, which is unpacked once."""
     import tarfile
 
     if not target.exists():
@@ -283,7 +285,7 @@ def is_program(path: Path) -> bool:
 
 
 class Workspace:
-    """The files of one workload: finds its artifacts, writes its configuration, knows how to run it."""
+    """The files of one workload: where its artifacts are, its configuration, and the command that runs it."""
 
     def __init__(self, root: Path, artifacts: Path, host: str, config: Json) -> None:
         self.directory = root / ("server" if config["container_type"] == "game" else "workspace")
@@ -295,12 +297,12 @@ class Workspace:
 
     @property
     def is_minecraft(self) -> bool:
-        """A game without a probe of its own is one that speaks Minecraft's protocol."""
+        """Whether it speaks Minecraft's protocol; a game without a probe does."""
         return self.is_game and not self.config.get("probe")
 
     @property
     def port(self) -> int:
-        """Where the workload listens; 0 for a dev container without a code server."""
+        """The port of the workload; 0 for a dev container without a code server."""
         if self.is_game:
             return int(self.config["ports"][0])
         return int(self.config.get("code_server_port", 6000)) if self.config.get("enable_code_server") else 0
@@ -310,7 +312,7 @@ class Workspace:
         return {**os.environ, **{str(key): str(value) for key, value in extra.items()}, **self._orders()}
 
     def _orders(self) -> dict[str, str]:
-        """What a game that is not Minecraft is told: it has no server.properties."""
+        """The environment of a game that is not Minecraft, which has no server.properties to read."""
         if not self.is_game or self.is_minecraft:
             return {}
         return {
@@ -322,7 +324,7 @@ class Workspace:
         }
 
     def write(self) -> None:
-        """Lay out the working directory."""
+        """Make the working directory, with the configuration of a Minecraft server."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.is_minecraft:
             return
@@ -334,12 +336,12 @@ class Workspace:
                 "motd": f"{self.config['variant']}-{self.config['vmid']}",
             },
         )
-        # The licence is the customer's to accept: without their word the game would only exit again and again.
+        # Only the customer can accept the licence. Without that the game would exit again and again.
         if self.environment().get("EULA", "").lower() == "true":
             (self.directory / "eula.txt").write_text("eula=true\n")
 
     def run_installer(self) -> None:
-        """Forge and NeoForge ship an installer that writes the server beside a run.sh."""
+        """Run the installer of Forge or NeoForge, which writes the server and a run.sh."""
         artifact = self.artifact()
         if not artifact.name.endswith("-installer.jar") or is_program(artifact):
             return
@@ -356,7 +358,7 @@ class Workspace:
             raise InstallError(f"the installer failed: {done.stdout.strip().splitlines()[-1:]}")
 
     def require_eula(self) -> None:
-        """Raises InstallError when a Minecraft server would refuse to start for want of its licence."""
+        """Raises InstallError when a Minecraft server would not start because its licence is not accepted."""
         if self.config["game"] != "minecraft" or self.environment().get("EULA", "").lower() == "true":
             return
         if not accepts_eula(self.directory / "eula.txt"):
@@ -388,7 +390,7 @@ class Workspace:
             self.require_eula()
             if artifact.name.endswith("-installer.jar"):
                 return ["/bin/sh", "run.sh", "nogui"]
-            # A quarter stays for the JVM itself and the agent.
+            # The other quarter is for the JVM itself and the agent.
             heap = f"-Xmx{self.config['memory_mb'] * 3 // 4}M"
             return [self.java(), heap, "-jar", str(artifact), "nogui"]
         if not self.port:
@@ -401,7 +403,7 @@ class Workspace:
 
     @property
     def ready_source(self) -> str:
-        """What tells that it is ready."""
+        """The way in which the agent finds out that the workload is ready."""
         if self.is_minecraft:
             return "minecraft_ping"
         return "probe" if self.is_game else "http"
@@ -420,7 +422,7 @@ class Workspace:
 
 
 class Job:
-    """One attempt to bring a payload up and keep it up; at most one is current."""
+    """One attempt to start a payload and keep it running. At most one job is current."""
 
     def __init__(self, config: Json, fault: Json, previous: Job | None) -> None:
         self.config, self.fault, self.previous = config, fault, previous
@@ -430,14 +432,14 @@ class Job:
         self.thread: threading.Thread | None = None
 
     def cancel(self, timeout: float | None = None) -> None:
-        """End the job and wait until its process is gone."""
+        """End the job, and wait until its process is gone."""
         self.cancelled = True
         self.wake.set()
         if self.thread is not None:
             self.thread.join(timeout)
 
     def pause(self, seconds: float) -> None:
-        """Wait, or raise CancelledError as soon as the job is cancelled."""
+        """Wait. Raises CancelledError as soon as the job is cancelled."""
         deadline = time.monotonic() + seconds
         while not self.cancelled:
             remaining = deadline - time.monotonic()
@@ -450,7 +452,7 @@ class Job:
 
 
 class Workload:
-    """A running program whose console is read line by line."""
+    """A running program. Its console is read line by line."""
 
     def __init__(self, command: list[str], workspace: Workspace, console: deque[str], ended: threading.Event) -> None:
         self.console, self.ended = console, ended
@@ -478,9 +480,9 @@ class Workload:
         return self.process.poll() is None
 
     def stop(self, grace: float) -> None:
-        """Ask on the console, then terminate, then kill; returns when the process is reaped."""
+        """Write `stop` to the console, then terminate, then kill. Returns when the process is reaped."""
         if self.process.stdin is not None:
-            with contextlib.suppress(OSError):  # it is gone already, or not reading
+            with contextlib.suppress(OSError):  # the program has ended, or does not read
                 self.process.stdin.write(b"stop\n")
                 self.process.stdin.flush()
         if not self._ends_within(grace):
@@ -504,7 +506,7 @@ class Agent:
     def __init__(self, options: argparse.Namespace, host: str) -> None:
         self.options, self.host = options, host
         self.faults = Faults(options.faults)
-        self.delay = 0.0  # seconds every answer is late by
+        self.delay = 0.0  # seconds by which every answer is late
         self.console: deque[str] = deque(maxlen=500)
         self.workload: Workload | None = None
         self.job: Job | None = None
@@ -525,26 +527,26 @@ class Agent:
             "lastCrashLogTail": [],
         }
 
-    # what the outside sees
+    # the status
 
     def _update(self, **fields: Any) -> None:
         with self.changed:
             changed = {key for key, value in fields.items() if self.view[key] != value}
             self.view.update(fields)
-            if changed - {"readyError"}:  # why it is not ready yet is no event
+            if changed - {"readyError"}:  # a new reason for not being ready yet is no change worth a revision
                 self.revision += 1
                 self.changed.notify_all()
 
     def _report(self, job: Job, **fields: Any) -> None:
-        """Like _update, but a job that was cancelled or replaced has nothing to say any more."""
+        """Update for a job, unless the job was cancelled or replaced."""
         with self.changed:
             if job is self.job and not job.cancelled:
                 self._update(**fields)
 
     def status(self, wait: float = 0.0, since: int | None = None) -> Json:
-        """The status; waits up to `wait` seconds for the next change.
+        """Return the status; wait up to `wait` seconds for the next change.
 
-        Without `since` a settled agent (idle, error, running and ready) answers at once: nothing is to come.
+        Without `since` a settled agent (idle, error, running and ready) answers at once, because no change is due.
         With it, the wait ends as soon as the revision differs from `since`.
         """
         with self.changed:
@@ -588,7 +590,7 @@ class Agent:
             self._begin(self.config, {})
 
     def stop(self) -> None:
-        """Stop the workload and stay stopped, also after a reboot. Returns when it is down."""
+        """Stop the workload, and leave it stopped after a reboot too. Returns when it is down."""
         with self.changed:
             job, self.enabled = self.job, False
             if job is not None:
@@ -606,7 +608,7 @@ class Agent:
         self.start()
 
     def resume(self) -> None:
-        """After a boot: bring up what was up. State that came with a clone is shown but not started."""
+        """Start after a boot what ran before it. State that came with a clone is shown, but not started."""
         state = self._load()
         if not state.get("config"):
             return
@@ -619,7 +621,7 @@ class Agent:
                 self._begin(state["config"], {})
 
     def shut_down(self) -> None:
-        """Before the agent exits: no process stays behind."""
+        """Stop the workload before the agent exits, so that no process stays behind."""
         if self.job is not None:
             self.job.cancelled = True
         if self.workload is not None and self.workload.alive:
@@ -669,7 +671,7 @@ class Agent:
             pass
         except InstallError as error:
             self._fail(job, str(error))
-        except Exception as error:  # noqa: BLE001 - a job that died silently would look like one that never ends
+        except Exception as error:  # noqa: BLE001 - a job that dies without a word would look like one that never ends
             self._fail(job, f"the agent failed: {type(error).__name__}: {error}")
 
     def _fail(self, job: Job, message: str) -> None:
@@ -721,7 +723,7 @@ class Agent:
             job.pause(float(backoff[crashes - 1]))
 
     def _run_once(self, job: Job, workspace: Workspace) -> int:
-        """Run the workload until it ends by itself; its exit code. Cancelled, it is stopped first."""
+        """Run the workload until it ends by itself, and return its exit code. A cancel stops it first."""
         command = workspace.command()
         if job.crashes_due:
             job.crashes_due -= 1
@@ -730,7 +732,7 @@ class Agent:
             self._report(job, state="running", ready=True, readySource="runtime")
             job.pause(float("inf"))
             raise CancelledError
-        workspace.write()  # the address may be another one since the last start
+        workspace.write()  # the address may have changed since the last start
         job.pause(0)
         workload = self.workload = Workload(command, workspace, self.console, job.wake)
         try:
@@ -741,7 +743,7 @@ class Agent:
         return int(workload.process.returncode)
 
     def _watch(self, job: Job, workspace: Workspace, workload: Workload) -> None:
-        """Keep `ready` true to the workload until it ends."""
+        """Probe the workload until it ends, and report whether it is ready."""
         interval = 0.02
         while workload.alive:
             try:
@@ -752,7 +754,7 @@ class Agent:
                 self._report(job, ready=False, readyError=str(error))
                 interval = min(interval * 1.5, 0.5)
             job.wake.wait(interval)
-            # Cleared before the check: whoever cancels sets the flag first, then the event.
+            # The event is cleared before the check, because a cancel sets the flag first and then the event.
             job.wake.clear()
             if job.cancelled:
                 raise CancelledError
@@ -777,7 +779,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own asks for the host's full name, which waits for seconds where no resolver answers.
+        # HTTPServer asks for the host's full name here, which takes seconds where no resolver answers.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
@@ -787,7 +789,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = f"hostwright-agent/{VERSION}"
     sys_version = ""
     timeout = 120  # seconds an idle connection is kept
-    wbufsize = -1  # one segment an answer
+    wbufsize = -1  # buffered, so that an answer is one segment
     disable_nagle_algorithm = True
     server: Server
 
@@ -825,8 +827,10 @@ class Handler(BaseHTTPRequestHandler):
             self._linger()
 
     def _linger(self) -> None:
-        """Take some of what the client still sends: closed with unread data, a connection is reset, and with it our
-        answer is lost (RFC 9112, 9.6)."""
+        """Read some of what the client still sends.
+
+        A connection that is closed with unread data is reset, and the client loses our answer (RFC 9112, 9.6).
+        """
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
@@ -961,7 +965,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--listen", default="0.0.0.0:18888", help="ADDRESS:PORT (default %(default)s)")
     parser.add_argument("--artifacts", type=Path, help="directory of server jars and Java (default ROOT/artifacts)")
     parser.add_argument("--token-file", type=Path, help="file with the bearer token every call must carry")
-    parser.add_argument("--identity", default=socket.gethostname(), help="tells a container from its clone")
+    parser.add_argument(
+        "--identity", default=socket.gethostname(), help="a name that tells this container from its clones"
+    )
     parser.add_argument("--install-seconds", type=float, default=0.0, help="least duration of an installation")
     parser.add_argument("--start-seconds", type=float, default=0.0, help="pause before the workload starts")
     parser.add_argument(
@@ -983,7 +989,7 @@ def die_with_parent(parent: int) -> None:
 
     pr_set_pdeathsig = 1
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the request was in place
+    if os.getppid() != parent:  # the parent ended before prctl was called
         raise SystemExit(0)
 
 
@@ -1011,7 +1017,7 @@ def main(argv: list[str] | None = None) -> None:
     finally:
         agent.shut_down()
     sys.stdout.flush()
-    # Threads may be writing still; the interpreter's own way out would trip over them.
+    # Threads may still be writing, over which the interpreter's own exit would stumble.
     os._exit(0)
 
 

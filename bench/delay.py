@@ -18,6 +18,7 @@ from orchestrator.store.connection import Database
 from orchestrator.store.leases import Claimant
 from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.carry import carry_out
+from orchestrator.worker.watch import Watch
 
 _POLL_SECONDS = 0.004
 """The resolution of the figure: how often the operation is fetched."""
@@ -30,11 +31,19 @@ class _TimedAttempt(Attempt):
         super().__init__(*given)
         self.begun: dict[str, float] = {}
 
-    def _on_event(self, event: Event) -> None:
-        phase = phase_of(event)
-        if event.get("event") == "playbook_on_play_start" and phase is not None:
-            self.begun[phase] = datetime.fromisoformat(event["created"]).timestamp()
-        super()._on_event(event)
+    def watch(self, *given: Any, **named: Any) -> Watch:
+        """The watch of a run, which notes the events' own times as it hears them."""
+        watch = super().watch(*given, **named)
+        hear = watch.hear
+
+        def note(event: Event) -> None:
+            phase = phase_of(event)
+            if event.get("event") == "playbook_on_play_start" and phase is not None:
+                self.begun[phase] = datetime.fromisoformat(event["created"]).timestamp()
+            hear(event)
+
+        watch.hear = note  # type: ignore[method-assign]
+        return watch
 
 
 def measure(stack: Stack, orders: int) -> float:

@@ -20,9 +20,10 @@ from bench.__main__ import RESULTS, TARGETS
 from bench.guests import RESULTS as GUEST_RESULTS
 from orchestrator.domain.billing import ALLOWED, REFUSALS, Action, BillingState
 from orchestrator.domain.errors import PROBLEM_STATUS
-from orchestrator.domain.phases import PHASES, Kind
-from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, Settings
+from orchestrator.domain.operations import KINDS
+from orchestrator.domain.phases import PLAYED
 from orchestrator.domain.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
+from orchestrator.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAOS_RESULTS = ROOT / "tests" / "chaos" / "results" / "latest.json"
@@ -75,7 +76,7 @@ def _bounds(metadata: list[Any]) -> str:
 
 
 def timeouts_table() -> str:
-    rows = [f"| `{phase}` | {seconds} |\n" for phase, seconds in DEFAULT_PHASE_TIMEOUTS.items()]
+    rows = [f"| `{phase}` | {phase.limit_seconds} |\n" for phase in PLAYED]
     return "| phase | seconds |\n|---|---|\n" + "".join(rows)
 
 
@@ -87,7 +88,19 @@ def state_diagram(transitions: Mapping[Any, frozenset[Any]], first: StrEnum) -> 
 
 
 def phases_list() -> str:
-    return "".join(f"- {kind}: {' → '.join(f'`{phase}`' for phase in PHASES[kind])}\n" for kind in Kind)
+    return "".join(f"- {kind.name}: {' → '.join(f'`{phase}`' for phase in kind.phases)}\n" for kind in KINDS.values())
+
+
+def kinds_table() -> str:
+    rows = ["| kind | instance in | becomes | ends | undone by | cancel | asked by |\n|---|---|---|---|---|---|---|\n"]
+    for kind in KINDS.values():
+        undone = ", ".join(f"`{phase}`" for phase in kind.undo) or "–"
+        begins = ", ".join(sorted(kind.begins_in)) if set(kind.begins_in) != set(InstanceStatus) else "any"
+        cancel = "yes" if kind.cancellable else "no"
+        rows.append(
+            f"| `{kind.name}` | {begins} | {kind.held_in or '–'} | {kind.ending} | {undone} | {cancel} | {kind.asker} |\n"
+        )
+    return "".join(rows)
 
 
 def billing_table() -> str:
@@ -157,6 +170,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "operation-states": lambda: state_diagram(OPERATION_TRANSITIONS, OperationStatus.QUEUED),
     "instance-states": lambda: state_diagram(INSTANCE_TRANSITIONS, InstanceStatus.PROVISIONING),
     "phases": phases_list,
+    "kinds": kinds_table,
     "billing": billing_table,
     "benchmarks": benchmarks_table,
     "chaos": chaos_table,

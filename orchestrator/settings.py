@@ -18,24 +18,10 @@ from pydantic_settings import (
 )
 
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.domain.phases import LEDGER, Phase
+from orchestrator.domain.operations import OperationKind
+from orchestrator.domain.phases import Phase
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-
-DEFAULT_PHASE_TIMEOUTS: dict[Phase, int] = {
-    Phase.CLONE_CONTAINER: 600,
-    Phase.CONFIGURE_CONTAINER: 60,
-    Phase.START_CONTAINER: 120,
-    Phase.WAIT_FOR_IP: 120,
-    Phase.BUILD_AGENT_PAYLOAD: 30,
-    Phase.SEND_AGENT_CONFIG: 60,
-    Phase.WAIT_FOR_AGENT: 600,
-    Phase.PUBLISH_EDGE: 120,
-    Phase.UNPUBLISH_EDGE: 120,
-    Phase.STOP_CONTAINER: 120,
-    Phase.DELETE_CONTAINER: 120,
-}
-"""Seconds a phase may take before it fails. Generous: a slow disk is not a failure, a hang is."""
 
 
 def default_state_dir() -> Path:
@@ -91,8 +77,10 @@ class Settings(BaseSettings):
     requeue_seconds: float = Field(
         default=10, gt=0, description="A queued operation that nobody took for so long is woken up again."
     )
-    operation_deadline_seconds: float = Field(
-        default=900, gt=0, description="How long an operation may run in all before it fails, in seconds."
+    operation_deadline_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="How long an operation may run in all before it fails, in seconds; unset: as long as its kind may.",
     )
     queue_deadline_seconds: float = Field(
         default=1800, gt=0, description="How long an order may wait for a worker before it fails, in seconds."
@@ -147,7 +135,7 @@ class Settings(BaseSettings):
     @classmethod
     def _only_played_phases(cls, value: dict[Phase, int]) -> dict[Phase, int]:
         for phase, seconds in value.items():
-            if phase in LEDGER:
+            if not phase.is_played:
                 raise ValueError(f"{phase} takes no time of its own and has no timeout")
             if seconds <= 0:
                 raise ValueError(f"{phase}: the timeout must be positive")
@@ -172,7 +160,11 @@ class Settings(BaseSettings):
 
     def timeout(self, phase: Phase) -> int:
         """Seconds a played phase may take."""
-        return self.phase_timeouts.get(phase, DEFAULT_PHASE_TIMEOUTS[phase])
+        return self.phase_timeouts.get(phase) or phase.limit_seconds or 0
+
+    def deadline(self, kind: OperationKind) -> float:
+        """Seconds an operation of this kind may run in all."""
+        return self.operation_deadline_seconds or kind.deadline_seconds
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

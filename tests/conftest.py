@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.support.fix_database",
     "tests.support.fix_lab",
     "tests.support.fix_lab_proxmox",
+    "tests.support.fix_lab_proxy",
     "tests.support.fix_proxmox",
     "tests.support.fix_stack",
     "tests.support.fix_api",

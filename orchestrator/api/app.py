@@ -14,10 +14,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from orchestrator.api import openapi
-from orchestrator.api.endpoints import TABLES, Endpoint
+from orchestrator.api.endpoints import TABLES
 from orchestrator.api.http.auth import Tokens, TokenUses
 from orchestrator.api.http.call import Parts
 from orchestrator.api.http.changes import Changes, Waker
+from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.headers import Guard
 from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.problems import handle_defect, handle_http_error
@@ -84,7 +85,7 @@ def _routes(parts: Parts) -> list[Route]:
         for endpoint in endpoints:
             by_path.setdefault(endpoint.path, []).append(endpoint)
         routes += [
-            Route(prefix + path, serve(parts, here, prefix), methods=[each.method for each in here])
+            Route(prefix + path, serve(parts, here, prefix + path), methods=[each.method for each in here])
             for path, here in by_path.items()
         ]
     return routes

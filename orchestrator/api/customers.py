@@ -1,22 +1,26 @@
 """Customers, for operators: what they may have, what they have, and how they stand."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, get_args
 
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestrator.api.http.answers import Answer
-from orchestrator.api.http.call import Call, answer
-from orchestrator.api.http.problems import not_found
-from orchestrator.api.instances.orders import CUSTOMER_ID, RequestBody, invalid, parse_body
+from orchestrator.api.http.answers import Answer, answer
+from orchestrator.api.http.bodies import RequestBody, parse_body
+from orchestrator.api.http.call import Call
+from orchestrator.api.http.endpoint import BODY_PROBLEMS, OPERATOR_PROBLEMS, Endpoint
+from orchestrator.api.http.pages import Pages
+from orchestrator.api.http.parameters import AFTER_CUSTOMER, CUSTOMER_ID, CUSTOMER_IN_PATH
+from orchestrator.api.http.problems import invalid, not_found
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
+from orchestrator.domain.errors import ProblemCode
 from orchestrator.domain.models import CustomerRow, Limits, Usage
 from orchestrator.store import accounts
 
-_PAGE = 50
-_MAX_PAGE = 200
+PAGES = Pages(AFTER_CUSTOMER)
 MAX_LIMIT = 2_000_000_000
 """What the database's integers hold; a larger limit is none."""
 
@@ -97,23 +101,18 @@ class CustomerPage(Answer):
 
 def list_all(call: Call) -> Response:
     """Every customer."""
-    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
-    after = call.query.get("after")
-    if after is not None and not CUSTOMER_ID.fullmatch(after):
-        invalid([{"parameter": "after", "detail": "must be the `next` of the page before"}])
-    rows = accounts.list_customers(call.parts.database, after=after, limit=limit)
-    following = rows[-1].id if len(rows) == limit else None
+    rows, following = PAGES.read(call, partial(accounts.list_customers, call.parts.database), lambda row: row.id)
     return answer(CustomerPage(customers=[customer_answer(row) for row in rows], next=following))
 
 
 def show(call: Call) -> Response:
     """One customer."""
-    return answer(_get(call, call.path["customer_id"]))
+    return answer(_get(call, call.read(CUSTOMER_IN_PATH)))
 
 
 def put(call: Call) -> Response:
     """Make a customer, or set what is given of one."""
-    customer_id = call.path["customer_id"]
+    customer_id = call.read(CUSTOMER_IN_PATH)
     if not CUSTOMER_ID.fullmatch(customer_id):
         detail = "must be lower-case letters, digits and -, at most 63, and not begin with -"
         invalid([{"parameter": "customerId", "detail": detail}])
@@ -146,10 +145,21 @@ def customer_answer(row: CustomerRow) -> CustomerAnswer:
     for ctype in get_args(ContainerType):
         limits[ctype] = row.ctype_limits.get(ctype, Limits()).model_dump()
         used[ctype] = row.ctype_used.get(ctype, Usage()).model_dump()
-    return CustomerAnswer(
-        customer_id=row.id,
-        billing_state=row.billing_state,
-        created_at=row.created_at,
-        limits=AllLimits.model_validate(limits),
-        usage=AllUsage.model_validate(used),
-    )
+    return CustomerAnswer.of(row, customer_id=row.id, limits=limits, usage=used)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/customers", list_all, "List customers", operator=True,
+        result=CustomerPage, parameters=PAGES.parameters, problems=OPERATOR_PROBLEMS,
+    ),
+    Endpoint(
+        "GET", "/customers/{customer_id}", show, "Show a customer", operator=True, result=CustomerAnswer,
+        parameters=(CUSTOMER_IN_PATH,), problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
+    ),
+    Endpoint(
+        "PUT", "/customers/{customer_id}", put, "Make a customer, or set its billing state and limits",
+        operator=True, result=CustomerAnswer, body=(CustomerChange,),
+        parameters=(CUSTOMER_IN_PATH,), problems=(ProblemCode.FORBIDDEN, *BODY_PROBLEMS),
+    ),
+)  # fmt: skip

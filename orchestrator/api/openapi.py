@@ -5,9 +5,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES, Endpoint
+from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES
 from orchestrator.api.http.answers import ProblemAnswer
-from orchestrator.api.http.parameters import schema
+from orchestrator.api.http.endpoint import Endpoint
+from orchestrator.api.http.parameters import IF_NONE_MATCH
 from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
 
 _REF = "#/components/schemas/{model}"
@@ -50,7 +51,10 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         "operationId": f"{endpoint.method.lower()}{path.title()}".translate(
             {ord(character): None for character in "/{}_-"}
         ),
-        "parameters": _parameters(path, endpoint),
+        "parameters": [
+            {"name": each.name, "in": each.place, "required": each.place == "path", "schema": each.schema}
+            for each in endpoint.parameters
+        ],
         "responses": _responses(endpoint),
     }
     if endpoint.takes_body:
@@ -63,21 +67,12 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _parameters(path: str, endpoint: Endpoint) -> list[dict[str, Any]]:
-    in_path = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [
-        {"name": name, "in": place, "required": place == "path", "schema": schema(path, name)}
-        for place, names in (("path", in_path), ("query", endpoint.query), ("header", endpoint.headers))
-        for name in names
-    ]
-
-
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     success: dict[str, Any] = {"description": endpoint.summary}
     if endpoint.result is not None:
         success["content"] = {"application/json": {"schema": {"$ref": _REF.format(model=endpoint.result.__name__)}}}
     responses: dict[str, Any] = {str(endpoint.status): success}
-    if "If-None-Match" in endpoint.headers:
+    if IF_NONE_MATCH in endpoint.parameters:
         responses["304"] = {"description": "Nothing has changed"}
     for code in _problems(endpoint):
         status = str(PROBLEM_STATUS[code])

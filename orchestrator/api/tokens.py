@@ -1,21 +1,26 @@
 """Access tokens, for operators. A token itself is shown once, when it is made; afterwards it is called by its id."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.responses import Response
 
-from orchestrator.api.http.answers import Answer
-from orchestrator.api.http.call import Call, answer
-from orchestrator.api.http.problems import not_found
-from orchestrator.api.instances.orders import CustomerId, RequestBody, invalid, one_line, parse_body, parse_customer
+from orchestrator.api.http.answers import Address, Answer, answer
+from orchestrator.api.http.bodies import CustomerId, RequestBody, one_line, parse_body
+from orchestrator.api.http.call import Call
+from orchestrator.api.http.endpoint import BODY_PROBLEMS, OPERATOR_PROBLEMS, Endpoint
+from orchestrator.api.http.pages import Pages
+from orchestrator.api.http.parameters import AFTER_ID, CUSTOMER, path_id
+from orchestrator.api.http.problems import invalid, not_found
+from orchestrator.domain.errors import ProblemCode
 from orchestrator.domain.models import TokenRow
 from orchestrator.store import accounts
 
-_PAGE = 50
-_MAX_PAGE = 200
+PAGES = Pages(AFTER_ID)
+TOKEN = path_id("token_id")
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 """Python knows no time after the year 9999, in whatever zone."""
 
@@ -39,7 +44,7 @@ class TokenAnswer(Answer):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
-    last_address: str | None
+    last_address: Address | None
 
 
 class NewToken(TokenAnswer):
@@ -57,10 +62,8 @@ class TokenPage(Answer):
 
 def list_all(call: Call) -> Response:
     """Every token, or a customer's."""
-    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
-    customer_id = parse_customer(call.query.get("customerId"))
-    rows = accounts.list_tokens(call.parts.database, customer_id=customer_id, after=call.cursor(), limit=limit)
-    following = rows[-1].id if len(rows) == limit else None
+    fetch = partial(accounts.list_tokens, call.parts.database, customer_id=call.read(CUSTOMER))
+    rows, following = PAGES.read(call, fetch, lambda row: row.id)
     return answer(TokenPage(tokens=[token_answer(row) for row in rows], next=following))
 
 
@@ -76,18 +79,33 @@ def create(call: Call) -> Response:
     row, token = accounts.issue_token(
         call.parts.database, name=request.name, customer_id=request.customer_id, expires_at=request.expires_at
     )
-    call.trace.target = str(row.id)
-    return answer(NewToken(token=token, **token_answer(row).model_dump()), 201)
+    call.target = str(row.id)
+    return answer(NewToken.of(row, token_id=row.id, token=token), 201)
 
 
 def revoke(call: Call) -> Response:
     """End a token; it works nowhere from then on."""
-    if not accounts.revoke_token(call.parts.database, call.uuid("token_id")):
+    if not accounts.revoke_token(call.parts.database, call.read(TOKEN)):
         raise not_found()
     return Response(status_code=204)
 
 
 def token_answer(row: TokenRow) -> TokenAnswer:
     """A token's row as an operator sees it."""
-    address = None if row.last_address is None else str(row.last_address)
-    return TokenAnswer(token_id=row.id, **row.model_dump(exclude={"id", "last_address"}), last_address=address)
+    return TokenAnswer.of(row, token_id=row.id)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/tokens", list_all, "List access tokens, newest first", operator=True,
+        result=TokenPage, parameters=(CUSTOMER, *PAGES.parameters), problems=OPERATOR_PROBLEMS,
+    ),
+    Endpoint(
+        "POST", "/tokens", create, "Make an access token; it is shown this once", operator=True,
+        status=201, result=NewToken, body=(TokenRequest,), problems=(ProblemCode.FORBIDDEN, *BODY_PROBLEMS),
+    ),
+    Endpoint(
+        "DELETE", "/tokens/{token_id}", revoke, "Revoke an access token", operator=True, status=204,
+        parameters=(TOKEN,), problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
+    ),
+)  # fmt: skip

@@ -21,11 +21,6 @@ Guests = Annotated[
     GuestKind,
     typer.Option(help="The lab's containers: their agent as a process, or real LXC (root; `make lab-setup` first)."),
 ]
-Url = Annotated[
-    str | None, typer.Option(help="The API's address; else the running `hostwright up`.", envvar="HOSTWRIGHT_URL")
-]
-Token = Annotated[str | None, typer.Option(help="Access token.", envvar="HOSTWRIGHT_TOKEN", show_default=False)]
-Operator = Annotated[bool, typer.Option("--operator", help="Use the operator's token of the running `hostwright up`.")]
 Watched = Annotated[bool, typer.Option("--watch", "-w", help="Show the phases live until it is ready.")]
 Memory = Annotated[int | None, typer.Option("--memory", help="MiB of memory.")]
 Cores = Annotated[int | None, typer.Option("--cores", help="CPU cores.")]

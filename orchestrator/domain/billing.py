@@ -29,10 +29,7 @@ class Action(StrEnum):
     RETRY = "retry"
     START = "start"
     STOP = "stop"
-    REBOOT = "reboot"
-    PUBLISH = "publish"
     DELETE = "delete"
-    CONSOLE = "console"
     CANCEL = "cancel"
 
 

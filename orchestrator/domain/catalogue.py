@@ -1,6 +1,6 @@
 """The catalogue: what can be ordered. The same plain data that the roles read from the inventory."""
 
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -128,7 +128,11 @@ class Catalogue(_Frozen):
             return found.port
         return self.entry_points.base + vmid
 
-    def hostname(self, ctype: ContainerType, vmid: int, *, game: str | None, variant: str | None) -> str:
+    def vmid_bounds(self, ctype: str) -> tuple[int, int]:
+        """The first and the last VMID of a container type. Raises KeyError."""
+        return self.vmids[cast("ContainerType", ctype)]
+
+    def hostname(self, ctype: str, vmid: int, *, game: str | None, variant: str | None) -> str:
         """The short host name of an instance; it follows the VMID, the zone is added at the edge."""
         if ctype == "dev" or game is None:
             return self.dev.hostname.format(vmid=vmid)

@@ -1,17 +1,43 @@
-"""Frozen models of rows: what the store gives and takes."""
+"""Frozen models of rows: what the store gives and takes.
+
+A row may hold a word that a newer release wrote. Reading must not fail on it, or one row would stop every list, so such
+words come through as plain text; deciding about such a row is left to the newer release (orchestrator.store.leases).
+"""
 
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import Code
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import InstanceStatus, OperationStatus, PhaseStatus
+
+
+class OrNewer:
+    """Reads a word of ours as such, and any other as text. The API documents only the words that this release knows."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        known, text = get_args(source)
+        return core_schema.union_schema([handler(known), handler(text)], mode="left_to_right")
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(schema["choices"][0])
+
+
+_OR_NEWER = OrNewer()
+CtypeRead = Annotated[ContainerType | str, _OR_NEWER]
+CodeRead = Annotated[Code | str, _OR_NEWER]
+PhaseRead = Annotated[Phase | str, _OR_NEWER]
+PhaseStatusRead = Annotated[PhaseStatus | str, _OR_NEWER]
+OperationStatusRead = Annotated[OperationStatus | str, _OR_NEWER]
+InstanceStatusRead = Annotated[InstanceStatus | str, _OR_NEWER]
 
 
 class Frozen(BaseModel):
@@ -100,7 +126,7 @@ class CustomerRow(Frozen):
 class Failure(Frozen):
     """Why an operation failed: the same object in the row, in the API and in the log."""
 
-    code: Code
+    code: CodeRead
     phase: str | None = None
     task: str | None = None
     message: str
@@ -114,15 +140,15 @@ CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
 class CleanupStep(Frozen):
     """One phase of a cleanup."""
 
-    name: Phase
-    status: PhaseStatus
+    name: PhaseRead
+    status: PhaseStatusRead
     message: str | None = None
 
 
 class Cleanup(Frozen):
     """How far a cleanup has come, step by step; `leaked` names what it could not undo."""
 
-    status: PhaseStatus
+    status: PhaseStatusRead
     steps: tuple[CleanupStep, ...] = ()
     leaked: tuple[str, ...] = ()
 
@@ -135,8 +161,8 @@ class Cleanup(Frozen):
 class PhaseRow(Frozen):
     """A phase that has begun."""
 
-    name: Phase
-    status: PhaseStatus
+    name: PhaseRead
+    status: PhaseStatusRead
     started_at: datetime
     finished_at: datetime | None
     retries: int
@@ -150,11 +176,11 @@ class OperationRow(BaseModel):
     id: UUID
     instance_id: UUID
     customer_id: str
-    kind: Kind
-    status: OperationStatus
-    phase: Phase | None
+    kind: str
+    status: OperationStatusRead
+    phase: PhaseRead | None
     attempt: int
-    ctype: ContainerType
+    ctype: CtypeRead
     vmid: int | None
     hostname: str | None
     spec: dict[str, Any]
@@ -183,10 +209,10 @@ class Claim(Frozen):
     operation: OperationRow
     left_seconds: float
     """Until its deadline; negative when that has passed."""
-    published: bool
-    """Whether names at the edge may have been made for its instance."""
     was_ready: bool
     """Whether its instance ran and was published before."""
+    publications: tuple[Publication, ...]
+    """What the world has been told of its instance, as far as it was not taken back."""
 
 
 class EventRow(Frozen):
@@ -206,8 +232,8 @@ class InstanceRow(BaseModel):
 
     id: UUID
     customer_id: str
-    ctype: ContainerType
-    status: InstanceStatus
+    ctype: CtypeRead
+    status: InstanceStatusRead
     vmid: int | None
     hostname: str | None
     address: IPv4Address | IPv6Address | None

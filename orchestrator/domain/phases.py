@@ -1,89 +1,62 @@
-"""The phases of an operation, and which phases make up which kind of operation.
+"""The phases: what a kind of operation is made of (orchestrator.domain.operations).
 
-A phase is a role, a play, a tag and a value of `Phase`, all derived from one word: `Phase.CLONE_CONTAINER` is the role
-`clone_container`, the playbook `phases/clone_container.yml` and the play `clone-container`.
+A phase is a role, a play, a tag and a value of `Phase`, all derived from one word: `Phase.CLONE_CONTAINER` is the
+role `clone_container`, the playbook `phases/clone_container.yml` and the play `clone-container`. All that is known of a
+phase stands in its one entry here.
 """
 
 from enum import StrEnum
+from typing import Self
 
 
 class Phase(StrEnum):
-    """One step of an operation, as its wire name."""
+    """One step of an operation, as its wire name; then the first line of its log and its time limit.
 
-    ALLOCATE_VMID = "allocate-vmid"
-    CLONE_CONTAINER = "clone-container"
-    CONFIGURE_CONTAINER = "configure-container"
-    START_CONTAINER = "start-container"
-    WAIT_FOR_IP = "wait-for-ip"
-    BUILD_AGENT_PAYLOAD = "build-agent-payload"
-    SEND_AGENT_CONFIG = "send-agent-config"
-    WAIT_FOR_AGENT = "wait-for-agent-terminal-state"
-    PUBLISH_EDGE = "publish-edge"
-    COMPLETE = "complete"
-    UNPUBLISH_EDGE = "unpublish-edge"
-    STOP_CONTAINER = "stop-container"
-    DELETE_CONTAINER = "delete-container"
-    ARCHIVE_INSTANCE = "archive-instance"
+    Limits are generous: a slow disk is not a failure, a hang is.
+    """
+
+    first_line: str
+    """What the operation's log says when the phase begins."""
+    limit_seconds: int | None
+    """How long it may take unless the settings say otherwise. None: it only writes rows, and no role is played."""
+    precedes_machine: bool
+    """Whether no machine is certain to exist yet when an operation fails in it."""
+
+    def __new__(
+        cls, name: str, first_line: str = "", limit_seconds: int | None = None, precedes_machine: bool = False
+    ) -> Self:
+        phase = str.__new__(cls, name)
+        phase._value_ = name
+        phase.first_line = first_line
+        phase.limit_seconds = limit_seconds
+        phase.precedes_machine = precedes_machine
+        return phase
+
+    ALLOCATE_VMID = "allocate-vmid", "choosing a VMID", None, True
+    CLONE_CONTAINER = "clone-container", "cloning the template", 600, True
+    CONFIGURE_CONTAINER = "configure-container", "setting memory, cores and network", 60
+    START_CONTAINER = "start-container", "starting the container", 120
+    WAIT_FOR_IP = "wait-for-ip", "waiting for an address", 120
+    BUILD_AGENT_PAYLOAD = "build-agent-payload", "building the agent's configuration", 30
+    SEND_AGENT_CONFIG = "send-agent-config", "sending the configuration to the agent", 60
+    WAIT_FOR_AGENT = "wait-for-agent-terminal-state", "the agent installs and starts", 600
+    PUBLISH_EDGE = "publish-edge", "publishing DNS and proxy, then joining as a player would", 120
+    COMPLETE = "complete", "writing the result"
+    UNPUBLISH_EDGE = "unpublish-edge", "removing proxy registration and DNS records", 120
+    STOP_CONTAINER = "stop-container", "stopping the container", 120
+    DELETE_CONTAINER = "delete-container", "deleting the container", 120
+    ARCHIVE_INSTANCE = "archive-instance", "archiving the server"
 
     @property
     def role(self) -> str:
         """The name of the role, and of its playbook without the ending."""
         return self.value.replace("-", "_")
 
-
-LEDGER = frozenset({Phase.ALLOCATE_VMID, Phase.COMPLETE, Phase.ARCHIVE_INSTANCE})
-"""Phases that only write rows; all others are roles."""
-
-
-class Kind(StrEnum):
-    """What an operation does."""
-
-    PROVISION = "provision"
-    TEARDOWN = "teardown"
-    START = "start"
-    STOP = "stop"
-    CLEANUP = "cleanup"
-    """Once more what the cleanup of a failed provision could not undo."""
+    @property
+    def is_played(self) -> bool:
+        """Whether a role does it; the others only write rows."""
+        return self.limit_seconds is not None
 
 
-_TO_READY = (
-    Phase.START_CONTAINER,
-    Phase.WAIT_FOR_IP,
-    Phase.BUILD_AGENT_PAYLOAD,
-    Phase.SEND_AGENT_CONFIG,
-    Phase.WAIT_FOR_AGENT,
-    Phase.PUBLISH_EDGE,
-    Phase.COMPLETE,
-)
-"""From a container that does not run to a server that is ready."""
-
-PHASES: dict[Kind, tuple[Phase, ...]] = {
-    Kind.PROVISION: (
-        Phase.ALLOCATE_VMID,
-        Phase.CLONE_CONTAINER,
-        Phase.CONFIGURE_CONTAINER,
-        *_TO_READY,
-    ),
-    Kind.TEARDOWN: (
-        Phase.UNPUBLISH_EDGE,
-        Phase.STOP_CONTAINER,
-        Phase.DELETE_CONTAINER,
-        Phase.ARCHIVE_INSTANCE,
-    ),
-    # Not only the container: a new address, or a proxy that was restarted meanwhile, has to be published again.
-    Kind.START: _TO_READY,
-    Kind.STOP: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.COMPLETE),
-    Kind.CLEANUP: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.DELETE_CONTAINER, Phase.COMPLETE),
-}
-"""The phases of each kind, in order."""
-
-UNDO: dict[Kind, tuple[Phase, ...]] = {
-    Kind.PROVISION: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER, Phase.DELETE_CONTAINER),
-    Kind.START: (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER),
-}
-"""What undoes a kind that failed or was cancelled, in order; the others have nothing to undo and only go on."""
-
-
-def played(kind: Kind) -> tuple[Phase, ...]:
-    """The phases of a kind that are plays, in order."""
-    return tuple(phase for phase in PHASES[kind] if phase not in LEDGER)
+PLAYED = tuple(phase for phase in Phase if phase.is_played)
+"""The phases that are roles."""

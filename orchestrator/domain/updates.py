@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.models import Cleanup
 from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
 
 
@@ -54,5 +55,28 @@ class CleanupRecorded:
     cleanup: Cleanup
 
 
-Update = PhaseEntered | Logged | Retried | PhasesClosed | CloneBegun | CleanupRecorded
+@dataclass(frozen=True)
+class PublicationsRecorded:
+    """These are about to be published."""
+
+    publications: tuple[Publication, ...]
+
+
+@dataclass(frozen=True)
+class PublicationsStruck:
+    """These are published no longer."""
+
+    publications: tuple[Publication, ...]
+
+
+Update = (
+    PhaseEntered
+    | Logged
+    | Retried
+    | PhasesClosed
+    | CloneBegun
+    | CleanupRecorded
+    | PublicationsRecorded
+    | PublicationsStruck
+)
 """What an event of a run becomes in the database."""

@@ -1,4 +1,4 @@
-"""`python -m orchestrator.lab`: runs the lab in the foreground until SIGTERM or SIGINT."""
+"""`python -m orchestrator.lab` runs the lab in the foreground until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -9,15 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.lab.data_centre import Options, data_centre
+from orchestrator.lab.data_centre import Options, run_data_centre
 from orchestrator.lab.errors import LabError
 
 log = logging.getLogger("orchestrator.lab")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 after a signal, 1 with one sentence when the lab cannot run."""
-    parsed = _parser().parse_args(arguments)
+    """Returns the exit code: 0 after a signal, 1 with one sentence when the lab cannot run."""
+    parsed = _make_parser().parse_args(arguments)
     level = logging.DEBUG if parsed.verbose else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(name)s %(message)s")
     options = Options(parsed.state_dir.resolve(), parsed.speed, parsed.block, parsed.callback_url, parsed.guests)
@@ -36,20 +36,22 @@ async def _run(options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with data_centre(options) as lab:
+    async with run_data_centre(options) as lab:
         log.info("the lab runs; control API at %s", lab["controlUrl"])
         await stop.wait()
         log.info("the lab stops")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator.lab",
-        description="A data centre on loopback: Proxmox with real guests, DNS, and a Minecraft proxy.",
+        description="A data centre on loopback: Proxmox with real guests, DNS, and proxies for players.",
     )
     parser.add_argument("--state-dir", type=Path, required=True, help="the lab keeps its files in <dir>/lab")
-    parser.add_argument("--speed", type=_speed, default=1.0, help="multiplies durations: 0 none, 1 real")
-    parser.add_argument("--block", type=_block, help="use the addresses 127.BLOCK.0.0/16 (default: free ones)")
+    parser.add_argument(
+        "--speed", type=_parse_speed, default=1.0, help="multiplies durations: 0 for none, 1 for real ones"
+    )
+    parser.add_argument("--block", type=_parse_block, help="use the addresses 127.BLOCK.0.0/16 (default: free ones)")
     parser.add_argument("--callback-url", help="where the proxy's bridge reports registrations")
     parser.add_argument(
         "--guests",
@@ -61,14 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _speed(text: str) -> float:
+def _parse_speed(text: str) -> float:
     speed = float(text)
     if not math.isfinite(speed) or speed < 0:
         raise argparse.ArgumentTypeError("must be a number of at least 0")
     return speed
 
 
-def _block(text: str) -> int:
+def _parse_block(text: str) -> int:
     block = int(text)
     if not 2 <= block <= 254:
         raise argparse.ArgumentTypeError("must be from 2 to 254")

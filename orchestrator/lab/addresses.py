@@ -1,4 +1,4 @@
-"""Which loopback addresses a lab has: one block 127.N.0.0/16, claimed by its control port."""
+"""The loopback addresses of a lab: one block 127.N.0.0/16. A lab claims it by listening at its control port."""
 
 import hashlib
 import socket
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.lab.errors import LabError
-from orchestrator.lab.listen import AddressTakenError, bind_tcp
+from orchestrator.lab.servers.sockets import AddressTakenError, bind_tcp
 
-# 127.0 and 127.1 are left to others; so is the end of the range.
+# The blocks outside are left to other programs.
 FIRST_BLOCK, LAST_BLOCK = 16, 250
 CONTROL_PORT = 8900
 DNS_PORT = 5300
@@ -23,62 +23,63 @@ MC_ROUTER_PORT = 8082
 
 @dataclass(frozen=True)
 class Addresses:
-    """The servers of block N."""
+    """The addresses of the servers in one block."""
 
     block: int
 
-    def _server(self, last: int) -> str:
+    def _address(self, last: int) -> str:
         return f"127.{self.block}.0.{last}"
 
     @property
     def proxmox(self) -> str:
-        return self._server(1)
+        return self._address(1)
 
     @property
     def technitium(self) -> str:
-        return self._server(2)
+        return self._address(2)
 
     @property
     def cloudflare(self) -> str:
-        return self._server(3)
+        return self._address(3)
 
     @property
     def velocity(self) -> str:
-        return self._server(4)
+        return self._address(4)
 
     @property
     def public_edge(self) -> str:
-        return self._server(5)
+        return self._address(5)
 
     @property
     def internal_edge(self) -> str:
-        return self._server(6)
+        return self._address(6)
 
     @property
     def mc_router(self) -> str:
-        return self._server(10)
+        return self._address(10)
 
     @property
     def control(self) -> str:
-        return self._server(7)
+        return self._address(7)
 
     @property
     def internal_dns(self) -> str:
-        return self._server(8)
+        return self._address(8)
 
     @property
     def public_dns(self) -> str:
-        return self._server(9)
+        return self._address(9)
 
 
-def claim(state_dir: Path, *, block: int | None, last_used: int | None) -> tuple[Addresses, socket.socket]:
-    """The block and its listening control socket: the given one, else the last used, else the next free one.
+def claim_block(state_dir: Path, *, block: int | None, last_used: int | None) -> tuple[Addresses, socket.socket]:
+    """Claim a block: the given one, or else the last used, or else the next free one.
 
-    Raises LabError when the given block or every block is taken."""
+    Returns its addresses and the listening control socket that claims it. Raises LabError when the given block is
+    taken, or every block is."""
     if block is not None:
         addresses = Addresses(block)
         return addresses, bind_tcp(addresses.control, CONTROL_PORT)
-    for candidate in _candidates(state_dir, last_used):
+    for candidate in _list_candidates(state_dir, last_used):
         addresses = Addresses(candidate)
         try:
             return addresses, bind_tcp(addresses.control, CONTROL_PORT)
@@ -87,8 +88,8 @@ def claim(state_dir: Path, *, block: int | None, last_used: int | None) -> tuple
     raise LabError(f"every block from 127.{FIRST_BLOCK} to 127.{LAST_BLOCK} is taken; stop a lab")
 
 
-def _candidates(state_dir: Path, last_used: int | None) -> Iterator[int]:
-    """Labs of different directories start at different blocks, and a directory gets the same one again."""
+def _list_candidates(state_dir: Path, last_used: int | None) -> Iterator[int]:
+    """All blocks. The first one follows from the directory, so that two labs seldom try the same one."""
     if last_used is not None:
         yield last_used
     size = LAST_BLOCK - FIRST_BLOCK + 1

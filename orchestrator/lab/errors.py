@@ -1,8 +1,8 @@
-"""What the lab raises.
+"""The errors of the lab.
 
 Exception
 ├── LabError     the lab cannot run; its text is the one sentence shown to the person who started it
-└── InputError a request or a value is wrong; names the field
+└── InputError   a request or a value is wrong; it names the field
 """
 
 

@@ -1,4 +1,4 @@
-"""The lab's own files: atomic writes, secrets made once, one lab per state directory."""
+"""The lab's own files in the state directory: one lab at a time, atomic writes, secrets that are made once."""
 
 import base64
 import fcntl
@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.lab.errors import LabError
 
-# The names in secrets.json; the read-only tokens have fewer rights than the ones that publish.
+# The names in secrets.json. The read-only tokens have fewer rights than those that publish.
 TOKENS = (
     "proxmox_token",
     "technitium_token",
@@ -26,7 +26,7 @@ TOKENS = (
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replaces the file in one step, so a reader sees the old or the new content, never half."""
+    """Replace the file in one step, so that a reader sees the old or the new content and never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -39,7 +39,7 @@ def write_json(path: Path, value: Mapping[str, Any], *, mode: int = 0o644) -> No
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in the file, or an empty one when there is no file."""
+    """The object in the file, or an empty one when there is no file. Raises LabError when it is damaged."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -51,8 +51,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_secrets(path: Path) -> dict[str, str]:
-    """The secrets of this directory, generated on first use; rfc2136_key is base64, as TSIG wants it."""
+def load_or_make_secrets(path: Path) -> dict[str, str]:
+    """The secrets in the file; those that are missing are made. rfc2136_key is base64, as TSIG needs it."""
     known = read_json(path)
     values = {name: str(known.get(name) or secrets.token_urlsafe(32)) for name in TOKENS}
     values["rfc2136_key"] = str(known.get("rfc2136_key") or base64.b64encode(secrets.token_bytes(32)).decode())
@@ -60,8 +60,10 @@ def load_secrets(path: Path) -> dict[str, str]:
     return values
 
 
-def open_directory(state_dir: Path) -> tuple[Path, int]:
-    """Makes `<state_dir>/lab` (0700) and locks it until the returned descriptor closes."""
+def lock_directory(state_dir: Path) -> tuple[Path, int]:
+    """Make `<state_dir>/lab` (0700) and lock it until the returned descriptor is closed.
+
+    Raises LabError when another lab has it, or when nothing can be written there."""
     directory = state_dir / "lab"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ candidate for the operation's error (a rescued failure looks the same); the run'
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -14,27 +14,22 @@ from typing import Any
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import Failure
 from orchestrator.domain.phases import Phase
-from orchestrator.domain.updates import CloneBegun, Logged, PhaseEntered, Retried, Update
+from orchestrator.domain.publications import Publication
+from orchestrator.domain.updates import (
+    CloneBegun,
+    Logged,
+    PhaseEntered,
+    PublicationsRecorded,
+    PublicationsStruck,
+    Retried,
+    Update,
+)
 
 Event = Mapping[str, Any]
 
 _MESSAGE_CHARACTERS = 2000
 _DETAIL_CHARACTERS = 8000
 _DETAIL_DEPTH = 20
-
-_BEGINNINGS: dict[Phase, str] = {
-    Phase.CLONE_CONTAINER: "cloning the template",
-    Phase.CONFIGURE_CONTAINER: "setting memory, cores and network",
-    Phase.START_CONTAINER: "starting the container",
-    Phase.WAIT_FOR_IP: "waiting for an address",
-    Phase.BUILD_AGENT_PAYLOAD: "building the agent's configuration",
-    Phase.SEND_AGENT_CONFIG: "sending the configuration to the agent",
-    Phase.WAIT_FOR_AGENT: "the agent installs and starts",
-    Phase.PUBLISH_EDGE: "publishing DNS and proxy, then joining as a player would",
-    Phase.UNPUBLISH_EDGE: "removing proxy registration and DNS records",
-    Phase.STOP_CONTAINER: "stopping the container",
-    Phase.DELETE_CONTAINER: "deleting the container",
-}
 
 
 @dataclass(frozen=True)
@@ -53,34 +48,55 @@ def phase_of(event: Event) -> Phase | None:
         return None
 
 
-def to_update(event: Event) -> Update | AddressSeen | Failure | None:
-    """The one thing an event tells us, or None when it tells nothing."""
+def to_updates(event: Event) -> Sequence[Update | AddressSeen | Failure]:
+    """What an event tells us, in order; most events tell nothing."""
     phase = phase_of(event)
     if phase is None:
-        return None
+        return []
+    result = _result(event)
     match event.get("event"):
         case "playbook_on_play_start":
-            return PhaseEntered(phase, _BEGINNINGS.get(phase, phase.value))
+            return [PhaseEntered(phase, phase.first_line)]
         case "runner_retry":
-            return Retried(phase, _attempts(_result(event)))
+            return [Retried(phase, _attempts(result))]
         case "runner_on_ok":
-            return _from_ok(phase, _result(event))
-        case "runner_on_failed" if not _data(event).get("ignore_errors"):
-            return _from_failed(phase, event)
-        case "runner_on_unreachable":
-            return _from_failed(phase, event)
-    return None
+            return _from_ok(phase, result)
+        case "runner_on_failed" if _data(event).get("ignore_errors"):
+            return _from_publications(result)
+        case "runner_on_failed" | "runner_on_unreachable":
+            return [*_from_publications(result), _from_failed(phase, event)]
+    return []
 
 
-def _from_ok(phase: Phase, result: Mapping[str, Any]) -> Update | AddressSeen | None:
-    address = result.get("address")
-    if phase is Phase.WAIT_FOR_IP and isinstance(address, str) and _is_address(address):
-        return AddressSeen(address)
+def _from_ok(phase: Phase, result: Mapping[str, Any]) -> list[Update | AddressSeen | Failure]:
+    told: list[Update | AddressSeen | Failure] = [*_from_publications(result)]
+    address, upid = result.get("address"), result.get("clone_upid")
     progress = _line(result.get("progress"))
-    upid = result.get("clone_upid")
-    if phase is Phase.CLONE_CONTAINER and isinstance(upid, str) and upid.startswith("UPID:") and "\0" not in upid:
-        return CloneBegun(upid, progress or "cloning")
-    return Logged(phase, "info", progress) if progress else None
+    if phase is Phase.WAIT_FOR_IP and isinstance(address, str) and _is_address(address):
+        told.append(AddressSeen(address))
+    elif phase is Phase.CLONE_CONTAINER and isinstance(upid, str) and upid.startswith("UPID:") and "\0" not in upid:
+        told.append(CloneBegun(upid, progress or "cloning"))
+    elif progress:
+        told.append(Logged(phase, "info", progress))
+    return told
+
+
+def _from_publications(result: Mapping[str, Any]) -> list[Update]:
+    """What is about to be published, and what is published no longer: a failed task may have taken some back."""
+    told: list[Update] = []
+    if recorded := _publications(result.get("publishing")):
+        told.append(PublicationsRecorded(recorded))
+    if struck := _publications(result.get("withdrawn")):
+        told.append(PublicationsStruck(struck))
+    return told
+
+
+def _publications(value: Any) -> tuple[Publication, ...]:
+    """Those of a list that are whole. What is not recorded is not made, so the task itself fails for a broken one."""
+    fields = set(Publication.__dataclass_fields__)
+    items = value if isinstance(value, list) else []
+    whole = [item for item in items if isinstance(item, dict) and fields <= set(item)]
+    return tuple(Publication(**{name: str(_storable(str(item[name]), 0)) for name in fields}) for item in whole)
 
 
 def _from_failed(phase: Phase, event: Event) -> Failure:

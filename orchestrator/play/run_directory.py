@@ -5,17 +5,20 @@ takes the operation over on this machine removes both, and every worker removes 
 """
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
 import psutil
+
+from orchestrator.domain.publications import Publication
 
 OPERATION_MARK = "HOSTWRIGHT_OPERATION"
 """The variable by which a run's processes are found after their worker died."""
@@ -23,6 +26,8 @@ ATTEMPT_MARK = "HOSTWRIGHT_FENCING_TOKEN"
 """The variable that tells the processes of one attempt from those of a later one."""
 LEASE_FILE = "HOSTWRIGHT_LEASE_FILE"
 """The variable that names the file with the end of the run's lease (orchestrator/drivers/lease.py)."""
+RECORDED_FILE = "HOSTWRIGHT_RECORDED_FILE"
+"""The variable that names the file with the publications that are recorded (orchestrator/drivers/recorded.py)."""
 _TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _PREFIX = "hostwright-run-"
 _NAME = re.compile(r"hostwright-run-([0-9a-f-]{36})-(\d{1,18})-\w+")
@@ -47,6 +52,18 @@ def make_run_directory(operation_id: UUID, fencing_token: int) -> Iterator[Path]
         shutil.rmtree(directory, ignore_errors=True)
 
 
+class RecordedFile:
+    """Tells the run's tasks which publications are in the database, so that they may be made."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "recorded.json"
+
+    def write(self, publications: Iterable[Publication]) -> None:
+        """Replace the file. When that fails the tasks wait in vain, and fail with a sentence of their own."""
+        with contextlib.suppress(OSError):
+            _replace(self.path, json.dumps([publication.as_dict() for publication in publications]))
+
+
 class LeaseFile:
     """Tells the run's tasks until when they may act."""
 
@@ -61,9 +78,7 @@ class LeaseFile:
         ends_at = self._ends_at()
         if ends_at != self._written:
             with contextlib.suppress(OSError):
-                making = self.path.with_suffix(".making")
-                making.write_text(repr(ends_at))
-                making.rename(self.path)
+                _replace(self.path, repr(ends_at))
                 self._written = ends_at
 
 
@@ -89,6 +104,13 @@ def remove_orphans() -> None:
         if not _owner_lives(directory):
             _kill(operation_id, range(token + 1))
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file that others read, so that they find the old text or the new one. Raises OSError."""
+    making = path.with_suffix(".making")
+    making.write_text(text)
+    making.rename(path)
 
 
 def _is_marked(environ: Mapping[str, str], operation_id: str, tokens: range) -> bool:

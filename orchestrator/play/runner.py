@@ -21,7 +21,14 @@ from ansible_runner.interface import init_runner
 
 from orchestrator.play import run_directory
 from orchestrator.play.events import Event
-from orchestrator.play.run_directory import ATTEMPT_MARK, LEASE_FILE, OPERATION_MARK, LeaseFile
+from orchestrator.play.run_directory import (
+    ATTEMPT_MARK,
+    LEASE_FILE,
+    OPERATION_MARK,
+    RECORDED_FILE,
+    LeaseFile,
+    RecordedFile,
+)
 from orchestrator.processes import die_with_parent
 from orchestrator.settings import PROJECT_DIR
 
@@ -61,30 +68,30 @@ class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
 
 ansible_runner.runner.pexpect.spawn = _PromptSpawn
 
-Outcome = Literal["successful", "failed", "stopped"]
+End = Literal["successful", "failed", "stopped"]
 
 
 def play(
     run: Run,
+    directory: Path,
     *,
     on_event: Callable[[Event], None],
     should_stop: Callable[[], bool],
     lease_ends_at: Callable[[], float],
-) -> Outcome:
+) -> End:
     """Run the playbooks to their end, or until `should_stop` says so; then no process of it is left.
 
-    `on_event` is called in this thread for every event and must not block. When it raises, the run is stopped and the
-    error comes out of here. `lease_ends_at` is on time.monotonic(): the tasks look at it themselves and end then,
-    because this process may stand still.
+    `directory` is the run's own (orchestrator.play.run_directory). `on_event` is called in this thread for every event
+    and must not block. When it raises, the run is stopped and the error comes out of here. `lease_ends_at` is on
+    time.monotonic(): the tasks look at it themselves and end then, because this process may stand still.
     """
     broken: list[Exception] = []
-    with run_directory.make_run_directory(run.operation_id, run.fencing_token) as directory:
-        lease = LeaseFile(directory / "lease", lease_ends_at)
-        runner = _prepare(run, directory, lease, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
-        try:
-            status, _ = runner.run()
-        finally:
-            run_directory.kill_attempt(run.operation_id, run.fencing_token)
+    lease = LeaseFile(directory / "lease", lease_ends_at)
+    runner = _prepare(run, directory, lease, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
+    try:
+        status, _ = runner.run()
+    finally:
+        run_directory.kill_attempt(run.operation_id, run.fencing_token)
     if broken:
         raise broken[0]
     if status == "successful":
@@ -162,7 +169,8 @@ def _prepare(
     ]
     config.cwd = str(PROJECT_DIR)
     config.pexpect_timeout = _POLL_SECONDS
-    config.env = _environment(config.env, run, directory) | {LEASE_FILE: str(lease.path)}
+    told = {LEASE_FILE: str(lease.path), RECORDED_FILE: str(RecordedFile(directory).path)}
+    config.env = _environment(config.env, run, directory) | told
     return runner
 
 

@@ -1,11 +1,12 @@
-"""What the roles are told of an instance: its identity and what was ordered."""
+"""What the roles are told of an instance: its identity, what was ordered, and what is published of it."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Kind, played
-from orchestrator.play import runner
+from orchestrator.domain.phases import PLAYED
+from orchestrator.domain.publications import Publication
+from orchestrator.play.runner import unsafe
 from orchestrator.settings import Settings
 
 
@@ -16,17 +17,17 @@ class Server:
     operation: OperationRow
     vmid: int
     hostname: str
-    published: bool = False
-    """Whether its names at the edge are known to be its own: else the container has to prove it (unpublish-edge)."""
+    publications: tuple[Publication, ...] = ()
+    """What is to be taken back when it is unpublished."""
     clone_upid: str | None = None
     """Proxmox's task of its clone, to be aborted if it still runs when the container is deleted."""
     callback_url: str | None = None
     """Where the instance may report to, once."""
 
     def variables(self, settings: Settings) -> dict[str, Any]:
-        """The extra variables of a run; what a customer wrote is marked unsafe, so that it is never a template."""
-        timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for kind in Kind for phase in played(kind)}
-        ordered: dict[str, Any] = runner.unsafe(self.operation.spec)
+        """The extra variables of a run. What a customer wrote is marked unsafe, so that it is never a template."""
+        timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for phase in PLAYED}
+        ordered: dict[str, Any] = unsafe(self.operation.spec)
         return (
             timeouts
             | ordered
@@ -35,15 +36,8 @@ class Server:
                 "hostname": self.hostname,
                 "server_id": str(self.operation.instance_id),
                 "operation_id": str(self.operation.id),
-                "published": self.published,
+                "publications": unsafe([publication.as_dict() for publication in self.publications]),
                 "clone_upid": self.clone_upid or "",
                 "callback_url": self.callback_url or "",
             }
         )
-
-
-def server_of(operation: OperationRow, *, published: bool = False, clone_upid: str | None = None) -> Server | None:
-    """The server of an operation, or None when it has no VMID yet."""
-    if operation.vmid is None or operation.hostname is None:
-        return None
-    return Server(operation, operation.vmid, operation.hostname, published, clone_upid)

@@ -13,6 +13,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from orchestrator.domain.errors import ConfigurationError, IllegalTransition, StoreUnavailable
 from orchestrator.sql import QUERIES
+from orchestrator.store.outage import Outage
 
 ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
@@ -77,6 +78,7 @@ class Database:
     def __init__(self, url: str, *, size: int = 20, timeout: float = 5) -> None:
         """Make the pool without connecting; `timeout` is how long a caller waits for a connection, in seconds."""
         self.url = url
+        self.outage = Outage()
         self._pool = ConnectionPool(
             url,
             min_size=1,
@@ -114,12 +116,14 @@ class Database:
         """A connection whose every statement stands for itself: one round trip where a transaction takes three."""
         with wrap_errors(), self._pool.connection() as connection:
             yield connection
+        self.outage.over()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection whose work is committed at the end, or rolled back when it raises."""
         with wrap_errors(), self._pool.connection() as connection, connection.transaction():
             yield connection
+        self.outage.over()
 
     def connect(self) -> Connection:
         """A connection of its own, outside the pool: for the queue's threads."""
@@ -136,6 +140,7 @@ class Database:
         """
         with wrap_errors(), self.connect() as connection:
             connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            self.outage.over()
             yield lambda seconds: [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
 
 

@@ -8,46 +8,44 @@ from psycopg.types.json import Jsonb
 
 from orchestrator.domain.errors import CancelRequested
 from orchestrator.domain.models import Cleanup, Failure, Lease
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.operations import Ending, OperationKind
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.store.connection import Connection, Database, execute
 from orchestrator.store.leases import as_json, close_phases, guarded, guarded_flag
 
 
-def complete_ready(database: Database, instance_id: UUID, lease: Lease, *, address: str | None, message: str) -> None:
-    """A provision or a start succeeded: its instance is ready. Raises LostLease, CancelRequested."""
+def complete(
+    database: Database,
+    kind: OperationKind,
+    instance_id: UUID,
+    lease: Lease,
+    *,
+    address: str | None = None,
+    hostname: str | None = None,
+) -> None:
+    """An operation succeeded, and its instance becomes what its kind ends in.
+
+    Raises LostLease, and CancelRequested when somebody wants it cancelled that can be.
+    """
     with database.transaction() as connection:
-        if guarded_flag(connection, "hold_lease", lease):
+        if kind.cancellable and guarded_flag(connection, "hold_lease", lease):
             raise CancelRequested(f"operation {lease.operation_id} is to be cancelled")
-        _complete(connection, lease, Phase.COMPLETE, "writing the result", message)
-        execute(connection, "instance_ready", {"instance_id": instance_id, "address": address})
+        guarded(connection, "enter_phase", lease, phase=kind.final_phase, message=kind.final_phase.first_line)
+        close_phases(connection, lease, PhaseStatus.OK)
+        message = kind.success.format(hostname=hostname)
+        _finish(connection, lease, OperationStatus.SUCCEEDED, "info", message)
+        execute(connection, "strike_superseded", {"instance_id": instance_id})
+        execute(connection, _ENDING_QUERIES[kind.ending], {"instance_id": instance_id, "address": address})
 
 
-def complete_stop(database: Database, instance_id: UUID, lease: Lease) -> None:
-    """A stop succeeded. Raises LostLease."""
-    with database.transaction() as connection:
-        _complete(connection, lease, Phase.COMPLETE, "writing the result", "the server is stopped")
-        execute(connection, "instance_stopped", {"instance_id": instance_id})
-
-
-def complete_teardown(database: Database, instance_id: UUID, lease: Lease) -> None:
-    """A teardown succeeded: its instance is archived and its VMID free. Raises LostLease."""
-    with database.transaction() as connection:
-        _complete(connection, lease, Phase.ARCHIVE_INSTANCE, "archiving the server", "the server is deleted")
-        execute(connection, "archive_instance", {"instance_id": instance_id})
-
-
-def complete_cleanup(database: Database, instance_id: UUID, lease: Lease) -> None:
-    """What an earlier cleanup had left behind is gone, and the VMID is free. Raises LostLease."""
-    with database.transaction() as connection:
-        _complete(connection, lease, Phase.COMPLETE, "writing the result", "cleaned up: nothing is left")
-        execute(connection, "instance_cleaned", {"instance_id": instance_id})
-
-
-def _complete(connection: Connection, lease: Lease, phase: Phase, begins: str, message: str) -> None:
-    guarded(connection, "enter_phase", lease, phase=phase, message=begins)
-    close_phases(connection, lease, PhaseStatus.OK)
-    _finish(connection, lease, OperationStatus.SUCCEEDED, "info", message)
+_ENDING_QUERIES = {
+    Ending.READY: "instance_ready",
+    Ending.STOPPED: "instance_stopped",
+    Ending.CLEANED: "instance_cleaned",
+    Ending.ARCHIVED: "archive_instance",
+}
+"""The query that makes of an instance what an operation ends in."""
 
 
 def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
@@ -61,7 +59,7 @@ def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
 class Undone:
     """How the undoing of a failed or cancelled operation ended."""
 
-    kind: Kind
+    kind: OperationKind
     cleanup: Cleanup
     attend_seconds: float
     """When the sweep looks after what may be left."""
@@ -73,6 +71,11 @@ class Undone:
     untouched: bool = False
     """Whether there was nothing to undo: a start of what ran already."""
     cancelled: bool = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a server that may have run does so no longer."""
+        return Phase.STOP_CONTAINER in self.kind.undo and not self.untouched
 
 
 def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: Undone) -> None:
@@ -91,11 +94,11 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
         _finish(connection, lease, status, level, message, cleanup=as_json(undone.cleanup))
         if undone.kept:
             execute(connection, "instance_kept", facts)
-        elif undone.kind is Kind.PROVISION:
+        elif undone.kind.makes_machine:
             execute(connection, "instance_failed", facts)
         elif leaked:
             execute(connection, "instance_left_running", facts)
-        elif not undone.untouched:
+        elif undone.is_stopped:
             execute(connection, "instance_stopped", facts)
 
 
@@ -106,7 +109,7 @@ def _summary(undone: Undone) -> tuple[str, str]:
         return "warning", "kept for a look, off the edge: retry the order or delete the server when you are done"
     if undone.untouched:
         return "info", "the server runs as it did before"
-    if undone.kind is Kind.START:
+    if not undone.kind.makes_machine and undone.is_stopped:
         return "info", "stopped again"
     return "info", "cleaned up: nothing is left"
 

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from orchestrator.domain import admission
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import AuditEntry
+from orchestrator.domain.operations import PROVISION
 from orchestrator.store import wakeups
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 
@@ -59,6 +60,7 @@ def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | 
         "instance_id": placed.instance_id,
         "request_id": placed.request_id,
         "customer_id": order.customer_id,
+        "kind": PROVISION.name,
         "revision": revision,
         "ctype": order.demand.ctype,
         "spec": Jsonb(order.spec),
@@ -76,6 +78,7 @@ def read_facts(connection: Connection, order: Order) -> admission.Facts:
     """What the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
     parameters = {
         "customer_id": order.customer_id,
+        "kind": PROVISION.name,
         "key": order.demand.key,
         "ctype": order.demand.ctype,
         "request_hash": order.demand.request_hash,

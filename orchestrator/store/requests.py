@@ -9,69 +9,53 @@ from orchestrator.domain import admission
 from orchestrator.domain.billing import Action, BillingState, refuse
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, InstanceRow
-from orchestrator.domain.phases import UNDO, Kind
-from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus
+from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
+from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 from orchestrator.store.leases import as_json
 from orchestrator.store.orders import Order, enqueue, read_facts, rouse
 
-_BUSY = {
-    Kind.PROVISION: "the server is still being made: wait until its order has finished, or cancel it",
-    Kind.TEARDOWN: "the server is being deleted",
-    Kind.START: "the server is being started: wait until that has finished, or cancel it",
-    Kind.STOP: "the server is being stopped: wait until that has finished",
-    Kind.CLEANUP: "what is left of the server is being cleaned up: wait until that has finished",
-}
 
-
-def place_teardown(
-    database: Database, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
+def place(
+    database: Database, kind: OperationKind, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
 ) -> tuple[UUID, UUID] | None:
-    """Ask for the teardown of an instance; returns (operation, instance), or None when there is no such instance.
+    """Ask for an operation on an instance; returns (operation, instance), or None when there is no such instance.
 
-    Asking again while it runs gives the same operation. Raises Problem (instance-busy) while another one is active.
+    Asking again while it runs gives the same operation. Raises Problem: instance-busy while another one is active, and
+    not-startable when the instance is in no state for it.
     """
-    found = {"server_id": server_id, "vmid": vmid, "customer_id": customer_id}
-    return _place(database, found, Kind.TEARDOWN, InstanceStatus.DELETING)
-
-
-def place_power(
-    database: Database, kind: Kind, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
-) -> tuple[UUID, UUID] | None:
-    """Ask for the start or the stop of an instance, as `place_teardown` does.
-
-    Raises Problem: instance-busy, or not-startable when there is no server that could run.
-    """
-    found = {"server_id": server_id, "vmid": vmid, "customer_id": customer_id}
-    return _place(database, found, kind, None)
-
-
-def _place(
-    database: Database, found: dict[str, Any], kind: Kind, becomes: InstanceStatus | None
-) -> tuple[UUID, UUID] | None:
     with database.transaction() as connection:
-        row = _one(connection, "lock_instance", found)
+        row = _one(connection, "lock_instance", {"server_id": server_id, "vmid": vmid, "customer_id": customer_id})
         if row is None:
             return None
         instance = InstanceRow.model_validate(row)
         active = _one(connection, "active_operation", {"instance_id": instance.id})
         if active is not None:
             return _meet_active(active, kind), instance.id
-        if becomes is None and instance.status not in (InstanceStatus.READY, InstanceStatus.STOPPED):
+        if instance.status not in kind.begins_in:
+            states = " or ".join(sorted(kind.begins_in))
             raise Problem(
-                ProblemCode.NOT_STARTABLE, f"the server is {instance.status}: only a ready or stopped one can {kind}"
+                ProblemCode.NOT_STARTABLE, f"the server is {instance.status}: only a {states} one can {kind.name}"
             )
         operation_id = uuid4()
-        request = {"operation_id": operation_id, "request_id": uuid4(), "instance_id": instance.id, "kind": kind}
-        execute(connection, "insert_request", request | {"instance_status": becomes})
+        request = {
+            "operation_id": operation_id,
+            "request_id": uuid4(),
+            "instance_id": instance.id,
+            "kind": kind.name,
+            "instance_status": kind.held_in,
+        }
+        execute(connection, "insert_request", request)
         enqueue(connection, operation_id)
         return operation_id, instance.id
 
 
-def _meet_active(active: dict[str, Any], kind: Kind) -> UUID:
-    if active["kind"] == kind:
+def _meet_active(active: dict[str, Any], kind: OperationKind) -> UUID:
+    if active["kind"] == kind.name:
         return UUID(str(active["id"]))
-    raise Problem(ProblemCode.INSTANCE_BUSY, _BUSY[Kind(active["kind"])], {"operationId": str(active["id"])})
+    known = KINDS.get(active["kind"])
+    busy = known.busy if known else f"another operation ({active['kind']}) is under way: wait until it has finished"
+    raise Problem(ProblemCode.INSTANCE_BUSY, busy, {"operationId": str(active["id"])})
 
 
 def place_cancel(database: Database, operation_id: UUID, customer_id: str | None) -> bool:
@@ -85,7 +69,8 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
             return False
         if row["status"] in OPERATION_FINAL:
             raise Problem(ProblemCode.ALREADY_FINISHED, f"the operation has {_ENDED[row['status']]} already")
-        if row["kind"] not in UNDO:
+        kind = KINDS.get(row["kind"])
+        if kind is None or not kind.cancellable:
             raise Problem(
                 ProblemCode.NOT_CANCELLABLE, f"a {row['kind']} cannot be taken back: wait until it has finished"
             )
@@ -143,6 +128,7 @@ def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | 
         "instance_id": kept["instance_id"],
         "customer_id": kept["customer_id"],
         "request_hash": kept["request_hash"],
+        "kind": PROVISION.name,
     }
     with connection.transaction():
         if execute(connection, "insert_retry", written) == 0:
@@ -152,7 +138,7 @@ def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | 
 
 
 def _require_kept(kept: dict[str, Any]) -> None:
-    if kept["kind"] == Kind.PROVISION and kept["status"] == OperationStatus.FAILED and kept["is_kept"]:
+    if kept["kind"] == PROVISION.name and kept["status"] == OperationStatus.FAILED and kept["is_kept"]:
         return
     raise Problem(
         ProblemCode.NOT_RETRYABLE,

@@ -1,12 +1,18 @@
-"""The sweep: lost workers, lost wake-ups, orders nobody took, what nobody asks for, and who is alive."""
+"""The sweep: lost workers, lost wake-ups, orders nobody took, what nobody asks for, and who is alive.
 
-from dataclasses import dataclass
+Each verb is one transaction and safe to run by any number of workers at once: a row that another sweep holds is passed
+over. Operations of a kind that this release does not know are left to the newer release that wrote them.
+"""
+
 from typing import Any
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from orchestrator.domain.billing import STOPPED_STATES
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import CANCELLED, Failure
+from orchestrator.domain.operations import KINDS, SWEPT, names
 from orchestrator.store.connection import Connection, Database, cursor_execute, execute
 from orchestrator.store.leases import as_json
 from orchestrator.store.orders import enqueue
@@ -23,64 +29,72 @@ _ACCOUNT_STOPPED = "not started: the account is stopped"
 _RESUMED = "its worker stopped answering: another goes on"
 
 
-@dataclass(frozen=True)
-class Swept:
-    """What a sweep did."""
+def rescue_lost(database: Database, *, attend_seconds: float) -> list[UUID]:
+    """Resume operations whose worker stopped writing, or undo and fail those that were lost before.
 
-    lost: list[UUID]
-    """Resumed, or failed where they were lost before."""
-    overdue: list[UUID]
-    unwanted: list[UUID]
-    begun: list[UUID]
-    """Operations of our own."""
-    woken: list[UUID]
-
-
-def sweep(
-    database: Database,
-    *,
-    requeue_seconds: float,
-    queue_seconds: float,
-    attend_seconds: float,
-    quarantine_seconds: float,
-    concurrency: int,
-) -> Swept:
-    """Recover what lost its worker, fail what waited too long, begin what nobody asks for, wake what was forgotten.
-
-    Safe to run by any number of workers at once: rows another sweep holds are passed over. `queue_seconds`: how long an
-    order may wait; `attend_seconds`: when a failed deletion is taken up again; `quarantine_seconds`: how long the
-    machine of a retry that waited too long is kept.
+    `attend_seconds`: when a deletion that fails so is taken up again.
     """
+    parameters = {
+        "lost": as_json(LOST),
+        "cancelled": as_json(CANCELLED),
+        "resumed": _RESUMED,
+        "kinds": names(KINDS.values()),
+        "undoable": names(kind for kind in KINDS.values() if kind.undo),
+        "attend_seconds": attend_seconds,
+    }
+    return _sweep(database, "sweep_lost", parameters, wake=True)
+
+
+def expire_overdue(database: Database, *, queue_seconds: float, quarantine_seconds: float) -> list[UUID]:
+    """Fail orders that waited longer than `queue_seconds` for a worker.
+
+    `quarantine_seconds`: how long the machine of a retry that waited too long is kept.
+    """
+    parameters = {
+        "error": as_json(OVERDUE),
+        "message": OVERDUE.message,
+        "cancellable": names(kind for kind in KINDS.values() if kind.cancellable),
+        "queue_seconds": queue_seconds,
+        "quarantine_seconds": quarantine_seconds,
+    }
+    return _sweep(database, "sweep_overdue", parameters)
+
+
+def cancel_unwanted(database: Database) -> list[UUID]:
+    """Cancel starts that wait although their customer's account was stopped meanwhile."""
+    parameters = {
+        "error": as_json(CANCELLED),
+        "message": _ACCOUNT_STOPPED,
+        "running": names(kind for kind in KINDS.values() if kind.runs_server),
+        "stopped_states": sorted(STOPPED_STATES),
+    }
+    return _sweep(database, "sweep_unwanted", parameters)
+
+
+def attend_leftovers(database: Database) -> list[UUID]:
+    """Begin an operation for each instance that needs something nobody asks for."""
+    kind_of = {status: kind.name for status, kind in SWEPT.items()}
+    parameters = {"kind_of": Jsonb(kind_of), "stopped_states": sorted(STOPPED_STATES)}
+    return _sweep(database, "sweep_unattended", parameters, wake=True)
+
+
+def wake_forgotten(database: Database, *, requeue_seconds: float, concurrency: int) -> list[UUID]:
+    """Wake workers again for operations that nobody took for `requeue_seconds`, at most `concurrency` of them."""
+    parameters = {
+        "kinds": names(KINDS.values()),
+        "requeue_seconds": requeue_seconds,
+        "concurrency": concurrency,
+    }
+    return _sweep(database, "sweep_unwoken", parameters, wake=True)
+
+
+def _sweep(database: Database, query: str, parameters: dict[str, Any], *, wake: bool = False) -> list[UUID]:
+    """Run one sweep's query; with `wake`, a message for each operation goes into the queue in the same transaction."""
     with database.transaction() as connection:
-        lost = _ids(
-            connection,
-            "sweep_lost",
-            {
-                "lost": as_json(LOST),
-                "cancelled": as_json(CANCELLED),
-                "resumed": _RESUMED,
-                "attend_seconds": attend_seconds,
-            },
-        )
-        overdue = _ids(
-            connection,
-            "sweep_overdue",
-            {
-                "error": as_json(OVERDUE),
-                "message": OVERDUE.message,
-                "queue_seconds": queue_seconds,
-                "quarantine_seconds": quarantine_seconds,
-            },
-        )
-        stopped = {"stopped_states": sorted(STOPPED_STATES)}
-        unwanted = _ids(
-            connection, "sweep_unwanted", stopped | {"error": as_json(CANCELLED), "message": _ACCOUNT_STOPPED}
-        )
-        begun = _ids(connection, "sweep_unattended", stopped)
-        woken = _ids(connection, "sweep_unwoken", {"requeue_seconds": requeue_seconds, "concurrency": concurrency})
-        for operation_id in (*lost, *begun, *woken):
+        swept = _ids(connection, query, parameters)
+        for operation_id in swept if wake else ():
             enqueue(connection, operation_id)
-        return Swept(lost, overdue, unwanted, begun, woken)
+        return swept
 
 
 def worker_seen(database: Database, worker: str) -> None:

@@ -6,20 +6,29 @@ whoever can write the table could run code in a worker.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from huey import PostgresHuey
 from huey.consumer import Consumer
 from huey.registry import Message
 from huey.serializer import Serializer
+
+from orchestrator.domain.errors import StoreUnavailable
+from orchestrator.store.outage import Outage
 
 QUEUE = "hostwright"
 CHANNEL = f"huey.q.{QUEUE}"
 """Huey's notification channel of the queue (PostgresStorage.channel, Huey 3.5.4); a test holds both together."""
 RUN_OPERATION = "orchestrator.worker.run_operation"
 """The queue's only task, by the name that its messages carry: releases of one database share it."""
+
+
+_LOGGERS = ("huey.consumer.Worker", "huey.consumer.Scheduler")
+"""Huey's loggers of the threads that look into the queue (huey/consumer.py, Huey 3.5.4)."""
 
 
 class JsonSerializer(Serializer):  # type: ignore[misc]
@@ -52,12 +61,30 @@ class _Consumer(Consumer):  # type: ignore[misc]
         return
 
 
+class _OutageFilter(logging.Filter):
+    """Takes what Huey logs of a database that is away as a notice of the outage, not a traceback for each try."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__()
+        self._outage = outage
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, (psycopg.Error, StoreUnavailable)):
+            return True
+        self._outage.noticed(error)
+        return False
+
+
 class Wakeups:
     """Threads that wait for wake-ups and answer each with a call."""
 
-    def __init__(self, connect: Callable[[], Any], answer: Callable[[str], None], threads: int) -> None:
+    def __init__(self, connect: Callable[[], Any], answer: Callable[[str], None], threads: int, outage: Outage) -> None:
         """`answer` is called with the id of an operation, in one of the threads; nothing runs until `start`."""
         huey = make_huey(connect)
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(_OutageFilter(outage))
 
         def run_operation(operation_id: str) -> None:
             answer(operation_id)

@@ -1,37 +1,64 @@
-"""One attempt at an operation: what its runs say, why they are to stop, and its deadlines.
-
-The run's event handler only puts into the keeper's queue; the run watches the clock. Whoever wants the run to end sets
-a reason; the runner asks for it and kills the process tree.
-"""
+"""One attempt at an operation: what was claimed, the lease under which it is written, and the runs for it."""
 
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 from orchestrator.domain.errors import Code, LostLease
-from orchestrator.domain.models import CANCELLED, Claim, Cleanup, Failure
-from orchestrator.domain.phases import Kind, Phase, played
+from orchestrator.domain.models import Claim, Cleanup, Failure
+from orchestrator.domain.operations import KINDS, OperationKind
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
-from orchestrator.domain.updates import CleanupRecorded, CloneBegun, PhaseEntered, PhasesClosed
+from orchestrator.domain.updates import CleanupRecorded, PhaseEntered, PhasesClosed
+from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import runner
-from orchestrator.play.events import AddressSeen, Event, to_update
+from orchestrator.play.run_directory import RecordedFile, make_run_directory
+from orchestrator.play.variables import Server
 from orchestrator.settings import PROJECT_DIR, Settings
 from orchestrator.store import leases
 from orchestrator.store.connection import Database
-from orchestrator.worker.lease import Keeper
+from orchestrator.worker.lease import HeldLease
+from orchestrator.worker.watch import Watch
 
 T = TypeVar("T")
 
-_PHASE_GRACE_SECONDS = 10
-"""A role ends by itself at its timeout, with a better reason; the watchdog waits a little longer."""
-_START_SECONDS = 120
-"""How long ansible-playbook may take to its first play; it is half a second on an idle machine."""
-_MESSAGE_CHARACTERS = 4000
-"""Of a failure's message; one task's own is bounded by the events."""
+PLAYBOOKS = PROJECT_DIR / "playbooks"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run plays: playbooks by their path below playbooks/, without the ending, and the phases in them."""
+
+    books: tuple[str, ...]
+    phases: tuple[Phase, ...]
+
+    @staticmethod
+    def of_kind(kind: OperationKind) -> "Plan":
+        """The whole of a kind."""
+        return Plan((kind.playbook,), kind.played)
+
+    @staticmethod
+    def of_phases(phases: Sequence[Phase]) -> "Plan":
+        """Single phases, in this order."""
+        return Plan(tuple(f"phases/{phase.role}" for phase in phases), tuple(phases))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: why it failed, if it did, and what is known of the instance now."""
+
+    failure: Failure | None = None
+    address: str | None = None
+    clone_upid: str | None = None
+    publications: tuple[Publication, ...] = ()
+
+    def apply_to(self, server: Server) -> Server:
+        """The server as it is after the run."""
+        return replace(server, publications=self.publications, clone_upid=self.clone_upid or server.clone_upid)
 
 
 class Attempt:
@@ -46,84 +73,100 @@ class Attempt:
         """
         self.database = database
         self.settings = settings
+        self.claim = claim
         self.operation = claim.operation
-        self._keeper = Keeper(database, settings, self.operation, claimed_at)
-        self.lease = self._keeper.lease
-        self.address: str | None = None
-        self.clone_upid = self.operation.clone_upid
-        self.published = claim.published
-        """Whether names at the edge may have been made for it."""
-        self.was_ready = claim.was_ready
-        self.on_phase: Callable[[Phase], None] | None = None
-        """Told of every phase that a play enters, in the run's thread; must not block."""
-        self._failure: Failure | None = None
-        self._stopped: Failure | None = None
-        self._undoing = False
+        self.kind = KINDS[claim.operation.kind]
+        self._held = HeldLease(database, settings, claim.operation, claimed_at)
+        self.lease = self._held.lease
         self._handing_over = handing_over
         self._ends_at = claimed_at + claim.left_seconds
-        self._phase: tuple[Phase, float] | None = None
-        self._played_at = claimed_at
 
     def __enter__(self) -> Self:
-        self._keeper.start()
+        self._held.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._keeper.stop()
+        self._held.stop()
 
-    def play(self, phases: Sequence[Phase], variables: dict[str, Any], secrets: dict[str, Any]) -> Failure | None:
-        """Run the roles of these phases in one process; returns why it failed, or None.
+    def play(
+        self,
+        plan: Plan,
+        server: Server,
+        *,
+        undoing: bool = False,
+        on_phase: Callable[[Phase], object] | None = None,
+    ) -> Outcome:
+        """Run a plan in one process.
 
-        Raises LostLease when the operation is somebody else's by now.
+        While something is undone only the phases have a limit, and a cancel changes nothing any more. Raises LostLease
+        when the operation is somebody else's by now, and ConfigurationError for want of the secrets.
         """
-        self._failure = self._stopped = None
-        self._played_at = time.monotonic()
+        secrets = self.read_secrets()
         try:
-            outcome = self._run(phases, variables, secrets)
+            with make_run_directory(self.operation.id, self.operation.fencing_token) as directory:
+                watch = self.watch(server, RecordedFile(directory), undoing=undoing, on_phase=on_phase)
+                end = runner.play(
+                    self._run(plan, server, secrets),
+                    directory,
+                    on_event=watch.hear,
+                    should_stop=watch.should_stop,
+                    lease_ends_at=lambda: self._held.ends_at,
+                )
         except OSError as error:
-            return Failure(
-                code=Code.INTERNAL,
-                phase=phases[0],
-                message=f"the worker cannot keep a run's files ({error.strerror}): see to its disk, then order again",
-            )
-        self._phase = None
-        handed_over = self._is_handed_over(outcome)
+            return Outcome(_no_room(plan, error), publications=server.publications)
+        return self._conclude(watch, end)
+
+    def watch(
+        self,
+        server: Server,
+        recorded: RecordedFile,
+        *,
+        undoing: bool = False,
+        on_phase: Callable[[Phase], object] | None = None,
+    ) -> Watch:
+        """Who listens to a run of this attempt, and says when it has to stop."""
+        return Watch(
+            self._held,
+            self.settings,
+            self._handing_over,
+            recorded,
+            server.publications,
+            kind=self.kind,
+            ends_at=math.inf if undoing else self._ends_at,
+            cancellable=not undoing,
+            on_phase=on_phase,
+        )
+
+    def _run(self, plan: Plan, server: Server, secrets: dict[str, str]) -> runner.Run:
+        return runner.Run(
+            operation_id=self.operation.id,
+            fencing_token=self.operation.fencing_token,
+            playbooks=[PLAYBOOKS / f"{book}.yml" for book in plan.books],
+            inventory=self.settings.inventory,
+            variables=server.variables(self.settings),
+            secrets=secrets,
+            state_dir=self.settings.state_dir,
+        )
+
+    def _conclude(self, watch: Watch, end: runner.End) -> Outcome:
+        """Write the end of a run's phases, and say what came of it."""
+        handed_over = self._is_handed_over(watch, end)
         if not handed_over:
-            self._keeper.put(PhasesClosed(PhaseStatus.OK if outcome == "successful" else PhaseStatus.FAILED))
-        self.flush()
+            self._held.put(PhasesClosed(PhaseStatus.OK if end == "successful" else PhaseStatus.FAILED))
+        self._held.flush()
         if handed_over:
             self.hand_over()
-        if outcome == "successful":
-            return None
-        return (
-            self._stopped
-            or self._failure
-            or Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
-        )
+        unsaid = Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
+        failure = None if end == "successful" else watch.stopped or watch.failure or unsaid
+        return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
 
-    def _run(self, phases: Sequence[Phase], variables: dict[str, Any], secrets: dict[str, Any]) -> runner.Outcome:
-        return runner.play(
-            runner.Run(
-                operation_id=self.operation.id,
-                fencing_token=self.operation.fencing_token,
-                playbooks=playbooks(phases),
-                inventory=self.settings.inventory,
-                variables=variables,
-                secrets=secrets,
-                state_dir=self.settings.state_dir,
-            ),
-            on_event=self._on_event,
-            should_stop=self._should_stop,
-            lease_ends_at=lambda: self._keeper.ends_at,
-        )
-
-    def _is_handed_over(self, outcome: runner.Outcome) -> bool:
+    def _is_handed_over(self, watch: Watch, end: runner.End) -> bool:
         """Whether a run ended because its worker leaves; a signal to the whole process group may end it first."""
-        if self._stopped is not None:
+        if watch.stopped is not None:
             return False
-        return outcome == "stopped" or (outcome == "failed" and self._failure is None and self._handing_over.is_set())
+        return end == "stopped" or (end == "failed" and watch.failure is None and self._handing_over.is_set())
 
     def hand_over(self) -> NoReturn:
         """Put the operation back for another worker. Raises LostLease."""
@@ -131,93 +174,38 @@ class Attempt:
         raise LostLease(f"operation {self.operation.id}: handed over, the worker is leaving")
 
     @property
+    def server(self) -> Server | None:
+        """The server of the operation as it was claimed, or None when it has no VMID yet."""
+        operation = self.operation
+        if operation.vmid is None or operation.hostname is None:
+            return None
+        return Server(operation, operation.vmid, operation.hostname, self.claim.publications, operation.clone_upid)
+
+    def read_secrets(self) -> dict[str, str]:
+        """The secrets that a run is given. Raises ConfigurationError."""
+        return read_secrets(self.settings.secrets_path)
+
+    @property
     def cancelled(self) -> bool:
-        """Whether somebody wants it cancelled, and it is not being undone already."""
-        return self._keeper.cancelled and not self._undoing
+        """Whether somebody wants it cancelled."""
+        return self._held.cancelled
 
-    def enter(self, phase: Phase, message: str) -> None:
+    def enter(self, phase: Phase) -> None:
         """Begin a phase that is not a play."""
-        self._keeper.put(PhaseEntered(phase, message))
-
-    def flush(self) -> None:
-        """Wait until everything is written. Raises LostLease."""
-        self._keeper.flush()
+        self._held.put(PhaseEntered(phase, phase.first_line))
 
     def persist(self, write: Callable[[], T]) -> T:
         """Do one write, again while the database is away and the lease holds. Raises LostLease."""
-        return self._keeper.persist(write)
+        return self._held.persist(write)
 
     def record(self, cleanup: Cleanup) -> None:
         """Write how far a cleanup has come, in its turn."""
-        self._keeper.put(CleanupRecorded(cleanup))
-
-    def begin_undoing(self) -> None:
-        """From here on only the phases have a time limit, and a cancel changes nothing any more."""
-        self._undoing = True
-        self._ends_at = math.inf
-
-    def _should_stop(self) -> bool:
-        self._watch_clock()
-        return self._keeper.lost.is_set() or self._handing_over.is_set() or self._stopped is not None
-
-    def _on_event(self, event: Event) -> None:
-        meaning = to_update(event)
-        if isinstance(meaning, AddressSeen):
-            self.address = meaning.address
-        elif isinstance(meaning, Failure):
-            self._failure = meaning if self._failure is None else _joined(self._failure, meaning)
-        elif meaning is not None:
-            if isinstance(meaning, PhaseEntered):
-                self._enter(meaning.phase)
-            elif isinstance(meaning, CloneBegun):
-                self.clone_upid = meaning.upid
-            self._keeper.put(meaning)
-
-    def _enter(self, phase: Phase) -> None:
-        self._phase = (phase, time.monotonic())
-        self.published = self.published or phase is Phase.PUBLISH_EDGE
-        if self.on_phase is not None:
-            self.on_phase(phase)
-
-    def _watch_clock(self) -> None:
-        """Set a reason to stop when there is one."""
-        self._keeper.watch()
-        now = time.monotonic()
-        if self._stopped is not None:
-            return
-        phase, since = self._phase or (None, self._played_at)
-        if self.cancelled:
-            self._stopped = CANCELLED.model_copy(update={"phase": phase})
-        elif now > self._ends_at:
-            self._stopped = _too_long(phase, "the operation", self.settings.operation_deadline_seconds)
-        elif phase is None and now > since + _START_SECONDS:
-            self._stopped = _too_long(phase, "the start of the playbook", _START_SECONDS)
-        elif phase is not None and now > since + self.settings.timeout(phase) + _PHASE_GRACE_SECONDS:
-            self._stopped = _too_long(phase, f"the phase {phase}", self.settings.timeout(phase))
+        self._held.put(CleanupRecorded(cleanup))
 
 
-def playbooks(phases: Sequence[Phase]) -> list[Path]:
-    """The playbook of a whole kind where the phases are just that, else the phases' own, in order."""
-    folder = PROJECT_DIR / "playbooks"
-    for kind in Kind:
-        if tuple(phases) == played(kind):
-            return [folder / f"{kind}.yml"]
-    return [folder / "phases" / f"{phase.role}.yml" for phase in phases]
-
-
-def _joined(first: Failure, further: Failure) -> Failure:
-    """The first failure is the cause; what failed after it in the same phase is said too, as long as there is room."""
-    if further.phase != first.phase or further.message in first.message:
-        return first
-    message = f"{first.message}; also: {further.message}"
-    if len(message) > _MESSAGE_CHARACTERS:
-        message = message[: _MESSAGE_CHARACTERS - 1] + "…"
-    return first.model_copy(update={"message": message})
-
-
-def _too_long(phase: Phase | None, what: str, seconds: float) -> Failure:
+def _no_room(plan: Plan, error: OSError) -> Failure:
     return Failure(
-        code=Code.DEADLINE_EXCEEDED,
-        phase=phase,
-        message=f"{what} took longer than its {seconds:g} s: see what hangs, then order again",
+        code=Code.INTERNAL,
+        phase=plan.phases[0],
+        message=f"the worker cannot keep a run's files ({error.strerror}): see to its disk, then order again",
     )

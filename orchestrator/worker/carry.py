@@ -1,217 +1,189 @@
-"""What a worker does with a claimed operation, by its kind."""
+"""What a worker does with a claimed operation, from its first look to its end.
+
+The story has three parts: go on with the operation (`_go_on`), and then either succeed (`_succeed`) or fail (`_fail`),
+which undoes what can be undone.
+"""
 
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.errors import CancelRequested, Code, ConfigurationError
+from orchestrator.domain.errors import CancelRequested, Code, ConfigurationError, LostLease
 from orchestrator.domain.models import CANCELLED, Failure
-from orchestrator.domain.phases import UNDO, Kind, Phase, played
+from orchestrator.domain.operations import Ending
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus
-from orchestrator.drivers.secrets import read_secrets
-from orchestrator.play.variables import Server, server_of
+from orchestrator.play.variables import Server
 from orchestrator.store import endings, leases
 from orchestrator.store.callbacks import create_callback
-from orchestrator.worker import undo
-from orchestrator.worker.attempt import Attempt
+from orchestrator.worker.attempt import Attempt, Outcome, Plan
+from orchestrator.worker.undo import close, undo
 
 log = logging.getLogger(__name__)
+
+Undoing = Callable[[Attempt, Server | None, Failure], object]
 
 _CLEANUP_TRIES = 10
 """After so many attempts that met a defect, a cleanup ends with everything named as left behind."""
 _VMID_TRIES = 10
 """How many VMIDs that turn out to be somebody else's are passed over in one operation."""
 _UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
+_DEFECT = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
+_NOT_SET_UP = Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
+_NO_CONTAINER = Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again")
 
 
 def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
-    """Take an operation to its end.
+    """Take an operation to its end; a defect of ours fails it, and its undoing is left to another attempt.
 
-    Raises LostLease when it is somebody else's by now, and ConfigurationError when a cleanup cannot be done for want of
-    the secrets: it is tried again when the lease has run out.
+    Raises LostLease when it is somebody else's by now.
     """
-    operation = attempt.operation
-    if operation.status is OperationStatus.CLEANING:
-        _undo(attempt, operation.error or _UNKNOWN, recorded=True)
-    elif (unfit := _unfitness(attempt)) is not None:
-        _refuse(attempt, unfit)
-    elif attempt.cancelled:
-        _undo(attempt, CANCELLED.model_copy(update={"phase": operation.phase}))
-    elif operation.kind is Kind.PROVISION:
-        _provision(attempt, catalogue)
-    elif operation.kind is Kind.START:
-        _start(attempt)
-    else:
-        _remove(attempt)
-
-
-def give_up(attempt: Attempt) -> None:
-    """After a defect of ours: fail what can be failed, and leave the undoing to another attempt. Raises LostLease."""
-    operation, database, lease = attempt.operation, attempt.database, attempt.lease
-    failure = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
-    if operation.kind not in UNDO:
-        _fail(attempt, failure)
-    elif operation.status is not OperationStatus.CLEANING:
-        attempt.persist(lambda: endings.begin_cleaning(database, lease, failure))
-        attempt.hand_over()
-    elif operation.attempt >= _CLEANUP_TRIES:
-        _close(attempt, operation.error or failure)
-
-
-def _unfitness(attempt: Attempt) -> Failure | None:
-    """Why this worker cannot run a playbook at all, if it cannot."""
+    operation, undoing = attempt.operation, undo
+    failure: Failure | None
     try:
-        _secrets(attempt)
+        if operation.status is OperationStatus.CLEANING:
+            server, failure = attempt.server, operation.error or _UNKNOWN
+        elif not _is_set_up(attempt):
+            # What an earlier attempt made cannot be undone here: it is named as left behind.
+            server, failure, undoing = attempt.server, _NOT_SET_UP, close
+        elif attempt.cancelled:
+            server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
+        else:
+            server, outcome = _go_on(attempt, catalogue)
+            failure = outcome.failure or _succeed(attempt, server, outcome)
+        if failure is not None:
+            _fail(attempt, server, failure, undoing)
+    except LostLease:
+        raise
+    except Exception:
+        log.exception("operation %s", operation.id)
+        _fail(attempt, attempt.server, _DEFECT, _leave_to_another)
+
+
+def _is_set_up(attempt: Attempt) -> bool:
+    """Whether this worker can run a playbook at all."""
+    try:
+        attempt.read_secrets()
     except ConfigurationError as error:
         log.error("operation %s: %s", attempt.operation.id, error)  # noqa: TRY400  # a sentence, not a trace
-        return Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
-    return None
+        return False
+    return True
 
 
-def _refuse(attempt: Attempt, failure: Failure) -> None:
-    """Fail an operation that cannot be played here; what an earlier attempt made of it is named as left behind."""
-    if attempt.operation.kind not in UNDO:
-        _fail(attempt, failure)
-        return
-    attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-    _close(attempt, failure)
+def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outcome]:
+    """Play what the operation is; a resumed or retried one goes on with the VMID that it has.
 
-
-def _close(attempt: Attempt, failure: Failure) -> None:
-    """End the undoing as far as it has come: what is not done is named as left behind."""
-    server = server_of(attempt.operation)
-    undo.close(attempt, server, failure, undo.begun(attempt, server, failure))
-
-
-def _provision(attempt: Attempt, catalogue: Catalogue) -> None:
-    server, failure = _try_vmids(attempt, catalogue)
-    if failure is None and server is not None:
-        _get_ready(attempt, server)
-    elif failure is not None:
-        _undo(attempt, failure, server)
-
-
-def _start(attempt: Attempt) -> None:
-    server = server_of(attempt.operation)
-    if server is None:
-        _undo(attempt, Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again"))
-        return
-    failure = _play(attempt, Kind.START, _with_callback(attempt, server))
-    if failure is None:
-        _get_ready(attempt, server)
-    else:
-        _undo(attempt, failure, server)
-
-
-def _get_ready(attempt: Attempt, server: Server) -> None:
-    try:
-        attempt.persist(
-            lambda: endings.complete_ready(
-                attempt.database,
-                attempt.operation.instance_id,
-                attempt.lease,
-                address=attempt.address,
-                message=f"{server.hostname} is ready",
-            )
-        )
-    except CancelRequested:
-        _undo(attempt, CANCELLED, server)
-
-
-def _try_vmids(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Failure | None]:
-    """Play the provision on a VMID of ours; one that proves to be somebody else's is left alone and another taken.
-
-    A resumed or retried operation goes on with the VMID that it has.
+    A VMID that proves to be somebody else's is left alone and another taken.
     """
-    failure: Failure | None = None
-    server = server_of(attempt.operation)
+    kind, server, outcome = attempt.kind, attempt.server, Outcome()
     for _ in range(_VMID_TRIES):
-        server = server or _allocate(attempt, catalogue)
+        if server is None and kind.makes_machine:
+            server = _allocate(attempt, catalogue)
+            if server is None:
+                return None, Outcome(_no_vmid(attempt))
         if server is None:
-            return None, Failure(
-                code=Code.VMID_TAKEN,
-                phase=Phase.ALLOCATE_VMID,
-                message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
-            )
-        failure = _play(attempt, Kind.PROVISION, _with_callback(attempt, server))
-        if failure is None or failure.code is not Code.VMID_TAKEN or _has_moved(attempt, failure):
-            return server, failure
-        taken, server, attempt.clone_upid = server.vmid, None, None
+            # An order that failed before it had a VMID: there is nothing to stop or to remove.
+            return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else None)
+        outcome = attempt.play(Plan.of_kind(kind), _with_callback(attempt, server))
+        server = outcome.apply_to(server)
+        if not _is_foreign(attempt, server, outcome.failure):
+            return server, _judge(attempt, outcome)
+        taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
-    return None, failure
+    return None, outcome
 
 
-def _has_moved(attempt: Attempt, failure: Failure) -> bool:
-    """Whether the VMID that is taken elsewhere may be our own machine, which somebody moved: then it stays ours."""
-    made_before = attempt.operation.retry_of is not None or attempt.clone_upid is not None
-    return made_before and bool((failure.detail or {}).get("elsewhere"))
+def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
+    """Give the operation a VMID and a host name, or None when the range is used up."""
+    operation = attempt.operation
+
+    def name(vmid: int) -> str:
+        game, variant = operation.spec.get("game"), operation.spec.get("variant")
+        return catalogue.hostname(operation.ctype, vmid, game=game, variant=variant)
+
+    attempt.enter(Phase.ALLOCATE_VMID)
+    bounds = catalogue.vmid_bounds(operation.ctype)
+    allocated = attempt.persist(
+        lambda: leases.allocate_vmid(attempt.database, attempt.lease, ctype=operation.ctype, bounds=bounds, name=name)
+    )
+    return None if allocated is None else Server(operation, *allocated)
+
+
+def _no_vmid(attempt: Attempt) -> Failure:
+    return Failure(
+        code=Code.VMID_TAKEN,
+        phase=Phase.ALLOCATE_VMID,
+        message=f"every VMID of the {attempt.operation.ctype} range is in use: widen it in the catalogue",
+    )
 
 
 def _with_callback(attempt: Attempt, server: Server) -> Server:
+    """The server with the address where its agent may report, if there is one."""
     base = attempt.settings.public_url
-    if base is None:
+    if base is None or not attempt.kind.configures_agent:
         return server
     token = attempt.persist(lambda: create_callback(attempt.database, attempt.lease))
     return replace(server, callback_url=f"{base}/api/callbacks/{token}")
 
 
-def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
-    operation = attempt.operation
-    attempt.enter(Phase.ALLOCATE_VMID, "choosing a VMID")
-    vmid = attempt.persist(
-        lambda: leases.allocate_vmid(
-            attempt.database, attempt.lease, ctype=operation.ctype, bounds=catalogue.vmids[operation.ctype]
+def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bool:
+    """Whether a VMID is somebody else's. What we made there before and is elsewhere now may be our own."""
+    if failure is None or failure.code is not Code.VMID_TAKEN or not attempt.kind.makes_machine:
+        return False
+    made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
+    return not (made_before and bool((failure.detail or {}).get("elsewhere")))
+
+
+def _judge(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """What a play's outcome means to its operation."""
+    if not attempt.kind.removes_machine:
+        return outcome
+    if outcome.failure is not None and outcome.failure.code is not Code.NOT_OURS:
+        return outcome
+    # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
+    return replace(outcome, failure=_still_published(outcome) if outcome.publications else None)
+
+
+def _still_published(outcome: Outcome) -> Failure:
+    named = ", ".join(f"{each.type} {each.name} at {each.place}" for each in outcome.publications)
+    return Failure(
+        code=Code.INTERNAL,
+        phase=Phase.UNPUBLISH_EDGE,
+        message=f"the playbook ended well, but did not say that these were taken back: {named}",
+    )
+
+
+def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failure | None:
+    """Write the success. Returns why it is none after all: somebody wants the operation cancelled."""
+    instance_id, hostname = attempt.operation.instance_id, server.hostname if server else None
+    try:
+        attempt.persist(
+            lambda: endings.complete(
+                attempt.database, attempt.kind, instance_id, attempt.lease, address=outcome.address, hostname=hostname
+            )
         )
-    )
-    if vmid is None:
-        return None
-    hostname = catalogue.hostname(
-        operation.ctype, vmid, game=operation.spec.get("game"), variant=operation.spec.get("variant")
-    )
-    attempt.persist(lambda: leases.set_hostname(attempt.database, attempt.lease, hostname))
-    return Server(operation, vmid, hostname)
+    except CancelRequested:
+        return CANCELLED
+    return None
 
 
-_COMPLETE: dict[Kind, Callable[..., None]] = {
-    Kind.TEARDOWN: endings.complete_teardown,
-    Kind.STOP: endings.complete_stop,
-    Kind.CLEANUP: endings.complete_cleanup,
-}
-
-
-def _remove(attempt: Attempt) -> None:
-    """Teardown, stop and cleanup: there is nothing to undo, they only go on."""
-    operation = attempt.operation
-    # Our rows know whose names a server has; those of an order that failed early may be somebody else's.
-    published = operation.kind is not Kind.CLEANUP or attempt.published
-    server = server_of(operation, published=published, clone_upid=attempt.clone_upid)
-    if server is not None:
-        failure = _play(attempt, operation.kind, server)
-        # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
-        if failure is not None and (failure.code is not Code.NOT_OURS or operation.kind is Kind.STOP):
-            _fail(attempt, failure)
-            return
-    complete = _COMPLETE[operation.kind]
-    attempt.persist(lambda: complete(attempt.database, operation.instance_id, attempt.lease))
-
-
-def _undo(attempt: Attempt, failure: Failure, server: Server | None = None, *, recorded: bool = False) -> None:
-    """Record why it failed, unless an earlier attempt did, and undo it."""
-    if not recorded:
-        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
-    undo.undo(attempt, server or server_of(attempt.operation), failure)
-
-
-def _fail(attempt: Attempt, failure: Failure) -> None:
+def _fail(attempt: Attempt, server: Server | None, failure: Failure, undoing: Undoing) -> None:
+    """Record why it failed, and undo what can be undone."""
     instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
-    attempt.persist(lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds))
+    if not attempt.kind.undo:
+        attempt.persist(
+            lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds)
+        )
+        return
+    if attempt.operation.status is not OperationStatus.CLEANING:
+        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    undoing(attempt, server, failure)
 
 
-def _play(attempt: Attempt, kind: Kind, server: Server) -> Failure | None:
-    return attempt.play(played(kind), server.variables(attempt.settings), _secrets(attempt))
-
-
-def _secrets(attempt: Attempt) -> dict[str, Any]:
-    return read_secrets(attempt.settings.secrets_path)
+def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure) -> None:
+    """After a defect: another attempt undoes it. A cleanup that met one again and again ends as far as it has come."""
+    if attempt.operation.status is not OperationStatus.CLEANING:
+        attempt.hand_over()
+    elif attempt.operation.attempt >= _CLEANUP_TRIES:
+        close(attempt, server, attempt.operation.error or failure)

@@ -1,8 +1,4 @@
-"""Keeps an attempt's lease: one writer thread beats, and writes what happened, in order.
-
-If no heartbeat gets through before the lease ends, the lease counts as lost here first (self-fencing), so nobody can
-meet a live run when recovering the operation.
-"""
+"""The lease of one claimed operation: who may write to it, and until when."""
 
 import logging
 import queue
@@ -26,8 +22,26 @@ _FENCE_MARGIN = 0.2
 """The share of the lease that is left for killing the run before somebody else may take the operation."""
 
 
-class Keeper:
-    """The lease of one claimed operation, and the only way to write to it."""
+class HeldLease:
+    """The lease of one claimed operation, and the only way to write to it.
+
+    A claim gives a worker two things: a fencing token, which goes up with every claim, and a lease, which ends some
+    seconds later on the database's clock. From these follows that at most one worker acts for an operation at a time:
+
+    - Every write carries the token. A write that touches no row means that somebody else has claimed the operation
+      since: this worker kills its run and writes nothing more (`LostLease`).
+    - A heartbeat prolongs the lease. The sweep of any worker takes over an operation whose lease has ended; until then
+      nobody does, whether or not its worker is heard of.
+    - So a worker whose heartbeats do not get through must have stopped its run before the lease ends. It cannot ask the
+      database for the time then, so it counts on its own monotonic clock, from before it asked for the lease, and gives
+      up when four fifths of it are over (self-fencing). What remains is the time to kill the playbook.
+    - A worker that stands still cannot do even that. Its tasks look at the same end of the lease in a file of the run
+      directory, and end themselves (orchestrator.drivers.lease).
+
+    Two threads meet here. The run's thread puts what happened into a queue and never waits for the database, because a
+    slow event handler breaks ansible-runner. One writer thread writes the queue in its order and beats in between. It
+    hangs when the database does, so the run's thread watches the end of the lease as well (`watch`).
+    """
 
     def __init__(self, database: Database, settings: Settings, operation: OperationRow, claimed_at: float) -> None:
         """`claimed_at` is time.monotonic() from before the claim: the lease cannot have begun earlier."""
@@ -40,7 +54,7 @@ class Keeper:
         self._database = database
         self._settings = settings
         self._leaving = threading.Event()
-        self._updates: queue.SimpleQueue[Update | threading.Event] = queue.SimpleQueue()
+        self._updates: queue.SimpleQueue[Update | Callable[[], object]] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name=f"writer-{operation.id}", daemon=True)
 
     def start(self) -> None:
@@ -50,17 +64,21 @@ class Keeper:
     def stop(self) -> None:
         """Write what there is, then end."""
         self._leaving.set()
-        self._updates.put(threading.Event())
+        self._updates.put(lambda: None)
         self._writer.join()
 
     def put(self, update: Update) -> None:
         """Have something written, in its turn; does not wait."""
         self._updates.put(update)
 
+    def when_written(self, call: Callable[[], object]) -> None:
+        """Have something called once all that was put before is in the database, in the writer's thread."""
+        self._updates.put(call)
+
     def flush(self) -> None:
         """Wait until everything is written. Raises LostLease."""
         written = threading.Event()
-        self._updates.put(written)
+        self.when_written(written.set)
         while not written.wait(0.1):
             self._check()
         self._check()
@@ -73,7 +91,7 @@ class Keeper:
             try:
                 return write()
             except StoreUnavailable as error:
-                log.warning("operation %s: the database is away: %s", self.lease.operation_id, error)
+                self._database.outage.noticed(error)
                 self.lost.wait(0.5)
 
     def watch(self) -> None:
@@ -95,9 +113,8 @@ class Keeper:
             self.lost.set()
 
     def _write_and_beat(self) -> None:
-        """Write what happened, and beat in between."""
         pending: list[Update] = []
-        waiting: list[threading.Event] = []
+        waiting: list[Callable[[], object]] = []
         beat_at = time.monotonic()
         while not self.lost.is_set():
             self._collect(pending, waiting, until=beat_at)
@@ -108,7 +125,7 @@ class Keeper:
                     leases.record(self._database, self.lease, pending)
                     pending.clear()
                 while waiting:
-                    waiting.pop().set()
+                    waiting.pop(0)()
                 if self._leaving.is_set():
                     return
                 if asked_at >= beat_at:
@@ -118,7 +135,7 @@ class Keeper:
                 log.warning("%s: stopping", error)
                 self.lost.set()
             except StoreUnavailable as error:
-                log.warning("operation %s: not written yet, the database is away: %s", self.lease.operation_id, error)
+                self._database.outage.noticed(error)
                 beat_at = time.monotonic() + 0.5
                 if self._leaving.is_set():
                     return
@@ -129,12 +146,12 @@ class Keeper:
         self.cancelled = self.cancelled or cancelled
         self.ends_at = asked_at + seconds * (1 - _FENCE_MARGIN)
 
-    def _collect(self, pending: list[Update], waiting: list[threading.Event], *, until: float) -> None:
+    def _collect(self, pending: list[Update], waiting: list[Callable[[], object]], *, until: float) -> None:
         timeout = max(0.0, until - time.monotonic())
         try:
             while True:
                 item = self._updates.get(timeout=timeout)
                 timeout = 0.0
-                waiting.append(item) if isinstance(item, threading.Event) else pending.append(item)
+                waiting.append(item) if callable(item) else pending.append(item)
         except queue.Empty:
             return

@@ -17,14 +17,15 @@ from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import run_directory
 from orchestrator.play.inventory import load_catalogue, proxmox_node, require_filled
 from orchestrator.settings import Settings
-from orchestrator.store import leases, orders
-from orchestrator.store import sweep as sweeps
+from orchestrator.store import leases, orders, sweep
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import resolve_url
 from orchestrator.store.leases import Claimant
 from orchestrator.store.wakeups import Wakeups
 from orchestrator.worker.attempt import Attempt
-from orchestrator.worker.carry import carry_out, give_up
+from orchestrator.worker.carry import carry_out
+from orchestrator.worker.duties import all_duties
+from orchestrator.worker.duties.duty import perform_until
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +56,18 @@ class Worker:
             node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
+        self.duties = all_duties(self.database, settings, self.name)
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
-        self._wakeups = Wakeups(self.database.connect, self.run_operation, settings.threads or settings.concurrency)
+        threads = settings.threads or settings.concurrency
+        self._wakeups = Wakeups(self.database.connect, self.run_operation, threads, self.database.outage)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
         self.database.open()
-        sweeper = threading.Thread(target=self._sweep_for_ever, name="sweeper", daemon=True)
+        duties = (self._leaving, self.duties, self.database.outage)
+        sweeper = threading.Thread(target=perform_until, args=duties, name="sweeper", daemon=True)
         sweeper.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
@@ -77,7 +81,7 @@ class Worker:
         finally:
             sweeper.join(timeout=5)
             with suppress(StoreUnavailable):
-                sweeps.worker_gone(self.database, self.name)
+                sweep.worker_gone(self.database, self.name)
             self.database.close()
 
     def _drain(self) -> None:
@@ -101,8 +105,7 @@ class Worker:
                 self._carry_out(claim, claimed_at)
             orders.pass_on(self.database, UUID(operation_id))
         except StoreUnavailable as error:
-            # A sweep wakes for what waits.
-            log.error("the database is away: %s", error)  # noqa: TRY400  # a sentence, not a trace
+            self.database.outage.noticed(error)  # a sweep wakes for what waits
 
     def _carry_out(self, claim: Claim, claimed_at: float) -> None:
         operation = claim.operation
@@ -111,49 +114,12 @@ class Worker:
             if operation.attempt > 1:
                 run_directory.remove_leftovers(operation.id, operation.fencing_token)
             with Attempt(self.database, self.settings, claim, claimed_at, self._handing_over) as attempt:
-                self._attempt(attempt)
+                carry_out(attempt, self.catalogue)
         except LostLease as error:
             log.warning("%s", error)
         except HostwrightError as error:
             # The lease runs out and the sweep decides; nothing is swallowed, the row says worker-lost.
             log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace
-
-    def _attempt(self, attempt: Attempt) -> None:
-        try:
-            carry_out(attempt, self.catalogue)
-        except LostLease:
-            raise
-        except Exception:
-            log.exception("operation %s", attempt.operation.id)
-            give_up(attempt)
-
-    def _sweep_for_ever(self) -> None:
-        while not self._leaving.is_set():
-            try:
-                sweeps.worker_seen(self.database, self.name)
-                self._sweep()
-            except StoreUnavailable as error:
-                log.warning("sweep: the database is away: %s", error)
-            except Exception:
-                log.exception("sweep")  # whatever it is, the next one may succeed, and without any nothing is recovered
-            try:
-                run_directory.remove_orphans()
-            except Exception:
-                log.exception("sweep: what dead workers left")  # of this machine alone: the rows are swept all the same
-            self._leaving.wait(self.settings.sweep_seconds)
-
-    def _sweep(self) -> None:
-        swept = sweeps.sweep(
-            self.database,
-            requeue_seconds=self.settings.requeue_seconds,
-            queue_seconds=self.settings.queue_deadline_seconds,
-            attend_seconds=self.settings.cleanup_retry_seconds,
-            quarantine_seconds=self.settings.quarantine_seconds,
-            concurrency=self.settings.concurrency,
-        )
-        for what, operation_ids in vars(swept).items():
-            for operation_id in operation_ids:
-                log.warning("operation %s: swept, %s", operation_id, what)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         """Only counts: a handler must not wait for a lock, and the interrupted thread may hold that of an event."""

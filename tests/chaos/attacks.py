@@ -1,4 +1,4 @@
-"""SIGKILL and SIGSTOP of every process of ours, at every phase: the matrix of the scenarios, and what each does."""
+"""The attacks of the matrix: SIGKILL and SIGSTOP of each process of ours at each phase, and a cancel at each phase."""
 
 import threading
 import time
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Literal
 
-from orchestrator.domain.phases import LEDGER, PHASES, Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
+from orchestrator.domain.phases import Phase
 from tests.chaos.customer import BrokenError, MissedError, Server
-from tests.chaos.holds import begun
+from tests.chaos.holds import begin_and_hold
 from tests.chaos.parts import Processes, Victim
 from tests.chaos.phases import Place
 from tests.chaos.site import LEASE
@@ -17,20 +18,20 @@ from tests.chaos.stage import Stage
 Deed = Literal["kill", "freeze"]
 Target = Literal["worker", "playbook", "api", "postgres"]
 FROZEN_SECONDS = LEASE + 2
-"""Past the lease, so that somebody else has taken the operation by the time of SIGCONT."""
+"""It is longer than the lease, so that another worker has taken the operation before SIGCONT."""
 TREE_GONE_SECONDS = 2.0
 HELD_SECONDS = 0.5
 TRIES = 3
-"""A phase of some milliseconds may be over when the signal arrives: then it is tried again with another order."""
+"""A phase of some milliseconds may be over when the signal arrives. Then another order is tried."""
 
 
-def phases_of(kind: Kind, target: Target) -> list[Phase]:
-    """The phases of a kind in which a target can be met: no playbook runs in a phase that only writes rows."""
-    return [phase for phase in PHASES[kind] if target != "playbook" or phase not in LEDGER]
+def phases_of(kind: OperationKind, target: Target) -> list[Phase]:
+    """The phases of a kind in which a target exists; no playbook runs in a phase that only writes rows."""
+    return [phase for phase in kind.phases if target != "playbook" or phase.is_played]
 
 
-def again_if_missed(once: Callable[[Stage], str]) -> Callable[[Stage], str]:
-    """The same with another order when a phase was over before anybody looked; the first order simply goes on."""
+def retry_if_missed(once: Callable[[Stage], str]) -> Callable[[Stage], str]:
+    """Try a scenario again with another order when its phase was over too early. The first order simply goes on."""
 
     def run(stage: Stage) -> str:
         for _ in range(TRIES - 1):
@@ -41,31 +42,31 @@ def again_if_missed(once: Callable[[Stage], str]) -> Callable[[Stage], str]:
     return run
 
 
-def attack(target: Target, deed: Deed, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
-    """What to do for one cell of the matrix; it returns what was seen, and raises BrokenError."""
+def attack(target: Target, deed: Deed, kind: OperationKind, phase: Phase) -> Callable[[Stage], str]:
+    """The scenario of one cell of the matrix. It returns what was seen, and raises BrokenError."""
 
     def run(stage: Stage) -> str:
         missed = 0
         while True:
-            server, hit = _strike(stage, kind, target, deed, phase)
-            seen = _aftermath(stage, server, kind, target, deed)
+            server, hit = _attack_once(stage, kind, target, deed, phase)
+            seen = _judge(stage, server, kind, target, deed)
             if hit == phase or missed == TRIES - 1:
                 return seen if hit == phase else f"{seen} (met in {hit})"
             missed += 1
 
-    return again_if_missed(run)
+    return retry_if_missed(run)
 
 
 def cancel(phase: Phase) -> Callable[[Stage], str]:
-    """Cancel an order in this phase: its processes are gone within 2 s, and in the end nothing of it is left."""
+    """The scenario that cancels an order in this phase: its processes end within 2 s, and nothing of it is left."""
 
     def run(stage: Stage) -> str:
-        with begun(stage.site, stage.phases, stage.order, phase) as (server, _):
+        with begin_and_hold(stage.site, stage.phases, stage.order, phase) as (server, _):
             runs = {one.run for one in stage.marks.living(server.operation_id)}
             asked_at, answers = time.monotonic(), []
             asking = threading.Thread(target=lambda: answers.append(server.customer.cancel(server)))
             asking.start()
-            asking.join(HELD_SECONDS)  # whoever holds the rows of the operation goes on then, as in life
+            asking.join(HELD_SECONDS)  # after that the lock on the operation's rows is released, as it would be in life
         asking.join()
         if answers != [202]:
             raise BrokenError(f"the cancel was answered {answers}")
@@ -76,39 +77,42 @@ def cancel(phase: Phase) -> Callable[[Stage], str]:
             raise BrokenError(f"processes of the playbook were alive {alive:.1f} s after the cancel")
         return f"cancelled, processes gone after {max(alive, 0.0):.1f} s"
 
-    return again_if_missed(run)
+    return retry_if_missed(run)
 
 
-def _begin(stage: Stage, kind: Kind) -> Server:
-    if kind is Kind.PROVISION:
+def begin_operation(stage: Stage, kind: OperationKind) -> Server:
+    """Order a server, or ask for the teardown of one that is ready."""
+    if kind is PROVISION:
         return stage.order()
     server = stage.ready()
     server.customer.delete(server)
     return server
 
 
-def _strike(stage: Stage, kind: Kind, target: Target, deed: Deed, phase: Phase) -> tuple[Server, str | None]:
-    """Do it; returns the server, and the phase in which its operation was met."""
+def _attack_once(
+    stage: Stage, kind: OperationKind, target: Target, deed: Deed, phase: Phase
+) -> tuple[Server, str | None]:
+    """Carry out the attack. Returns the server, and the phase in which it met the operation."""
     with ExitStack() as stack:
-        with begun(stage.site, stage.phases, lambda: _begin(stage, kind), phase) as (server, place):
-            victim = _victim(stage, place, target)
+        with begin_and_hold(stage.site, stage.phases, lambda: begin_operation(stage, kind), phase) as (server, place):
+            victim = _find_victim(stage, place, target)
             if deed == "kill":
                 victim.kill()
             else:
                 stack.callback(victim.thaw)
                 victim.freeze()
-            met = _met(stage, place) if target == "worker" and phase not in LEDGER else str(phase)
+            met = _read_phase(stage, place) if target == "worker" and phase.is_played else str(phase)
         if deed == "freeze":
             time.sleep(FROZEN_SECONDS)
     return server, met
 
 
-def _met(stage: Stage, place: Place) -> str | None:
+def _read_phase(stage: Stage, place: Place) -> str | None:
     now = stage.phases.now(place.operation)
     return now.phase if now else None
 
 
-def _victim(stage: Stage, place: Place, target: Target) -> Victim:
+def _find_victim(stage: Stage, place: Place, target: Target) -> Victim:
     if target == "postgres":
         return stage.site.postgres
     if target == "api":
@@ -124,11 +128,11 @@ def _victim(stage: Stage, place: Place, target: Target) -> Victim:
     return worker
 
 
-def _aftermath(stage: Stage, server: Server, kind: Kind, target: Target, deed: Deed) -> str:
-    """What must have become of it. A playbook that is killed fails its operation; nothing else may."""
+def _judge(stage: Stage, server: Server, kind: OperationKind, target: Target, deed: Deed) -> str:
+    """Check how the operation ended. Only one whose playbook was killed may have failed."""
     tolerated = ("succeeded", "failed") if (target, deed) == ("playbook", "kill") else ("succeeded",)
     operation = stage.finish(server, *tolerated)
-    if operation["status"] == "failed" and kind is Kind.TEARDOWN:
+    if operation["status"] == "failed" and kind is TEARDOWN:
         stage.delete(server)
     stage.require_consistent(server)
     if server.is_there:

@@ -1,4 +1,4 @@
-"""Runs groups of scenarios, several sites at a time, and tells of each row as it ends."""
+"""Runs groups of scenarios, on several sites at the same time, and reports each row as it ends."""
 
 import threading
 import time
@@ -12,10 +12,10 @@ from tests.chaos.customer import BrokenError
 from tests.chaos.marks import Marks
 from tests.chaos.scenarios import Group, Scenario
 from tests.chaos.site import Plan, Site
-from tests.chaos.stage import Stage, staged
+from tests.chaos.stage import Stage, run_stage
 
 SAID = 6
-"""So many of the things that are wrong are told: the rest follows from them."""
+"""How many of the problems a row names. The others mostly follow from them."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Result:
 Tell = Callable[[Result], None]
 
 
-def run(groups: Iterable[Group], *, lanes: int, tell: Tell) -> list[Result]:
-    """Run every group on a site of its own, at most `lanes` sites at once; the rows in the order they ended."""
+def run_groups(groups: Iterable[Group], *, lanes: int, tell: Tell) -> list[Result]:
+    """Run every group on a site of its own, at most `lanes` at once; returns the rows in the order they ended."""
     waiting: SimpleQueue[Group] = SimpleQueue()
-    for group in sorted(groups, key=_weight, reverse=True):
+    for group in sorted(groups, key=_estimate_seconds, reverse=True):
         waiting.put(group)
     results: list[Result] = []
     writing = threading.Lock()
@@ -47,7 +47,7 @@ def run(groups: Iterable[Group], *, lanes: int, tell: Tell) -> list[Result]:
             tell(result)
 
     with Marks() as marks:
-        threads = [threading.Thread(target=_lane, args=(waiting, marks, keep)) for _ in range(lanes)]
+        threads = [threading.Thread(target=_run_lane, args=(waiting, marks, keep)) for _ in range(lanes)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -55,8 +55,8 @@ def run(groups: Iterable[Group], *, lanes: int, tell: Tell) -> list[Result]:
     return results
 
 
-def chosen(groups: Sequence[Group], fits: Callable[[str], bool]) -> list[Group]:
-    """The groups with only those scenarios whose name, or whose group's name, fits."""
+def select_groups(groups: Sequence[Group], fits: Callable[[str], bool]) -> list[Group]:
+    """The groups with only those scenarios whose own name or whose group's name fits."""
     narrowed = [
         replace(group, scenarios=tuple(row for row in group.scenarios if fits(row.name) or fits(group.name)))
         for group in groups
@@ -64,12 +64,12 @@ def chosen(groups: Sequence[Group], fits: Callable[[str], bool]) -> list[Group]:
     return [group for group in narrowed if group.scenarios]
 
 
-def _weight(group: Group) -> float:
-    """Roughly how long it takes, so that the longest begin first."""
+def _estimate_seconds(group: Group) -> float:
+    """Roughly how long a group takes. The longest one begins first."""
     return len(group.scenarios) / group.parallel * group.seconds
 
 
-def _lane(waiting: "SimpleQueue[Group]", marks: Marks, keep: Tell) -> None:
+def _run_lane(waiting: "SimpleQueue[Group]", marks: Marks, keep: Tell) -> None:
     while True:
         try:
             group = waiting.get_nowait()
@@ -79,20 +79,20 @@ def _lane(waiting: "SimpleQueue[Group]", marks: Marks, keep: Tell) -> None:
 
 
 def run_group(group: Group, marks: Marks, keep: Tell, make_site: Callable[[Plan, str], Site] = Site) -> None:
-    """A site, its scenarios, the check of all that is there, and of nothing being left when all is deleted."""
+    """Run a group on its site. In the end check all that is there, delete it, and check that nothing is left."""
     began, row = time.monotonic(), Scenario(f"group {group.name}", "", "", lambda stage: "")
     try:
-        with staged(make_site(group.plan, group.name), marks) as stage:
+        with run_stage(make_site(group.plan, group.name), marks) as stage:
             with ThreadPoolExecutor(group.parallel) as pool:
                 for result in pool.map(lambda scenario: _run_scenario(scenario, stage), group.scenarios):
                     keep(result)
-            keep(_end(group, stage))
-    except Exception as error:  # noqa: BLE001  # a site that does not start is a row too, and the others go on
-        keep(_result(row, began, f"{type(error).__name__}: {error}", kept=False))
+            keep(_run_end(group, stage))
+    except Exception as error:  # noqa: BLE001 - a site that does not start is a row too, and the others go on
+        keep(_make_result(row, began, f"{type(error).__name__}: {error}", kept=False))
 
 
-def _end(group: Group, stage: Stage) -> Result:
-    """The last row of a group."""
+def _run_end(group: Group, stage: Stage) -> Result:
+    """Run the last row of a group."""
     row = Scenario(
         f"end of {group.name}",
         f"all that {len(stage.servers)} orders left, then everything deleted",
@@ -105,7 +105,7 @@ def _end(group: Group, stage: Stage) -> Result:
 def _judge_all(stage: Stage) -> str:
     problems = stage.finish_all()
     there = sum(server.is_there for server in stage.servers)
-    problems += stage.violations() + stage.clear_away()
+    problems += stage.find_violations() + stage.clear_away()
     if problems:
         more = f"; and {len(problems) - SAID} more" if len(problems) > SAID else ""
         raise BrokenError("; ".join(problems[:SAID]) + more)
@@ -115,14 +115,14 @@ def _judge_all(stage: Stage) -> str:
 def _run_scenario(row: Scenario, stage: Stage) -> Result:
     began = time.monotonic()
     try:
-        return _result(row, began, row.run(stage), kept=True)
+        return _make_result(row, began, row.run(stage), kept=True)
     except BrokenError as error:
         said = str(error)
-    except Exception:  # noqa: BLE001  # a defect of the suite must not pass for a kept promise, nor stop the others
+    except Exception:  # noqa: BLE001 - a defect of the suite must neither pass for a kept promise nor stop the others
         said = f"the suite itself failed: {traceback.format_exc(limit=-3)}"
     stage.site.kept = True
-    return _result(row, began, f"{said} (see {stage.site.logs})", kept=False)
+    return _make_result(row, began, f"{said} (see {stage.site.logs})", kept=False)
 
 
-def _result(row: Scenario, began: float, seen: str, *, kept: bool) -> Result:
+def _make_result(row: Scenario, began: float, seen: str, *, kept: bool) -> Result:
     return Result(row.name, row.does, row.expects, seen, time.monotonic() - began, kept)

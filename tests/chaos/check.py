@@ -1,4 +1,4 @@
-"""The independent check: what really is, compared with what customers were told. Pure, and without the database."""
+"""The independent check: it compares the world with what customers were told, and never asks the database."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 Row = Mapping[str, Any]
 _INSTANCE = re.compile(r"\binstance=([0-9a-f-]{36})")
 _CHANGING = frozenset({"pid", "address"})
-"""What may differ in a container nobody touched."""
+"""The fields that may change in a container that nobody touches."""
 
 
 @dataclass(frozen=True)
@@ -20,52 +20,52 @@ class Claim:
     vmid: int
     hostname: str
     variant: str | None = None
-    """Of a game server; a dev container publishes nothing."""
+    """None for a dev container, which publishes nothing."""
     stopped: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What was found outside: by the lab's inventory and history, in /proc, on disk, from the agents themselves."""
+    """What was found outside: in the lab's inventory and history, in /proc, on disk, and by asking the agents."""
 
     containers: Sequence[Row]
     records: Sequence[Row] = ()
     registrations: Sequence[Row] = ()
     configs: Mapping[int, Row] = field(default_factory=dict)
-    """Of the containers that somebody else made, as Proxmox gives them."""
+    """VMID → the configuration of a container that somebody else made, as Proxmox shows it."""
     guest_pids: Mapping[int, Sequence[int]] = field(default_factory=dict)
-    """VMID → processes that live in its directory."""
+    """VMID → the processes that live in the container's directory."""
     agents: Mapping[int, Row | None] = field(default_factory=dict)
-    """VMID → what its agent says of itself; None when it does not answer."""
+    """VMID → the status of the container's agent; None when it does not answer."""
     runs: Sequence[str] = ()
-    """Run directories that lie about, by operation id."""
+    """The operations whose run directories were left behind."""
     history: Sequence[Row] = ()
-    """What the lab took note of, in order."""
+    """The events that the lab recorded, in order."""
 
 
-def violations(before: Picture, now: Picture, claims: Iterable[Claim]) -> list[str]:
-    """Every way in which the world is not what customers were told; nothing when all promises were kept."""
+def find_violations(before: Picture, now: Picture, claims: Iterable[Claim]) -> list[str]:
+    """Every way in which the world differs from what customers were told; empty when all promises were kept."""
     claimed = list(claims)
     foreign = {int(one["vmid"]) for one in before.containers}
     return [
-        *_foreign(before, now),
-        *(problem for claim in claimed for problem in _claim(claim, now)),
-        *_containers(now, claimed, foreign),
-        *_edge(before, now, claimed),
-        *_processes(now, claimed, foreign),
+        *_check_foreign(before, now),
+        *(problem for claim in claimed for problem in _check_claim(claim, now)),
+        *_check_owners(now, claimed, foreign),
+        *_check_edge(before, now, claimed),
+        *_check_processes(now, claimed, foreign),
         *(f"a run directory of operation {run} was left behind" for run in now.runs),
-        *second_clones(now.history),
-        *touched(now.history, foreign),
+        *find_second_clones(now.history),
+        *find_touched(now.history, foreign),
     ]
 
 
-def _foreign(before: Picture, now: Picture) -> list[str]:
-    """Containers that were there before must be exactly as they were."""
-    found = {int(one["vmid"]): _lasting(one) for one in now.containers}
+def _check_foreign(before: Picture, now: Picture) -> list[str]:
+    """Check that the containers that were there before are exactly as they were."""
+    found = {int(one["vmid"]): _without_changing(one) for one in now.containers}
     problems = [
-        f"foreign container {one['vmid']} was touched: {_lasting(one)} became {found.get(int(one['vmid']))}"
+        f"foreign container {one['vmid']} was touched: {_without_changing(one)} became {found.get(int(one['vmid']))}"
         for one in before.containers
-        if found.get(int(one["vmid"])) != _lasting(one)
+        if found.get(int(one["vmid"])) != _without_changing(one)
     ]
     problems += [
         f"the configuration of foreign container {vmid} was changed: {config} became {now.configs.get(vmid)}"
@@ -75,18 +75,18 @@ def _foreign(before: Picture, now: Picture) -> list[str]:
     return problems
 
 
-def _lasting(container: Row) -> dict[str, Any]:
+def _without_changing(container: Row) -> dict[str, Any]:
     return {name: value for name, value in container.items() if name not in _CHANGING}
 
 
 def owner(container: Row) -> str | None:
-    """The instance whose mark a container carries."""
+    """The instance whose mark a container carries, if it carries one."""
     found = _INSTANCE.search(str(container.get("description") or ""))
     return found[1] if found else None
 
 
-def _claim(claim: Claim, now: Picture) -> list[str]:
-    """A server that succeeded: one container of its own, that runs, with an agent that is ready."""
+def _check_claim(claim: Claim, now: Picture) -> list[str]:
+    """Check that a server has one container of its own, which runs and whose agent is ready."""
     own = [one for one in now.containers if owner(one) == claim.server_id]
     if len(own) != 1:
         vmids = [one["vmid"] for one in own]
@@ -98,11 +98,11 @@ def _claim(claim: Claim, now: Picture) -> list[str]:
     if seen != wanted:
         problems.append(f"server {claim.server_id} should be {wanted} and is {seen}")
     if not claim.stopped:
-        problems += _agent(claim, now.agents.get(claim.vmid))
+        problems += _check_agent(claim, now.agents.get(claim.vmid))
     return problems
 
 
-def _agent(claim: Claim, status: Row | None) -> list[str]:
+def _check_agent(claim: Claim, status: Row | None) -> list[str]:
     if status is None:
         return [f"the agent of {claim.hostname} does not answer"]
     config = status.get("config") or {}
@@ -111,7 +111,7 @@ def _agent(claim: Claim, status: Row | None) -> list[str]:
     return [] if seen == wanted else [f"the agent of {claim.hostname} should say {wanted} and says {seen}"]
 
 
-def _containers(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> list[str]:
+def _check_owners(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> list[str]:
     owners = {claim.server_id for claim in claims}
     return [
         f"container {one['vmid']} ({one['hostname']}, {one['status']}, of {owner(one)}) has no owner"
@@ -120,13 +120,13 @@ def _containers(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> lis
     ]
 
 
-def _edge(before: Picture, now: Picture, claims: Sequence[Claim]) -> list[str]:
-    """Each game server has its records in every view and one registration; there is nothing else."""
+def _check_edge(before: Picture, now: Picture, claims: Sequence[Claim]) -> list[str]:
+    """Check that each game server has its records in every view and one registration, and that there are no others."""
     games = {claim.hostname: claim for claim in claims if claim.variant is not None}
     views = {"internal", "public"}
     wanted = Counter((view, kind, name) for name in games for view in views for kind in ("A", "SRV"))
     found = Counter(
-        (str(one["view"]), str(one["type"]), _short(str(one["name"])))
+        (str(one["view"]), str(one["type"]), _host_name(str(one["name"])))
         for one in now.records
         if one not in before.records
     )
@@ -144,12 +144,12 @@ def _edge(before: Picture, now: Picture, claims: Sequence[Claim]) -> list[str]:
     return problems
 
 
-def _short(name: str) -> str:
-    """The host name in a record's name."""
+def _host_name(name: str) -> str:
+    """The short host name in a record's name."""
     return name.removeprefix("_minecraft._tcp.").partition(".")[0]
 
 
-def _processes(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> list[str]:
+def _check_processes(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> list[str]:
     vmids = {claim.vmid for claim in claims if not claim.stopped} | foreign
     return [
         f"guest processes {list(pids)} of container {vmid} have no owner"
@@ -158,8 +158,8 @@ def _processes(now: Picture, claims: Sequence[Claim], foreign: set[int]) -> list
     ]
 
 
-def second_clones(history: Iterable[Row]) -> list[str]:
-    """No VMID is cloned to a second time unless the first clone was deleted, or its task aborted, before."""
+def find_second_clones(history: Iterable[Row]) -> list[str]:
+    """Find a second clone to a VMID whose first clone was neither deleted nor aborted before."""
     clones: dict[int, str] = {}
     problems = []
     for event in history:
@@ -176,24 +176,26 @@ def second_clones(history: Iterable[Row]) -> list[str]:
     return problems
 
 
-def touched(history: Iterable[Row], foreign: set[int]) -> list[str]:
-    """No request ever changed a container of somebody else, whatever it looks like now."""
+def find_touched(history: Iterable[Row], foreign: set[int]) -> list[str]:
+    """Find the requests that changed somebody else's container, however it looks now."""
     return [
-        f"foreign container {event['vmid']} was meant by {event['method']} {event['path']}"
+        f"foreign container {event['vmid']} was changed by {event['method']} {event['path']}"
         for event in history
         if event["kind"] == "proxmox" and event["vmid"] in foreign
     ]
 
 
-def of_server(now: Picture, claim: Claim | None, server_id: str, vmid: int | None, hostname: str | None) -> list[str]:
-    """The same for one server alone, while others come and go: all of it is there, or nothing of it."""
+def check_server(
+    now: Picture, claim: Claim | None, server_id: str, vmid: int | None, hostname: str | None
+) -> list[str]:
+    """Check one server while others come and go: all of it must be there, or nothing of it."""
     if claim is not None:
-        return _claim(claim, now)
+        return _check_claim(claim, now)
     problems = [
         f"container {one['vmid']} of {server_id} is still there" for one in now.containers if owner(one) == server_id
     ]
     if hostname is not None:
-        left = [one["name"] for one in now.records if _short(str(one["name"])) == hostname]
+        left = [one["name"] for one in now.records if _host_name(str(one["name"])) == hostname]
         left += [one["name"] for one in now.registrations if one["name"] == hostname]
         problems += [f"{name} is still published" for name in left]
     if vmid is not None and now.guest_pids.get(vmid):

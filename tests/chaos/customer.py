@@ -1,6 +1,6 @@
-"""A customer as a careful portal is one: asks again until it is answered, with an idempotency key, at any API there is.
+"""A customer that behaves like a careful portal: it asks any API again, with an idempotency key, until one answers.
 
-What it was told is kept: that, and not the database, is what the check compares the world with.
+It keeps what it was told. The check compares the world with that, and not with the database.
 """
 
 import time
@@ -17,48 +17,48 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 PATIENCE_SECONDS = 60.0
 """How long an API may be away before its customer gives up."""
 _LATER = frozenset({429, 502, 503})
-"""Answers that mean: ask again."""
+"""Answers after which a customer asks again."""
 _ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 
 
 class BrokenError(Exception):
-    """A promise that was not kept; the text says which."""
+    """A promise was not kept; the text says which one."""
 
 
 class MissedError(BrokenError):
-    """An operation was through a phase before it could be met there; nothing was done to it."""
+    """An operation had left a phase before it could be met there. Nothing was done to it."""
 
 
 @dataclass
 class Server:
-    """One server, as its customer was told about it."""
+    """One server, with everything that its customer was told about it."""
 
     customer: "Customer"
     server_id: str
     operation_id: str
-    """The operation that was asked for last."""
+    """The operation that the customer asked for last."""
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Operation id → its final answer."""
     leaving: bool = False
-    """Whether its teardown was asked for."""
+    """Whether the customer has asked for its teardown."""
     deleted: bool = False
 
     @property
     def last(self) -> dict[str, Any]:
-        """The final answer of the operation that was asked for last."""
+        """The final answer about the operation that the customer asked for last."""
         return self.told[self.operation_id]
 
     @property
     def is_there(self) -> bool:
-        """Whether the customer was told that it has this server, and wants to keep it."""
+        """Whether the customer was told that it has this server, and has not asked for its teardown."""
         return not self.leaving and any(
             one["kind"] == "provision" and one["status"] == "succeeded" for one in self.told.values()
         )
 
 
 class Customer:
-    """One token, and the APIs that take it."""
+    """One token, and the APIs that accept it."""
 
     def __init__(self, urls: tuple[str, ...], token: str) -> None:
         """Nothing is asked yet."""
@@ -68,7 +68,7 @@ class Customer:
     def ask(
         self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
-        """The first answer that any API gives. Raises BrokenError when there is none for long."""
+        """Ask until an API answers. Raises BrokenError when none does for PATIENCE_SECONDS."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         said = "nothing was asked"
         with httpx.Client(headers=self._headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
@@ -86,7 +86,7 @@ class Customer:
         raise BrokenError(f"no API answered {method} {path} for {PATIENCE_SECONDS:g} s: {said}")
 
     def order(self, body: Mapping[str, Any] = GAME) -> Server:
-        """Order a server; asking again with the same key cannot make a second one."""
+        """Order a server. Asking again with the same key cannot make a second one."""
         answer = self.ask("POST", "/api/instances", body=body, headers={"Idempotency-Key": uuid4().hex})
         accepted = _expect(answer, 202)
         return Server(self, accepted["serverId"], accepted["operationId"])
@@ -97,15 +97,15 @@ class Customer:
         server.operation_id = _expect(self.ask("DELETE", f"/api/instances/{server.server_id}"), 202)["operationId"]
 
     def cancel(self, server: Server) -> int:
-        """Ask for an end of what runs; the status of the answer, 202 or 409."""
+        """Ask to cancel the operation; returns the status of the answer, 202 or 409."""
         return self.ask("POST", f"/api/instances/operations/{server.operation_id}/cancel").status_code
 
     def show(self, operation_id: str) -> dict[str, Any]:
-        """An operation as it stands."""
+        """The operation as it is now."""
         return _expect(self.ask("GET", f"/api/instances/operations/{operation_id}"), 200)
 
     def finish(self, server: Server, seconds: float) -> dict[str, Any]:
-        """Wait for the end of the operation that was asked for last. Raises BrokenError when it does not come."""
+        """Wait until the operation that the customer asked for last is final. Raises BrokenError after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             operation = self.show(server.operation_id)

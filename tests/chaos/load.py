@@ -1,4 +1,4 @@
-"""Many orders at once: back-pressure, fairness, and a restart of everything under load."""
+"""Scenarios with many orders at once: back-pressure, fairness, and a restart of everything under load."""
 
 import signal
 import time
@@ -17,7 +17,7 @@ DELAY_SECONDS = 90.0
 LEAVE_SECONDS = 60.0
 
 
-def thirty_in_parallel(stage: Stage) -> str:
+def order_thirty_at_once(stage: Stage) -> str:
     """30 orders of one template at once, 10 at a time over 3 workers: Proxmox clones one at a time, and all succeed."""
     customers = [stage.site.customer() for _ in range(PARALLEL)]
     servers = [stage.order(customer) for customer in customers]
@@ -31,7 +31,7 @@ def thirty_in_parallel(stage: Stage) -> str:
 
 
 def _watch_running(stage: Stage, servers: list[Server]) -> int:
-    """Until all are final; returns how many ran at once at most."""
+    """Wait until all are final; returns how many ran at the same time at most."""
     ours, most = {server.operation_id for server in servers}, 0
     deadline = time.monotonic() + PARALLEL_SECONDS
     while True:
@@ -44,8 +44,8 @@ def _watch_running(stage: Stage, servers: list[Server]) -> int:
         time.sleep(0.1)
 
 
-def fair_between_customers(stage: Stage) -> str:
-    """One customer orders ten servers, then another one: that one does not wait for all ten."""
+def order_for_two_customers(stage: Stage) -> str:
+    """One customer orders ten servers, and then another customer orders one, which must not wait for all ten."""
     many, few = stage.site.customer("many"), stage.site.customer("few")
     earlier = [stage.order(many) for _ in range(EARLIER)]
     later = stage.order(few)
@@ -58,8 +58,8 @@ def fair_between_customers(stage: Stage) -> str:
     return f"began after {before} of {EARLIER}"
 
 
-def drained(stage: Stage) -> str:
-    """SIGTERM lets a worker finish what it runs: nothing is handed over, and the process ends by itself."""
+def drain_worker(stage: Stage) -> str:
+    """A worker that gets SIGTERM finishes what it runs. Nothing is handed over, and the process ends by itself."""
     server = stage.order()
     place = stage.phases.wait(server.operation_id, "start-container", seconds=DELAY_SECONDS)
     worker = stage.site.worker_named(place.worker)
@@ -72,8 +72,8 @@ def drained(stage: Stage) -> str:
     return "finished by the worker that was leaving"
 
 
-def handed_over(stage: Stage) -> str:
-    """What is not finished when the time to drain is over goes to another worker, on the same VMID."""
+def hand_over(stage: Stage) -> str:
+    """An order that is not finished when the time to drain is over goes to another worker, on the same VMID."""
     stage.site.lab.fault(target="agent", behaviour="hang", times=1)
     server = stage.order()
     place = stage.phases.wait(server.operation_id, "wait-for-agent-terminal-state", seconds=DELAY_SECONDS)
@@ -89,8 +89,8 @@ def handed_over(stage: Stage) -> str:
     return "handed over, resumed on the same VMID"
 
 
-def rolling_restart(stage: Stage) -> str:
-    """Every API and every worker is restarted in turn while orders come in: none is lost, none waits for long."""
+def restart_everything(stage: Stage) -> str:
+    """Every API and every worker is restarted in turn while orders come in. None is lost, and none waits for long."""
     customers = [stage.site.customer() for _ in range(ROLLING)]
     parts = [*stage.site.workers, *stage.site.apis]
     servers: list[Server] = []
@@ -101,14 +101,14 @@ def rolling_restart(stage: Stage) -> str:
     for server in servers:
         stage.finish(server, "succeeded")
         stage.require_consistent(server)
-    slowest = max(_seconds(server) for server in servers)
+    slowest = max(_measure_seconds(server) for server in servers)
     if slowest > DELAY_SECONDS:
         raise BrokenError(f"an order took {slowest:.0f} s")
     return f"{len(servers)} succeeded, the slowest in {slowest:.0f} s"
 
 
 def _restart(stage: Stage, part: Part) -> None:
-    """SIGTERM, the end by itself with code 0, and a new start."""
+    """Restart a part with SIGTERM. Raises BrokenError unless it ends by itself with code 0."""
     old = part.process
     part.leave()
     deadline = time.monotonic() + LEAVE_SECONDS
@@ -116,15 +116,15 @@ def _restart(stage: Stage, part: Part) -> None:
         if time.monotonic() > deadline:
             raise BrokenError(f"{part.name} was still there {LEAVE_SECONDS:g} s after SIGTERM")
         time.sleep(0.05)
-    if old is not None and old.returncode not in (0, -signal.SIGTERM):  # uvicorn ends, then dies of the signal
+    if old is not None and old.returncode not in (0, -signal.SIGTERM):  # uvicorn shuts down and then dies of the signal
         raise BrokenError(f"{part.name} ended with {old.returncode} after SIGTERM")
-    part.killed = part.wanted = True  # the site's own thread starts it again
+    part.killed = part.wanted = True  # the site's own thread then starts it again
     while part.process is old:
         time.sleep(0.05)
     stage.site.wait_until_ready()
 
 
-def _seconds(server: Server) -> float:
+def _measure_seconds(server: Server) -> float:
     told = server.last
     ended, began = datetime.fromisoformat(told["finishedAt"]), datetime.fromisoformat(told["createdAt"])
     return (ended - began).total_seconds()

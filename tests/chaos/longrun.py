@@ -1,7 +1,7 @@
-"""The randomised long run: customers order, cancel and delete, and something is killed or frozen every few seconds.
+"""The long run at random: customers order, cancel and delete, and every few seconds something is killed or frozen.
 
-Every choice comes from the seed, by a sequence of its own for each actor: the same seed makes the same choices, though
-not at the same instants.
+Each actor draws its choices from a sequence of its own that begins with the seed. The same seed makes the same choices,
+though not at the same instants.
 """
 
 import threading
@@ -14,25 +14,25 @@ from tests.chaos.customer import DEV, GAME, BrokenError, Customer, Server
 from tests.chaos.marks import Marks
 from tests.chaos.parts import Processes, Victim
 from tests.chaos.site import Plan, Site
-from tests.chaos.stage import Stage, staged
+from tests.chaos.stage import Stage, run_stage
 
 CUSTOMERS = 6
 MOST_ORDERS = 150
-"""Of one customer: the run is bounded in count, not only in time."""
+"""The most that one customer orders, so that the run is bounded in count and not only in time."""
 MOST_SERVERS = 4
-"""So many a customer keeps at once."""
+"""The most that one customer keeps at the same time."""
 PAUSE_SECONDS = (3.0, 8.0)
 PATIENCE_SECONDS = 240.0
-"""For one order among many, each of which may be lost and resumed."""
+"""How long one order may take among many that may be lost and resumed."""
 EXCUSED = frozenset({"worker-lost", "internal"})
-"""Why an order may fail when anything is killed all the time: lost twice, or its own playbook was killed."""
+"""With these codes an order may fail here: its workers were killed twice, or its playbook was killed."""
 PLAN = Plan(workers=3, apis=2, concurrency=4)
 Say = Callable[[str], None]
 
 
 def run(minutes: float, seed: int, say: Say) -> list[str]:
-    """So many minutes of it, and the check of everything; returns what was broken."""
-    with Marks() as marks, staged(Site(PLAN, "long-run"), marks) as stage:
+    """Run for so many minutes and then check everything; returns the promises that were broken."""
+    with Marks() as marks, run_stage(Site(PLAN, "long-run"), marks) as stage:
         ends_at = time.monotonic() + minutes * 60
         problems: list[str] = []
         actors = [_Customer(stage, number, seed, ends_at, problems) for number in range(CUSTOMERS)]
@@ -45,12 +45,13 @@ def run(minutes: float, seed: int, say: Say) -> list[str]:
         for thread in threads:
             thread.join()
         orders = sum(actor.orders for actor in actors)
-        say(f"{orders} orders; {sum(server.is_there for server in stage.servers)} servers are there, as was told")
-        return problems + stage.finish_all() + stage.violations() + stage.clear_away()
+        there = sum(server.is_there for server in stage.servers)
+        say(f"{orders} orders; {there} servers are there, as customers were told")
+        return problems + stage.finish_all() + stage.find_violations() + stage.clear_away()
 
 
 class _Customer:
-    """One customer: what it does next is chosen by its own sequence."""
+    """A customer who draws what to do next from a sequence of its own."""
 
     def __init__(self, stage: Stage, number: int, seed: int, ends_at: float, problems: list[str]) -> None:
         self.orders = 0
@@ -97,14 +98,14 @@ class _Customer:
 
 
 def _attack_until(ends_at: float, stage: Stage, random: Random, say: Say) -> None:
-    """One attack after the other; whatever was frozen goes on in the end."""
+    """Attack again and again. Whatever was frozen goes on in the end."""
     number = 0
     while time.monotonic() < ends_at:
         time.sleep(random.uniform(*PAUSE_SECONDS))
         number += 1
         target = random.choice(("worker", "worker", "worker", "playbook", "api", "postgres"))
         deed, which = random.choice(("kill", "freeze")), random.randrange(1000)
-        victim, name = _victim(stage, target, which)
+        victim, name = _choose_victim(stage, target, which)
         say(f"attack {number}: {deed} {name}")
         if deed == "kill":
             victim.kill()
@@ -116,7 +117,7 @@ def _attack_until(ends_at: float, stage: Stage, random: Random, say: Say) -> Non
             victim.thaw()
 
 
-def _victim(stage: Stage, target: str, which: int) -> tuple[Victim, str]:
+def _choose_victim(stage: Stage, target: str, which: int) -> tuple[Victim, str]:
     site = stage.site
     if target == "postgres":
         return site.postgres, "postgres"

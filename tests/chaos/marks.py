@@ -1,4 +1,4 @@
-"""The processes that carry an operation's mark, watched all the time, read from /proc and from nothing else."""
+"""The processes that carry an operation's mark. They are watched all the time, in /proc alone."""
 
 import re
 import threading
@@ -13,14 +13,14 @@ MARK = re.compile(rb"(?:^|\0)HOSTWRIGHT_OPERATION=([0-9a-f-]{36})(?:\0|$)")
 RUN = re.compile(rb"hostwright-run-[0-9a-f-]{36}-([\w-]+)")
 SCAN_SECONDS = 0.05
 SETTLED_SECONDS = 3.0
-"""A process that has carried no mark for so long will not get one: that happens between fork and exec."""
+"""A process gets its mark between fork and exec. One that has lived for so long without a mark gets none."""
 _BIRTH_FIELD, _STATE_FIELD, _PARENT_FIELD = 19, 0, 1
 """Fields of /proc/<pid>/stat after the name, see proc(5)."""
 
 
 @dataclass(frozen=True)
 class Marked:
-    """A living process of a run: `run` names the run's directory, which stands in its environment."""
+    """A living process of a run. `run` is the name of the run's directory in the process's environment."""
 
     pid: int
     parent: int
@@ -37,7 +37,7 @@ class TwoAlive:
 
 
 class Marks:
-    """A thread that looks at all processes; used as a context manager."""
+    """A thread that looks at all processes, used as a context manager."""
 
     def __init__(self) -> None:
         """Nothing is watched yet."""
@@ -57,13 +57,13 @@ class Marks:
         self._thread.join()
 
     def living(self, operation: str) -> list[Marked]:
-        """The processes of an operation now, the root of its playbook first."""
-        found = [one for one in read() if one.operation == operation]
+        """The processes that an operation has now, with the root of its playbook first."""
+        found = [one for one in read_marked() if one.operation == operation]
         marked = {one.pid for one in found}
         return sorted(found, key=lambda one: (one.parent in marked, one.pid))
 
     def last_seen(self, operation: str, run: str | None) -> float:
-        """When (monotonic) a process of this run was last seen; 0 when never."""
+        """When (monotonic) a process of this run was last seen; 0 when none ever was."""
         return self._last_seen.get((operation, run), 0.0)
 
     def two_alive(self, operation: str | None = None) -> list[TwoAlive]:
@@ -72,14 +72,14 @@ class Marks:
 
     def _watch(self) -> None:
         while not self._ending.wait(SCAN_SECONDS):
-            self._living = read(self._unmarked)
+            self._living = read_marked(self._unmarked)
             now = time.monotonic()
             for one in self._living:
                 self._last_seen[one.operation, one.run] = now
-            self._two.update(confirmed(two_runs(self._living)))
+            self._two.update(confirm(find_two_runs(self._living)))
 
 
-def two_runs(living: list[Marked]) -> dict[str, list[Marked]]:
+def find_two_runs(living: list[Marked]) -> dict[str, list[Marked]]:
     """The operations that have processes of more than one run."""
     runs: dict[str, dict[str, list[Marked]]] = defaultdict(lambda: defaultdict(list))
     for one in living:
@@ -88,18 +88,18 @@ def two_runs(living: list[Marked]) -> dict[str, list[Marked]]:
     return {operation: list(chain(*found.values())) for operation, found in runs.items() if len(found) > 1}
 
 
-def confirmed(suspects: dict[str, list[Marked]]) -> set[TwoAlive]:
-    """A look at all processes takes a while: only those that still live count, both of them."""
+def confirm(suspects: dict[str, list[Marked]]) -> set[TwoAlive]:
+    """The suspects whose two runs are both still alive; some have ended while all processes were looked at."""
     found = set()
     for operation, processes in suspects.items():
-        runs = frozenset(str(one.run) for one in processes if _lives(one.pid))
+        runs = frozenset(str(one.run) for one in processes if _is_alive(one.pid))
         if len(runs) > 1:
             found.add(TwoAlive(operation, runs))
     return found
 
 
-def read(unmarked: dict[tuple[int, bytes], float] | None = None) -> list[Marked]:
-    """All marked processes. `unmarked` remembers those that need not be looked at again, by pid and birth."""
+def read_marked(unmarked: dict[tuple[int, bytes], float] | None = None) -> list[Marked]:
+    """All marked processes. `unmarked` remembers, by pid and birth, those that need not be looked at again."""
     known = {} if unmarked is None else unmarked
     now, found, present = time.monotonic(), [], set()
     for directory in Path("/proc").iterdir():
@@ -107,7 +107,7 @@ def read(unmarked: dict[tuple[int, bytes], float] | None = None) -> list[Marked]
             continue
         pid = int(directory.name)
         try:
-            fields = _stat(pid)
+            fields = _read_stat(pid)
             key = (pid, fields[_BIRTH_FIELD])
             present.add(key)
             since = known.setdefault(key, now)
@@ -118,19 +118,19 @@ def read(unmarked: dict[tuple[int, bytes], float] | None = None) -> list[Marked]
             continue
         mark, run = MARK.search(environment), RUN.search(environment)
         if mark is not None:
-            known[key] = now  # a marked one is looked at as long as it lives
+            known[key] = now  # a marked process is looked at as long as it lives
             found.append(Marked(pid, int(fields[_PARENT_FIELD]), mark[1].decode(), run[1].decode() if run else None))
     for gone in set(known) - present:
         del known[gone]
     return found
 
 
-def _stat(pid: int) -> list[bytes]:
+def _read_stat(pid: int) -> list[bytes]:
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
-        return _stat(pid)[_STATE_FIELD] not in b"ZX"
+        return _read_stat(pid)[_STATE_FIELD] not in b"ZX"
     except (OSError, IndexError):
         return False

@@ -1,4 +1,4 @@
-"""What happens to the world around: Proxmox, agents, DNS providers and the proxy, by the lab's faults."""
+"""Scenarios in which the world around Hostwright fails: Proxmox, agents, DNS providers and the proxy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,78 +21,78 @@ ERRORS: dict[str, tuple[int, str]] = {
 FAILS_SECONDS = 40.0
 
 
-def proxmox_errors(name: str) -> Callable[[Stage], str]:
-    """Proxmox answers the next reads of a container and of a task so, twice each."""
+def fail_reads(name: str) -> Callable[[Stage], str]:
+    """The scenario in which each read of a container and of a task fails twice with this error."""
     status, message = ERRORS[name]
 
     def run(stage: Stage) -> str:
-        with _faults(stage):
+        with _clearing_faults(stage):
             for path in (*READS, TASK):
                 stage.site.lab.fault(target="proxmox", method="GET", path=path, status=status, message=message, times=2)
-            return _succeeds(stage, stage.order())
+            return _expect_success(stage, stage.order())
 
     return run
 
 
-def proxmox_lock_timeout(stage: Stage) -> str:
-    """Proxmox refuses the change of the configuration twice, because something else held the lock for 10 s."""
+def refuse_configuration(stage: Stage) -> str:
+    """Proxmox refuses to change the configuration twice, because something else holds the lock."""
     status, message = ERRORS["got-timeout"]
-    with _faults(stage):
+    with _clearing_faults(stage):
         stage.site.lab.fault(
             target="proxmox", method="PUT", path=f"{NODE}/{{vmid}}/config", status=status, message=message, times=2
         )
-        return _succeeds(stage, stage.order())
+        return _expect_success(stage, stage.order())
 
 
-def proxmox_restarted(stage: Stage) -> str:
-    """Proxmox's daemon is away for 5 s during the clone, and again when the container starts."""
+def restart_proxmox(stage: Stage) -> str:
+    """Proxmox's daemon is away for 5 s during the clone, and again while the container starts."""
     server = stage.order()
     for phase in ("clone-container", "start-container"):
         stage.phases.wait(server.operation_id, phase, seconds=REACH_SECONDS)
         stage.site.lab.restart_proxmox(5)
-    return _succeeds(stage, server)
+    return _expect_success(stage, server)
 
 
-def proxmox_late(stage: Stage) -> str:
-    """Proxmox carries the next clone out 20 s late, after its client has given up."""
-    with _faults(stage):
+def delay_clone(stage: Stage) -> str:
+    """Proxmox carries a clone out 20 s late, after its client has given up."""
+    with _clearing_faults(stage):
         stage.site.lab.fault(
             target="proxmox", method="POST", path="/lxc/9000/clone", error="delay", seconds=20, times=1
         )
-        return _succeeds(stage, stage.order(), seconds=stage.patience + 60)
+        return _expect_success(stage, stage.order(), seconds=stage.patience + 60)
 
 
-def proxmox_hangs(stage: Stage) -> str:
+def hang_request(stage: Stage) -> str:
     """Proxmox does not answer one request for 30 s."""
-    with _faults(stage):
+    with _clearing_faults(stage):
         stage.site.lab.fault(target="proxmox", method="GET", path="/status/current", error="hang", seconds=30, times=1)
-        return _succeeds(stage, stage.order(), seconds=stage.patience + 30)
+        return _expect_success(stage, stage.order(), seconds=stage.patience + 30)
 
 
-def clone_accepted_unheard(stage: Stage) -> str:
-    """Proxmox accepts the clone, and the connection is cut before the answer: it is found, not made twice."""
-    with _faults(stage):
+def cut_clone_answer(stage: Stage) -> str:
+    """Proxmox accepts the clone, and the connection is cut before the answer. The clone is found, not made twice."""
+    with _clearing_faults(stage):
         stage.site.lab.fault(target="proxmox", method="POST", path="/lxc/9000/clone", error="drop", times=1)
-        return _succeeds(stage, stage.order())
+        return _expect_success(stage, stage.order())
 
 
-def clone_task_fails(stage: Stage) -> str:
-    """The task of the clone fails at Proxmox: the order fails with that reason, and nothing is left."""
-    with _faults(stage):
+def fail_clone_task(stage: Stage) -> str:
+    """The clone's task fails at Proxmox. The order fails with that reason, and nothing is left."""
+    with _clearing_faults(stage):
         stage.site.lab.fault(target="proxmox", error="task", task="vzclone", message="no space left", times=1)
-        return _fails(stage, stage.order())
+        return _expect_failure(stage, stage.order())
 
 
-def agent_dies(stage: Stage) -> str:
-    """The agent ends while it installs and does not come back: the order fails, and nothing is left."""
-    with _faults(stage):
+def end_agent(stage: Stage) -> str:
+    """The agent ends while it installs and does not come back. The order fails, and nothing is left."""
+    with _clearing_faults(stage):
         stage.site.lab.fault(target="agent", behaviour="die", times=1)
-        return _fails(stage, stage.order(), seconds=stage.patience + FAILS_SECONDS)
+        return _expect_failure(stage, stage.order(), seconds=stage.patience + FAILS_SECONDS)
 
 
-def agent_comes_back(stage: Stage) -> str:
-    """The agent ends while it installs, and is back 3 s later as its container's init would have it."""
-    with _faults(stage):
+def end_agent_for_a_moment(stage: Stage) -> str:
+    """The agent ends while it installs and is back 3 s later, as if its container's init had started it again."""
+    with _clearing_faults(stage):
         stage.site.lab.fault(target="agent", behaviour="die", back=3, times=1)
         server = stage.order()
         operation = stage.finish(server, "succeeded", "failed", seconds=stage.patience + FAILS_SECONDS)
@@ -100,27 +100,27 @@ def agent_comes_back(stage: Stage) -> str:
         return f"{operation['status']}, attempt {operation['attempt']}"
 
 
-def proxy_stumbles(stage: Stage) -> str:
-    """The proxy's API refuses connections for 5 s when a server shall be registered."""
+def take_proxy_away(stage: Stage) -> str:
+    """The proxy's API refuses connections for 5 s when a server is about to be registered."""
     server = stage.order()
     stage.phases.wait(server.operation_id, "wait-for-agent-terminal-state", seconds=REACH_SECONDS)
     stage.site.lab.take_proxy_away(5)
-    return _succeeds(stage, server)
+    return _expect_success(stage, server)
 
 
-def dns_stumbles(stage: Stage) -> str:
+def refuse_dns_requests(stage: Stage) -> str:
     """Each DNS provider in turn is unavailable for two requests."""
-    with _faults(stage):
+    with _clearing_faults(stage):
         for provider in ("technitium", "cloudflare"):
             stage.site.lab.fault(target=provider, httpStatus=503, times=2)
-        return _succeeds(stage, stage.order())
+        return _expect_success(stage, stage.order())
 
 
-def edge_away(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
-    """A part of the edge is away, for the cleanup too; what it left is retried until it is gone."""
+def break_edge(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
+    """The scenario in which a part of the edge fails for the order and its cleanup. What is left is retried later."""
 
     def run(stage: Stage) -> str:
-        with _faults(stage):
+        with _clearing_faults(stage):
             for fault in faults:
                 stage.site.lab.fault(**fault)
             server = stage.order()
@@ -136,33 +136,33 @@ def edge_away(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
     return run
 
 
-def proxy_restarted(stage: Stage) -> str:
+def restart_proxy(stage: Stage) -> str:
     """The proxy restarts while a server is being registered: it forgets all, and knows the server in the end."""
     for server in [one for one in stage.servers if one.is_there]:
         stage.delete(server)  # the proxy forgets them, and nobody registers a server that is ready a second time
-    with _faults(stage):
+    with _clearing_faults(stage):
         stage.site.lab.fault(target="velocity", path="/register", hang=2, times=1)
         server = stage.order()
         stage.phases.wait(server.operation_id, "publish-edge", seconds=REACH_SECONDS)
         stage.site.lab.restart_proxy()
-        return _succeeds(stage, server)
+        return _expect_success(stage, server)
 
 
-def foreign_vmid(stage: Stage) -> str:
-    """Somebody makes a container on the very VMID that an order was given, before the clone: it is left alone."""
+def occupy_next_vmid(stage: Stage) -> str:
+    """Somebody makes a container on the VMID that the next order would get. It is left alone."""
     site, customer = stage.site, stage.site.customer()
-    taken = _next_game_vmid(stage)
+    taken = _find_next_vmid(stage)
     site.lab.place_foreign(taken, "intruder")
-    stage.before = _with_intruder(stage, taken)
+    stage.before = _add_intruder(stage, taken)
     server = stage.order(customer)
-    seen = _succeeds(stage, server)
+    seen = _expect_success(stage, server)
     if server.last["vmid"] == taken:
         raise BrokenError(f"the order was given {taken}, which is somebody else's")
     return f"{seen}, on another VMID"
 
 
-def _next_game_vmid(stage: Stage) -> int:
-    """The VMID after the highest that was given so far, passing over what is there."""
+def _find_next_vmid(stage: Stage) -> int:
+    """The next free VMID after the highest one that was given to a game server."""
     there = {int(one["vmid"]) for one in stage.site.lab.inventory()["containers"]}
     given = [int(one["vmid"]) for server in stage.servers for one in server.told.values() if one["vmid"]]
     vmid = max((one for one in given if one < 6000), default=4999) + 1
@@ -171,27 +171,27 @@ def _next_game_vmid(stage: Stage) -> int:
     return vmid
 
 
-def _with_intruder(stage: Stage, vmid: int) -> Any:
+def _add_intruder(stage: Stage, vmid: int) -> Any:
     found = [one for one in stage.site.lab.inventory()["containers"] if one["vmid"] == vmid]
     return replace(stage.before, containers=[*stage.before.containers, *found])
 
 
 @contextmanager
-def _faults(stage: Stage) -> Iterator[None]:
-    """No fault outlives its scenario."""
+def _clearing_faults(stage: Stage) -> Iterator[None]:
+    """Clear all faults in the end, so that none outlives its scenario."""
     try:
         yield
     finally:
         stage.site.lab.clear_faults()
 
 
-def _succeeds(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
+def _expect_success(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
     operation = stage.finish(server, "succeeded", seconds=seconds)
     stage.require_consistent(server)
     return f"succeeded, attempt {operation['attempt']}"
 
 
-def _fails(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
+def _expect_failure(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
     operation = stage.finish(server, "failed", seconds=seconds)
     stage.require_consistent(server)
     return f"failed with {operation['error']['code']}"

@@ -1,4 +1,4 @@
-"""The processes of a site, each of which can be killed, frozen and started again."""
+"""The processes of a site. Each of them can be killed, frozen and started again."""
 
 import os
 import signal
@@ -20,23 +20,23 @@ STOP_SECONDS = 40
 
 
 class Victim(Protocol):
-    """Whatever an attack is aimed at."""
+    """What an attack is aimed at."""
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
 
     def freeze(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
 
 
 class Part:
-    """One process of ours; `wanted` says whether it shall run."""
+    """One process of ours. `wanted` says whether it should run."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        """Name it; nothing runs yet."""
+        """Describe the process, which does not run yet."""
         self.name = name
         self.arguments = tuple(arguments)
         self.environment = dict(environment)
@@ -47,17 +47,17 @@ class Part:
 
     @property
     def pid(self) -> int:
-        """Of the process as it runs, or ran last."""
+        """The id of the process that runs, or that ran last."""
         assert self.process is not None
         return self.process.pid
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended."""
+        """Whether the process has ended."""
         return self.process is None or self.process.poll() is not None
 
     def spawn(self) -> None:
-        """Start it. The process ends with the thread that calls this."""
+        """Start the process. It ends with the thread that calls this."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.arguments],
@@ -72,25 +72,25 @@ class Part:
         self.wanted, self.killed = True, False
 
     def kill(self) -> None:
-        """SIGKILL; whoever supervises the site starts it again."""
+        """Send SIGKILL. The site's supervisor starts the process again."""
         self.killed = True
         self._send(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """SIGSTOP for the process itself, not for its children."""
+        """Send SIGSTOP to the process itself, and not to its children."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self._send(signal.SIGCONT)
 
     def leave(self) -> None:
-        """SIGTERM, and it is not started again."""
+        """Send SIGTERM. The process is not started again."""
         self.wanted = False
         self._send(signal.SIGTERM)
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """Ask it to end, and make it after so many seconds; whether it ended by itself."""
+        """Terminate the process, and kill it after `seconds`. Returns whether it ended by itself."""
         self.wanted = False
         if self.process is None:
             return True
@@ -108,7 +108,7 @@ class Postgres:
     name = "postgres"
 
     def __init__(self, server: EmbeddedPostgres) -> None:
-        """Nothing runs yet."""
+        """The server does not run yet."""
         self.server = server
         self.wanted = False
 
@@ -118,7 +118,7 @@ class Postgres:
         return self.server.pid is None or not _alive(self.server.pid)
 
     def spawn(self) -> None:
-        """Start it. After a kill its old backends may hold it up for a moment: then it is tried again."""
+        """Start the server. After a kill its old backends may prevent that for a moment, so it is tried again."""
         for last in (False,) * 50 + (True,):
             try:
                 self.server.start()
@@ -130,19 +130,19 @@ class Postgres:
         self.wanted = True
 
     def kill(self) -> None:
-        """SIGKILL for the postmaster: the server crashes, and recovers at its next start."""
+        """Send SIGKILL to the postmaster. The server crashes, and recovers at its next start."""
         self._send(signal.SIGKILL, tree=False)
 
     def freeze(self) -> None:
-        """SIGSTOP for the whole server."""
+        """Send SIGSTOP to the whole server."""
         self._send(signal.SIGSTOP, tree=True)
 
     def thaw(self) -> None:
-        """SIGCONT for the whole server."""
+        """Send SIGCONT to the whole server."""
         self._send(signal.SIGCONT, tree=True)
 
     def stop(self) -> None:
-        """Stop it cleanly."""
+        """Stop the server cleanly."""
         self.wanted = False
         if not self.dead:
             self.thaw()
@@ -160,22 +160,22 @@ class Postgres:
 
 
 class Processes:
-    """Foreign processes by id, such as a playbook's tree: attacked together, the first one alone when killed."""
+    """Other processes by id, such as a playbook's tree. All are frozen together, but only the first one is killed."""
 
     def __init__(self, pids: Sequence[int]) -> None:
-        """The root of the tree comes first."""
+        """`pids` begins with the root of the tree."""
         self.pids = tuple(pids)
 
     def kill(self) -> None:
-        """SIGKILL for the root."""
+        """Send SIGKILL to the root."""
         self._send(signal.SIGKILL, self.pids[:1])
 
     def freeze(self) -> None:
-        """SIGSTOP for all."""
+        """Send SIGSTOP to all."""
         self._send(signal.SIGSTOP, self.pids)
 
     def thaw(self) -> None:
-        """SIGCONT for all."""
+        """Send SIGCONT to all."""
         self._send(signal.SIGCONT, self.pids)
 
     @staticmethod

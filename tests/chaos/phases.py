@@ -1,6 +1,6 @@
-"""Where every live operation is, read from the rows as fast as they change.
+"""The phase that every live operation is in, read from the database as fast as the rows change.
 
-It only pulls the trigger of an attack. What came of it is judged without the database.
+An attack uses it to choose its moment. How the attack ended is judged without the database.
 """
 
 import threading
@@ -22,7 +22,7 @@ _QUERY = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where an operation is."""
+    """The phase and the worker of an operation."""
 
     operation: str
     instance: str
@@ -35,7 +35,7 @@ class Place:
 
 
 class Phases:
-    """A thread that reads while somebody waits; used as a context manager."""
+    """A thread that reads as long as somebody waits, used as a context manager."""
 
     def __init__(self, url: str) -> None:
         """Nothing is read yet."""
@@ -55,17 +55,17 @@ class Phases:
         self._ending.set()
 
     def all(self) -> list[Place]:
-        """Every live operation, as read a moment ago; reading goes on for as long as somebody waits."""
+        """Every live operation, as it was read a moment ago."""
         self._next_reading(2.0)
         return list(self._places.values())
 
     def now(self, operation: str) -> Place | None:
-        """Where an operation is; None when it is final, or the database is away."""
+        """Where an operation is; None when it is final or the database is away."""
         self._next_reading(2.0)
         return self._places.get(operation)
 
     def wait(self, operation: str, phase: str, *, seconds: float, status: str = "running") -> Place:
-        """Wait until an operation is there. Raises MissedError when it gets to its end, or nowhere."""
+        """Wait until an operation is in this phase. Raises MissedError when it has ended before, or after `seconds`."""
         deadline = time.monotonic() + seconds
         with self._changed:
             self._waiting += 1

@@ -1,4 +1,4 @@
-"""Takes the picture that the check judges: from the lab, Proxmox's own API, agents, /proc and the disk."""
+"""Takes the picture that the check judges, from the lab, Proxmox's own API, the agents, /proc and the disk."""
 
 import re
 from collections import defaultdict
@@ -16,25 +16,26 @@ _AGENT_PORT = 18888
 
 
 def take(lab: Lab, foreign: Collection[int] = (), operations: Collection[str] = (), after: int = 0) -> Picture:
-    """What is there now. `foreign` containers are looked at closely; run directories of `operations` are left-overs.
+    """Take a picture of what is there now.
 
-    The history is that after event number `after`.
+    It has the configurations of the `foreign` containers, the run directories that `operations` left behind, and the
+    history after the event with the number `after`.
     """
     inventory = lab.inventory()
     return Picture(
         containers=inventory["containers"],
         records=inventory["records"],
         registrations=inventory["registrations"],
-        configs=_configs(lab, foreign),
-        guest_pids=guest_pids(lab.state_dir / "lab" / "guests", lab.block),
-        agents=_agents(lab, inventory["containers"]),
+        configs=_read_configs(lab, foreign),
+        guest_pids=find_guest_pids(lab.state_dir / "lab" / "guests", lab.block),
+        agents=_ask_agents(lab, inventory["containers"]),
         runs=[operation for operation in operations if any(RUNS.glob(f"hostwright-run-{operation}-*"))],
         history=lab.history(after),
     )
 
 
-def guest_pids(guests: Path, block: int) -> dict[int, list[int]]:
-    """The processes of a guest, by VMID: its directory is theirs, or they are in its container's cgroup."""
+def find_guest_pids(guests: Path, block: int) -> dict[int, list[int]]:
+    """The processes of each guest by VMID: those in the guest's directory, or in its container's cgroup."""
     container = re.compile(rf"/lxc\.(?:payload|monitor)\.hw{block}-(\d+)(?:/|$)", re.MULTILINE)
     found: dict[int, list[int]] = defaultdict(list)
     for directory in Path("/proc").iterdir():
@@ -52,7 +53,7 @@ def guest_pids(guests: Path, block: int) -> dict[int, list[int]]:
     return found
 
 
-def _configs(lab: Lab, vmids: Collection[int]) -> dict[int, Row]:
+def _read_configs(lab: Lab, vmids: Collection[int]) -> dict[int, Row]:
     where = lab.site["proxmox"]
     token = f"PVEAPIToken={where['user']}!{where['token_name']}={lab.secrets['proxmox_token']}"
     with httpx.Client(
@@ -64,7 +65,7 @@ def _configs(lab: Lab, vmids: Collection[int]) -> dict[int, Row]:
         }
 
 
-def _agents(lab: Lab, containers: list[dict[str, Any]]) -> Mapping[int, Row | None]:
+def _ask_agents(lab: Lab, containers: list[dict[str, Any]]) -> Mapping[int, Row | None]:
     headers = {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
     found: dict[int, Row | None] = {}
     with httpx.Client(headers=headers, timeout=5, trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""The table of a run, as text, Markdown and JSON."""
+"""The table of a run as text, Markdown and JSON."""
 
 import json
 import os
@@ -17,53 +17,60 @@ RESULTS = PROJECT_DIR / "tests" / "chaos" / "results"
 _HEAD = ("scenario", "what was done", "expected", "seen", "seconds", "verdict")
 
 
-def line(result: Result) -> str:
-    """One row as it ends."""
+def format_line(result: Result) -> str:
+    """The line that is printed when a row ends."""
     verdict = "kept  " if result.kept else "BROKEN"
     return f"{verdict} {result.seconds:6.1f} s  {result.name:44} {result.seen}"
 
 
-def summary(results: Sequence[Result], seconds: float) -> str:
-    """How it went, in one line."""
+def summarise(results: Sequence[Result], seconds: float) -> str:
+    """One line that says how the run went."""
     broken = [result.name for result in results if not result.kept]
     said = f"{len(broken)} broken: {', '.join(broken)}" if broken else "every promise was kept"
     return f"{len(results)} rows in {seconds / 60:.1f} minutes: {said}"
 
 
-def markdown(results: Sequence[Result], seconds: float) -> str:
-    """The whole table as a page."""
+def format_page(results: Sequence[Result], seconds: float) -> str:
+    """The page with the whole table."""
     rows = [
-        (one.name, one.does, one.expects, _lasting(one.seen), f"{one.seconds:.1f}", "kept" if one.kept else "BROKEN")
+        (
+            one.name,
+            one.does,
+            one.expects,
+            _without_log_path(one.seen),
+            f"{one.seconds:.1f}",
+            "kept" if one.kept else "BROKEN",
+        )
         for one in sorted(results, key=lambda one: one.name)
     ]
     lines = [" | ".join(_HEAD), " | ".join("---" for _ in _HEAD)]
     lines += [" | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) for row in rows]
     table = "\n".join(f"| {text} |" for text in lines)
-    return f"# The last `make chaos`\n\n{circumstances()}. {summary(results, seconds)}.\n\n{table}\n"
+    return f"# The last `make chaos`\n\n{describe_circumstances()}. {summarise(results, seconds)}.\n\n{table}\n"
 
 
-def _lasting(seen: str) -> str:
-    """Without the place of the logs, which nobody else has."""
+def _without_log_path(seen: str) -> str:
+    """The text without the place of the logs, which only this machine has."""
     return re.sub(r" \(see [^)]*\)$", "", seen)
 
 
-def write(results: Sequence[Result], seconds: float) -> Path:
-    """Keep the table beside the suite; returns the page."""
+def write_table(results: Sequence[Result], seconds: float) -> Path:
+    """Write the table beside the suite; returns the page's path."""
     RESULTS.mkdir(exist_ok=True)
     page = RESULTS / "latest.md"
-    page.write_text(markdown(results, seconds), encoding="utf-8")
+    page.write_text(format_page(results, seconds), encoding="utf-8")
     rows = [
-        asdict(one) | {"seen": _lasting(one.seen), "seconds": round(one.seconds, 1)}
+        asdict(one) | {"seen": _without_log_path(one.seen), "seconds": round(one.seconds, 1)}
         for one in sorted(results, key=lambda one: one.name)
     ]
-    content = {"circumstances": circumstances(), "seconds": round(seconds), "rows": rows}
+    content = {"circumstances": describe_circumstances(), "seconds": round(seconds), "rows": rows}
     (RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return page
 
 
 @cache
-def circumstances() -> str:
-    """What runs where; asked first when a run begins, because the commit may be another one at its end."""
+def describe_circumstances() -> str:
+    """What runs where. A run asks for it when it begins, because the commit may have changed at its end."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False).stdout.strip()
     return f"Commit {commit}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"

@@ -4,36 +4,37 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import get_args
 
-from orchestrator.domain.phases import PHASES, Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
+from orchestrator.domain.phases import Phase
 from tests.chaos import load, outages, outside
 from tests.chaos.attacks import Deed, Target, attack, cancel, phases_of
 from tests.chaos.site import Plan
 from tests.chaos.stage import Stage
 
-CANCELLABLE = tuple(phase for phase in PHASES[Kind.PROVISION] if phase is not Phase.COMPLETE)
+CANCELLABLE = tuple(phase for phase in PROVISION.phases if phase is not Phase.COMPLETE)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One row: its name never changes, and docs/reliability.md names it."""
+    """One row. docs/reliability.md names it, so its name never changes."""
 
     name: str
     does: str
     expects: str
     run: Callable[[Stage], str]
-    """Returns what was seen. Raises BrokenError when a promise was not kept."""
+    """Returns what was seen, or raises BrokenError when a promise was not kept."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Scenarios on one site, so many of them at a time. Those that disturb everybody run alone."""
+    """Scenarios on one site, `parallel` of them at a time. Those that disturb everybody run alone."""
 
     name: str
     scenarios: tuple[Scenario, ...]
     plan: Plan = field(default_factory=Plan)
     parallel: int = 1
     seconds: float = 20.0
-    """Roughly what one of them takes."""
+    """Roughly how long one scenario takes."""
 
 
 _VERBS: dict[Deed, str] = {"kill": "SIGKILL", "freeze": "SIGSTOP, SIGCONT after the lease,"}
@@ -43,10 +44,10 @@ _EXPECTED: dict[tuple[Target, Deed], str] = {
 _READY, _GONE = "succeeds, one instance", "succeeds, nothing left"
 
 
-def _attacks(target: Target, deed: Deed, *kinds: Kind) -> Iterator[Scenario]:
+def _list_attacks(target: Target, deed: Deed, *kinds: OperationKind) -> Iterator[Scenario]:
     for kind in kinds:
         for phase in phases_of(kind, target):
-            expected = _EXPECTED.get((target, deed), _READY if kind is Kind.PROVISION else _GONE)
+            expected = _EXPECTED.get((target, deed), _READY if kind is PROVISION else _GONE)
             yield Scenario(
                 f"{deed}-{target}-at-{phase}",
                 f"{_VERBS[deed]} of {'the ' + target if target != 'postgres' else 'PostgreSQL'} in {phase}",
@@ -55,18 +56,18 @@ def _attacks(target: Target, deed: Deed, *kinds: Kind) -> Iterator[Scenario]:
             )
 
 
-def _matrix() -> Iterator[Group]:
-    """What ends one operation is done to several at a time; what disturbs everybody to one after the other."""
-    both = (Kind.PROVISION, Kind.TEARDOWN)
+def _list_matrix() -> Iterator[Group]:
+    """The attacks by target. Those that disturb only one operation run several at a time, the others one by one."""
+    both = (PROVISION, TEARDOWN)
     for deed in get_args(Deed):
         for target in get_args(Target):
             alone = target in ("worker", "postgres")
             plan = Plan() if alone else Plan(concurrency=4, apis=2 if target == "api" else 1)
-            rows = tuple(_attacks(target, deed, *both))
+            rows = tuple(_list_attacks(target, deed, *both))
             yield Group(f"{deed}-{target}", rows, plan, parallel=1 if alone else 4)
 
 
-def _cancels() -> Iterator[Scenario]:
+def _list_cancels() -> Iterator[Scenario]:
     for phase in CANCELLABLE:
         yield Scenario(
             f"cancel-at-{phase}",
@@ -86,77 +87,78 @@ _QUEUE = (
     Scenario("cancel-queued", "cancel an order that waits behind others", "cancelled at once, never begun",
              outages.cancel_queued),
     Scenario("queue-emptied", "the queue's table emptied ten times a second while 4 orders come in", "all succeed",
-             outages.queue_emptied),
-    Scenario("lost-notify", "every listening connection cut off while an order comes in", _FINE, outages.lost_notify),
+             outages.empty_queue),
+    Scenario("lost-notify", "every listening connection cut off while an order comes in", _FINE,
+             outages.cut_off_listeners),
     Scenario("postgres-away", "PostgreSQL stopped for 30 s in start-container; another order placed meanwhile",
-             "both succeed", outages.postgres_away),
+             "both succeed", outages.stop_postgres),
 )  # fmt: skip
 _LOST = (
     Scenario("cancel-of-a-lost-worker", "cancel an order whose worker was just killed", "cancelled, nothing left",
-             outages.cancel_of_a_lost_worker),
+             outages.cancel_after_kill),
     Scenario("lost-twice", "SIGKILL of the worker of an order, and of the one that resumed it",
-             "fails with worker-lost, nothing left", outages.lost_twice),
+             "fails with worker-lost, nothing left", outages.kill_worker_twice),
     Scenario("frozen-for-good-in-a-playbook", "SIGSTOP of a worker whose playbook runs, until the order is final",
-             _FINE, outages.frozen_for_good("start-container")),
+             _FINE, outages.freeze_worker_for_good("start-container")),
     Scenario("frozen-for-good-in-a-transaction", "SIGSTOP of a worker with an open transaction, until it is final",
-             _FINE, outages.frozen_for_good("complete")),
+             _FINE, outages.freeze_worker_for_good("complete")),
 )  # fmt: skip
 _ALONE = (
     Scenario("frozen-alone", "SIGSTOP of the only worker: nobody is there to end its playbook",
-             "its playbook ends before the lease", outages.frozen_alone),
+             "its playbook ends before the lease", outages.freeze_only_worker),
 )  # fmt: skip
 _DISK = tuple(
     Scenario(f"disk-full-at-{phase}", f"nothing can be written to files for 10 s from {phase} on",
-             "final, nothing lost or left; the next order succeeds", outages.disk_full(phase))
+             "final, nothing lost or left; the next order succeeds", outages.fill_disk(phase))
     for phase in ("allocate-vmid", "configure-container", "publish-edge")
 )  # fmt: skip
 _PROXMOX = (
     *(
         Scenario(f"proxmox-{name}", f"Proxmox answers {status} {message} twice to every kind of read", _FINE,
-                 outside.proxmox_errors(name))
+                 outside.fail_reads(name))
         for name, (status, message) in outside.ERRORS.items()
     ),
     Scenario("proxmox-lock-timeout", "Proxmox cannot lock the configuration twice", _FINE,
-             outside.proxmox_lock_timeout),
+             outside.refuse_configuration),
     Scenario("proxmox-restarted", "Proxmox's daemon away for 5 s during the clone, and again during the start", _FINE,
-             outside.proxmox_restarted),
+             outside.restart_proxmox),
     Scenario("proxmox-late", "a clone that Proxmox begins 20 s late, when its client has given up", _FINE,
-             outside.proxmox_late),
-    Scenario("proxmox-hangs", "Proxmox does not answer one request for 30 s", _FINE, outside.proxmox_hangs),
+             outside.delay_clone),
+    Scenario("proxmox-hangs", "Proxmox does not answer one request for 30 s", _FINE, outside.hang_request),
     Scenario("proxmox-clone-unheard", "the connection cut after the clone was accepted", _FINE,
-             outside.clone_accepted_unheard),
-    Scenario("proxmox-clone-fails", "the task of the clone fails", _CLEAN, outside.clone_task_fails),
+             outside.cut_clone_answer),
+    Scenario("proxmox-clone-fails", "the task of the clone fails", _CLEAN, outside.fail_clone_task),
     Scenario("vmid-taken", "somebody makes a container on the VMID that is next", "another VMID, theirs untouched",
-             outside.foreign_vmid),
+             outside.occupy_next_vmid),
 )  # fmt: skip
 _EDGE = (
-    Scenario("agent-dies", "the agent ends while it installs", _CLEAN, outside.agent_dies),
+    Scenario("agent-dies", "the agent ends while it installs", _CLEAN, outside.end_agent),
     Scenario("agent-comes-back", "the agent ends while it installs, and is back 3 s later", "all of it or nothing",
-             outside.agent_comes_back),
+             outside.end_agent_for_a_moment),
     Scenario("proxy-stumbles", "the proxy's API refuses connections for 5 s before a server is registered", _FINE,
-             outside.proxy_stumbles),
-    Scenario("dns-stumbles", "each DNS provider in turn answers 503 twice", _FINE, outside.dns_stumbles),
+             outside.take_proxy_away),
+    Scenario("dns-stumbles", "each DNS provider in turn answers 503 twice", _FINE, outside.refuse_dns_requests),
     Scenario("technitium-away", "the internal DNS provider answers 500 until the order has failed",
              "fails with dns-failed, nothing left in the end",
-             outside.edge_away("dns-failed", {"target": "technitium", "httpStatus": 500})),
+             outside.break_edge("dns-failed", {"target": "technitium", "httpStatus": 500})),
     Scenario("cloudflare-away", "the proxy refuses a server, and then its public records cannot be deleted",
              "fails with velocity-failed, nothing left in the end",
-             outside.edge_away("velocity-failed",
+             outside.break_edge("velocity-failed",
                                {"target": "velocity", "path": "/register", "httpStatus": 400},
                                {"target": "cloudflare", "method": "DELETE", "httpStatus": 500})),
     Scenario("proxy-away", "the proxy takes a server, and then neither lists nor forgets it",
              "fails with velocity-failed, nothing left in the end",
-             outside.edge_away("velocity-failed",
+             outside.break_edge("velocity-failed",
                                {"target": "velocity", "path": "/status", "httpStatus": 500},
                                {"target": "velocity", "path": "/unregister", "httpStatus": 500})),
     Scenario("proxy-restarted", "the proxy restarts while a server is being registered", _FINE,
-             outside.proxy_restarted),
+             outside.restart_proxy),
 )  # fmt: skip
 _CLOCK = "one worker of two has a clock that is an hour {}; each is killed once with 3 orders under way"
 
 GROUPS: tuple[Group, ...] = (
-    *_matrix(),
-    Group("cancel", tuple(_cancels()), Plan(concurrency=4), parallel=4),
+    *_list_matrix(),
+    Group("cancel", tuple(_list_cancels()), Plan(concurrency=4), parallel=4),
     Group("queue", _QUEUE),
     Group("lost", _LOST),
     Group("alone", _ALONE, Plan(workers=1)),
@@ -167,30 +169,36 @@ GROUPS: tuple[Group, ...] = (
         "sweepers",
         (
             Scenario("many-sweepers", "2 of 4 workers killed at once with 4 orders under way, the others sweep",
-                     "all succeed", outages.many_sweepers),
+                     "all succeed", outages.kill_half_of_workers),
         ),
         Plan(workers=4, concurrency=4),
     ),
     *(
         Group(
             f"clock-{word}",
-            (Scenario(f"clock-an-hour-{word}", _CLOCK.format(word), "all succeed", outages.wrong_clock),),
+            (
+                Scenario(f"clock-an-hour-{word}", _CLOCK.format(word), "all succeed",
+                         outages.kill_workers_with_wrong_clock),
+            ),
             Plan(concurrency=3, clock_offset=offset),
         )
         for word, offset in (("ahead", 3600), ("behind", -3600))
     ),
     Group(
         "drain",
-        (Scenario("drain", "SIGTERM of a worker in start-container", "it finishes the order first", load.drained),),
+        (
+            Scenario("drain", "SIGTERM of a worker in start-container", "it finishes the order first",
+                     load.drain_worker),
+        ),
         Plan(settings={"HOSTWRIGHT_DRAIN_SECONDS": "40"}),
     ),
     Group(
         "hand-over",
         (
             Scenario("hand-over", "SIGTERM of a worker whose order takes longer than it may drain",
-                     "resumed by another worker, on the same VMID", load.handed_over),
+                     "resumed by another worker, on the same VMID", load.hand_over),
             Scenario("rolling-restart", "every API and worker restarted in turn, 12 orders coming in",
-                     "all succeed within 90 s each", load.rolling_restart),
+                     "all succeed within 90 s each", load.restart_everything),
         ),
         Plan(workers=3, apis=2, concurrency=4, settings={"HOSTWRIGHT_DRAIN_SECONDS": "2"}),
     ),
@@ -198,7 +206,7 @@ GROUPS: tuple[Group, ...] = (
         "parallel",
         (
             Scenario("thirty-in-parallel", "30 orders of one template at once, 3 workers, concurrency 10",
-                     "all succeed, never more than 10 at once", load.thirty_in_parallel),
+                     "all succeed, never more than 10 at once", load.order_thirty_at_once),
         ),
         Plan(workers=3, concurrency=10),
         seconds=220,
@@ -207,11 +215,11 @@ GROUPS: tuple[Group, ...] = (
         "fair",
         (
             Scenario("fairness", "one customer orders 10 servers, then another one",
-                     "the other one is not made to wait for all", load.fair_between_customers),
+                     "the other one is not made to wait for all", load.order_for_two_customers),
         ),
         seconds=180,
     ),
 )  # fmt: skip
-"""All there is. A site is started for each, and the largest begin first."""
+"""All groups. Each has a site of its own, and the largest begin first."""
 
 SCENARIOS: dict[str, Scenario] = {row.name: row for group in GROUPS for row in group.scenarios}

@@ -1,4 +1,4 @@
-"""A whole site as real processes on the lab: started, supervised as an init system would, and stopped."""
+"""A whole site as real processes on the lab. It is started, supervised as by an init system, and stopped."""
 
 import os
 import shutil
@@ -27,18 +27,18 @@ from tests.support.fix_lab import Lab, describe_lab
 from tests.support.fix_stack import GUESTS
 
 LEASE, HEARTBEAT, SWEEP, REQUEUE = 6.0, 0.5, 1.0, 2.0
-"""Seconds, as the processes of a site are told."""
+"""Seconds: the settings of a site's processes."""
 RESTART_SECONDS = 0.5
-"""How long a process that ended stays away, as an init system would have it."""
+"""How long after its end a process is started again."""
 READY_SECONDS = 90
 FOREIGN = (5004, 5011, 6003)
-"""VMIDs of containers that somebody else made, in the middle of our ranges."""
+"""The VMIDs, in the middle of our ranges, of containers that somebody else made."""
 CLOCK = PROJECT_DIR / "tests" / "chaos" / "clock"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a site consists of."""
+    """The parts of a site, and their settings."""
 
     workers: int = 2
     apis: int = 1
@@ -50,10 +50,10 @@ class Plan:
 
 
 class Site:
-    """Used as a context manager. One thread of its own starts all processes, because they end with it."""
+    """A site, used as a context manager. One thread of its own starts all processes, because they end with it."""
 
     def __init__(self, plan: Plan, name: str) -> None:
-        """Name it; nothing runs yet."""
+        """Describe the site, of which nothing runs yet."""
         self.plan = plan
         self.name = name
         self.state_dir = Path(tempfile.mkdtemp(prefix="hostwright-chaos-"))
@@ -65,9 +65,9 @@ class Site:
         self.apis: list[Part] = []
         self.urls: list[str] = []
         self.surprises: list[str] = []
-        """Processes that ended though nobody had ended them."""
+        """The processes that ended by themselves."""
         self.kept = False
-        """Whether its files stay, for somebody to look into."""
+        """Whether the site's files are kept for a person to look into."""
         self.database: Database
         self.lab: Lab
         self._lab: Part
@@ -91,7 +91,7 @@ class Site:
             shutil.rmtree(self.state_dir, ignore_errors=True)
 
     def customer(self, name: str = "c") -> Customer:
-        """A customer with a token of its own, and no quota to speak of."""
+        """A new customer with a token of its own and a very large quota."""
         customer_id = f"{name}-{uuid4().hex[:12]}"
         accounts.ensure_customer(self.database, customer_id)
         accounts.update_customer(
@@ -101,16 +101,16 @@ class Site:
         return Customer(tuple(self.urls), token)
 
     def operator(self) -> Customer:
-        """Whoever runs the site."""
+        """The operator of the site, with a token of its own."""
         return Customer(tuple(self.urls), accounts.create_token(self.database, name="chaos-operator", customer_id=None))
 
     def worker_named(self, name: str | None) -> Part | None:
-        """The worker process that calls itself so in the rows; its name has its process id in it."""
+        """The worker process that has this name in the database's rows. Its process id is a part of the name."""
         pids = set((name or "").split("-"))
         return next((part for part in self.workers if str(part.pid) in pids), None)
 
     def wait_until_ready(self) -> None:
-        """Wait until every API sees its database and a worker."""
+        """Wait until every API has its database and a worker."""
         deadline = time.monotonic() + READY_SECONDS
         while not all(map(_is_ready, self.urls)):
             if time.monotonic() > deadline:
@@ -118,17 +118,17 @@ class Site:
             time.sleep(0.05)
 
     def make_worker(self, number: int) -> Part:
-        """A worker process that is to be started."""
+        """A worker process, which does not run yet."""
         offset = self.plan.clock_offset if number == 0 else 0
         shifted = {"PYTHONPATH": str(CLOCK), "CHAOS_CLOCK_OFFSET": str(offset)} if offset else {}
-        return self._part(f"worker-{number}", "orchestrator.cli", "worker", **shifted)
+        return self._make_part(f"worker-{number}", "orchestrator.cli", "worker", **shifted)
 
     # the thread that starts everything
 
     def _run(self) -> None:
         try:
             self._start()
-        except BaseException as error:  # noqa: BLE001  # whatever it is: raised where the site is entered
+        except BaseException as error:  # noqa: BLE001 - any error is raised where the site is entered
             self._failure = error
         else:
             self._ready.set()
@@ -147,7 +147,7 @@ class Site:
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         self._start_lab()
         for number, port in enumerate(ports):
-            part = self._part(f"api-{number}", "orchestrator.cli", "serve", HOSTWRIGHT_PORT=str(port))
+            part = self._make_part(f"api-{number}", "orchestrator.cli", "serve", HOSTWRIGHT_PORT=str(port))
             self.apis.append(part)
         self.workers += [self.make_worker(number) for number in range(self.plan.workers)]
         for part in (*self.apis, *self.workers):
@@ -157,7 +157,7 @@ class Site:
             self.lab.place_foreign(vmid, f"theirs-{vmid}")
 
     def _start_lab(self) -> None:
-        self._lab = self._part(
+        self._lab = self._make_part(
             "lab", "orchestrator.lab", "--state-dir", str(self.state_dir), "--speed", str(self.plan.speed),
             "--guests", GUESTS,
             "--callback-url", f"{self.urls[0]}/internal/velocity/proxy-status",
@@ -170,7 +170,7 @@ class Site:
             time.sleep(0.02)
         self.lab = describe_lab(self.state_dir, self._lab.pid)
 
-    def _part(self, name: str, module: str, *arguments: str, **environment: str) -> Part:
+    def _make_part(self, name: str, module: str, *arguments: str, **environment: str) -> Part:
         ours = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOSTWRIGHT_STATE_DIR": str(self.state_dir),
@@ -194,12 +194,12 @@ class Site:
                     continue
                 if part.name not in ended:
                     ended[part.name] = time.monotonic()
-                    self._note(part)
+                    self._note_surprise(part)
                 elif time.monotonic() - ended[part.name] > RESTART_SECONDS:
                     del ended[part.name]
                     part.spawn()
 
-    def _note(self, part: Part | Postgres) -> None:
+    def _note_surprise(self, part: Part | Postgres) -> None:
         if isinstance(part, Part) and not part.killed and part.process is not None:
             self.surprises.append(f"{part.name} ended by itself with {part.process.returncode}: see {part.log}")
 

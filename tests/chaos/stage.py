@@ -1,4 +1,4 @@
-"""What a scenario has to work with: a running site, those who watch it, and every server ordered on it."""
+"""What a scenario works with: a running site, the threads that watch it, and every server ordered on it."""
 
 import threading
 import time
@@ -14,13 +14,13 @@ from tests.chaos.phases import Phases
 from tests.chaos.site import FOREIGN, LEASE, REQUEUE, SWEEP, Site
 
 ORDERS_OF_PATIENCE = 4
-"""How many times as long as an undisturbed order a resumed one may take, on a machine that others use too."""
+"""How many times as long as an undisturbed order a resumed one may take; other sites use the machine too."""
 SHORTEST_PATIENCE = 40.0
 ROUNDS = 20
 
 
 class Stage:
-    """One site and its stories. Scenarios may run in several threads at once."""
+    """One site and its servers. Scenarios may run in several threads at once."""
 
     def __init__(self, site: Site, marks: Marks, phases: Phases) -> None:
         """Take the picture of the site before anything was ordered."""
@@ -29,7 +29,7 @@ class Stage:
         self.phases = phases
         self.servers: list[Server] = []
         self.spare: list[Server] = []
-        """Servers that are ready and that nobody needs any more: a teardown may be tried on them."""
+        """Servers that are ready and that no scenario needs any more. Teardowns are tried on them."""
         self.order_seconds = 10.0
         self.before: Picture = picture.take(site.lab, FOREIGN)
         self._taking = threading.Lock()
@@ -40,7 +40,7 @@ class Stage:
         return LEASE + SWEEP + REQUEUE + max(SHORTEST_PATIENCE, ORDERS_OF_PATIENCE * self.order_seconds)
 
     def calibrate(self) -> None:
-        """One undisturbed order and its teardown: what they take is the measure of the others."""
+        """Measure how long an undisturbed order takes; the patience with the others follows from it."""
         server = self.order()
         began = time.monotonic()
         self.finish(server, "succeeded", seconds=180)
@@ -48,13 +48,13 @@ class Stage:
         self.delete(server)
 
     def order(self, customer: Customer | None = None, body: Any = GAME) -> Server:
-        """Order a server, for a customer of its own if none is named."""
+        """Order a server, for a new customer if none is given."""
         server = (customer or self.site.customer()).order(body)
         self.servers.append(server)
         return server
 
     def ready(self) -> Server:
-        """A server that is ready, of those that are left over, or a new one."""
+        """A server that is ready: a spare one, or else a new one."""
         with self._taking:
             if self.spare:
                 return self.spare.pop()
@@ -63,7 +63,7 @@ class Stage:
         return server
 
     def finish(self, server: Server, *statuses: str, seconds: float | None = None) -> dict[str, Any]:
-        """Wait for the end of what was asked for last. Raises BrokenError when it ends otherwise or not in time."""
+        """Wait until the last operation is final. Raises BrokenError when it has another status, or takes too long."""
         operation = server.customer.finish(server, self.patience if seconds is None else seconds)
         if statuses and operation["status"] not in statuses:
             raise BrokenError(
@@ -73,7 +73,7 @@ class Stage:
         return operation
 
     def delete(self, server: Server) -> None:
-        """Tear a server down; a teardown that fails is asked for again."""
+        """Tear a server down. A teardown that fails is asked for again."""
         for _ in range(3):
             server.customer.delete(server)
             if self.finish(server)["status"] == "succeeded":
@@ -83,10 +83,12 @@ class Stage:
     # judging
 
     def require_consistent(self, server: Server) -> None:
-        """All of a server is there, or nothing, as its customer was told; and no two attempts ever met."""
-        claim, told = claim_of(server), _identity(server)
-        problems = self._settled(
-            lambda: check.of_server(
+        """Check that a server is as its customer was told, wholly there or wholly gone, and that no two runs ever met.
+
+        Raises BrokenError."""
+        claim, told = claim_of(server), _find_provision(server)
+        problems = self._find_lasting(
+            lambda: check.check_server(
                 picture.take(self.site.lab), claim, server.server_id, told.get("vmid"), told.get("hostname")
             )
         )
@@ -95,12 +97,12 @@ class Stage:
             for operation in server.told
             if self.marks.two_alive(operation)
         ]
-        problems += self._changed_endings([server])
+        problems += self._find_changed_endings([server])
         if problems:
             raise BrokenError("; ".join(problems))
 
     def require_consistent_in_the_end(self, server: Server) -> None:
-        """The same within the usual time: what a cleanup could not undo is undone in the background."""
+        """The same after some time, because what a cleanup could not undo is undone later in the background."""
         deadline = time.monotonic() + self.patience
         while True:
             try:
@@ -110,18 +112,18 @@ class Stage:
                     raise
                 time.sleep(0.5)
 
-    def violations(self) -> list[str]:
-        """The whole check over the whole site; everything must be final and nobody may be ordering."""
+    def find_violations(self) -> list[str]:
+        """Check the whole site. Every operation must be final, and nobody may be ordering."""
         claims = [claim for server in self.servers if (claim := claim_of(server)) is not None]
         operations = frozenset(operation for server in self.servers for operation in server.told)
-        problems = self._settled(
-            lambda: check.violations(self.before, picture.take(self.site.lab, FOREIGN, operations), claims)
+        problems = self._find_lasting(
+            lambda: check.find_violations(self.before, picture.take(self.site.lab, FOREIGN, operations), claims)
         )
         problems += [f"two runs of operation {one.operation} were alive at once" for one in self._two_alive(operations)]
-        return problems + self._changed_endings(self.servers) + self.site.surprises
+        return problems + self._find_changed_endings(self.servers) + self.site.surprises
 
     def finish_all(self) -> list[str]:
-        """Wait for what a broken scenario left under way; returns what does not end."""
+        """Wait for what a broken scenario has left under way; returns what does not end."""
         problems = []
         for server in self.servers:
             if server.operation_id not in server.told:
@@ -132,7 +134,7 @@ class Stage:
         return problems
 
     def clear_away(self) -> list[str]:
-        """Delete every server there is, all at once; then nothing may be left. Returns what is."""
+        """Delete every server, all at once. Returns what is left then."""
         here = [server for server in self.servers if server.is_there or (server.leaving and not server.deleted)]
         problems: list[str] = []
         threads = [threading.Thread(target=self._clear, args=(server, problems)) for server in here]
@@ -140,7 +142,7 @@ class Stage:
             thread.start()
         for thread in threads:
             thread.join()
-        return problems + self.violations()
+        return problems + self.find_violations()
 
     def _clear(self, server: Server, problems: list[str]) -> None:
         try:
@@ -151,8 +153,8 @@ class Stage:
     def _two_alive(self, operations: frozenset[str]) -> list[Any]:
         return [one for one in self.marks.two_alive() if one.operation in operations]
 
-    def _settled(self, look: Callable[[], list[str]]) -> list[str]:
-        """What is wrong, once nothing changes any more: a guest's last process may end a moment after its container."""
+    def _find_lasting(self, look: Callable[[], list[str]]) -> list[str]:
+        """The problems that stay. A guest's last process, for one, may end a moment after its container."""
         problems = look()
         for _ in range(ROUNDS):
             if not problems:
@@ -161,8 +163,8 @@ class Stage:
             problems = look()
         return problems
 
-    def _changed_endings(self, servers: list[Server]) -> list[str]:
-        """What was final once is final for ever."""
+    def _find_changed_endings(self, servers: list[Server]) -> list[str]:
+        """Check that every operation that was final is as it was then."""
         problems = []
         for server in servers:
             for operation_id, told in server.told.items():
@@ -173,21 +175,21 @@ class Stage:
 
 
 def claim_of(server: Server) -> Claim | None:
-    """What its customer was told that it has."""
+    """The server as its customer was told that it has it."""
     if not server.is_there:
         return None
-    told = _identity(server)
+    told = _find_provision(server)
     return Claim(server.server_id, told["vmid"], told["hostname"], told.get("variant"))
 
 
-def _identity(server: Server) -> dict[str, Any]:
-    """The provision as it ended, which names VMID and host name."""
+def _find_provision(server: Server) -> dict[str, Any]:
+    """The final answer about the provision, which names VMID and host name."""
     return next((one for one in server.told.values() if one["kind"] == "provision"), {})
 
 
 @contextmanager
-def staged(site: Site, marks: Marks) -> Iterator[Stage]:
-    """The site with its watchers, running, and one order's time taken."""
+def run_stage(site: Site, marks: Marks) -> Iterator[Stage]:
+    """Run a site with its watchers, and measure one order."""
     with ExitStack() as stack:
         stack.enter_context(site)
         phases = stack.enter_context(Phases(site.postgres.server.url))

@@ -1,4 +1,4 @@
-"""The check itself: every kind of loss and leak is planted once, on a real lab, and has to be seen."""
+"""The check itself: every kind of loss and leak is planted once, and the check must see it."""
 
 import os
 import shutil
@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from tests.chaos.campaign import Result
-from tests.chaos.check import Claim, Picture, of_server, second_clones, touched, violations
+from tests.chaos.check import Claim, Picture, check_server, find_second_clones, find_touched, find_violations
 from tests.chaos.marks import Marks
-from tests.chaos.picture import RUNS, guest_pids, take
-from tests.chaos.report import markdown, summary
+from tests.chaos.picture import RUNS, find_guest_pids, take
+from tests.chaos.report import format_page, summarise
 from tests.support.fix_lab import Lab, tls_context
 from tests.support.lab_dns import technitium
 from tests.support.lab_proxy import bridge_client
@@ -46,11 +46,11 @@ BEFORE = Picture([THEIRS], configs={5004: {"cores": 1}})
 GOOD = Picture([THEIRS, MINE], RECORDS, [BACKEND], {5004: {"cores": 1}}, {5000: [71]}, {5000: AGENT})
 
 
-def test_finds_nothing_when_all_is_as_it_was_told() -> None:
-    assert violations(BEFORE, GOOD, [CLAIM]) == []
-    assert violations(BEFORE, BEFORE, []) == []
-    assert of_server(GOOD, CLAIM, SERVER, 5000, NAME) == []
-    assert of_server(BEFORE, None, SERVER, 5000, NAME) == []
+def test_finds_nothing_when_all_is_as_customers_were_told() -> None:
+    assert find_violations(BEFORE, GOOD, [CLAIM]) == []
+    assert find_violations(BEFORE, BEFORE, []) == []
+    assert check_server(GOOD, CLAIM, SERVER, 5000, NAME) == []
+    assert check_server(BEFORE, None, SERVER, 5000, NAME) == []
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_finds_nothing_when_all_is_as_it_was_told() -> None:
     ],
 )
 def test_sees_one_thing_that_is_wrong(changed: dict[str, Any], said: str) -> None:
-    assert said in "; ".join(violations(BEFORE, replace(GOOD, **changed), [CLAIM]))
+    assert said in "; ".join(find_violations(BEFORE, replace(GOOD, **changed), [CLAIM]))
 
 
 def test_sees_what_is_left_of_a_server_that_should_be_gone() -> None:
-    assert len(of_server(GOOD, None, SERVER, 5000, NAME)) == 1 + len(RECORDS) + 1 + 1
+    assert len(check_server(GOOD, None, SERVER, 5000, NAME)) == 1 + len(RECORDS) + 1 + 1
 
 
 def event(method: str, path: str, vmid: int | None, upid: str | None = None) -> dict[str, Any]:
@@ -92,30 +92,30 @@ def event(method: str, path: str, vmid: int | None, upid: str | None = None) -> 
 def test_sees_a_second_clone_unless_the_first_was_undone() -> None:
     first, second = (event("POST", "lxc/9000/clone", 5000, upid) for upid in ("UPID:1:", "UPID:2:"))
     for undone in (event("DELETE", "lxc/5000", 5000, "UPID:3:"), event("DELETE", "tasks/UPID:1:", None)):
-        assert second_clones([first, undone, second]) == []
-    assert second_clones([first, second]) != []
-    assert second_clones([first, event("DELETE", "lxc/5001", 5001, "UPID:3:"), second]) != []
-    assert second_clones([first, event("DELETE", "tasks/UPID:9:", None), second]) != []
-    assert second_clones([first, event("POST", "lxc/9000/clone", 5001, "UPID:2:")]) == []
+        assert find_second_clones([first, undone, second]) == []
+    assert find_second_clones([first, second]) != []
+    assert find_second_clones([first, event("DELETE", "lxc/5001", 5001, "UPID:3:"), second]) != []
+    assert find_second_clones([first, event("DELETE", "tasks/UPID:9:", None), second]) != []
+    assert find_second_clones([first, event("POST", "lxc/9000/clone", 5001, "UPID:2:")]) == []
 
 
-def test_sees_that_a_foreign_container_was_meant() -> None:
-    assert touched([event("POST", "lxc/5004/status/stop", 5004)], {5004}) != []
-    assert touched([event("POST", "lxc/5000/status/stop", 5000), {"kind": "control", "vmid": 5004}], {5004}) == []
+def test_sees_that_a_foreign_container_was_changed() -> None:
+    assert find_touched([event("POST", "lxc/5004/status/stop", 5004)], {5004}) != []
+    assert find_touched([event("POST", "lxc/5000/status/stop", 5000), {"kind": "control", "vmid": 5004}], {5004}) == []
 
 
 def test_sees_what_is_planted_in_the_lab(clean_lab: Lab) -> None:
     clean_lab.place_foreign(4801, "theirs-4801")
     before = take(clean_lab, foreign=[4801])
     so_far = len(before.history)
-    assert violations(before, take(clean_lab, foreign=[4801], after=so_far), []) == []
+    assert find_violations(before, take(clean_lab, foreign=[4801], after=so_far), []) == []
     with _planted_record(clean_lab), _planted_registration(clean_lab), _planted_run() as operation:
         _change(clean_lab, "PUT", "4801/config", cores="2")
         clean_lab.place_foreign(4802, "nobodys")
-        found = violations(before, take(clean_lab, [4801], [operation], so_far), [])
+        found = find_violations(before, take(clean_lab, [4801], [operation], so_far), [])
     said = (
         "configuration of foreign container 4801",
-        "container 4801 was meant by PUT",
+        "container 4801 was changed by PUT",
         "container 4802",
         "'planted')",
         "registration planted",
@@ -154,7 +154,7 @@ def _planted_run() -> Iterator[str]:
 
 
 def _change(lab: Lab, method: str, path: str, **data: str) -> None:
-    """Somebody changes a container by Proxmox's own API."""
+    """Change a container through Proxmox's own API, as somebody else would."""
     where = lab.site["proxmox"]
     token = f"PVEAPIToken={where['user']}!{where['token_name']}={lab.secrets['proxmox_token']}"
     url = f"{lab.urls['proxmoxUrl']}/api2/json/nodes/{where['node']}/lxc/{path}"
@@ -165,8 +165,8 @@ def _change(lab: Lab, method: str, path: str, **data: str) -> None:
 def test_sees_a_process_that_lives_in_a_guests_directory(tmp_path: Path) -> None:
     (tmp_path / "5000" / "server").mkdir(parents=True)
     with _process(tmp_path / "5000" / "server", {}) as pid:
-        assert guest_pids(tmp_path, 0) == {5000: [pid]}
-    assert guest_pids(tmp_path, 0) == {}
+        assert find_guest_pids(tmp_path, 0) == {5000: [pid]}
+    assert find_guest_pids(tmp_path, 0) == {}
 
 
 def test_sees_two_live_runs_of_one_operation_and_only_those(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_tells_of_every_row_and_of_the_broken_ones() -> None:
         Result("one", "kill | it", "succeeds", "succeeded", 1.25, kept=True),
         Result("two", "freeze it", "succeeds", "lost\nit", 2, kept=False),
     ]
-    page = markdown(results, 90)
+    page = format_page(results, 90)
     assert "| one | kill \\| it | succeeds | succeeded | 1.2 | kept |" in page
     assert "| two | freeze it | succeeds | lost it | 2.0 | BROKEN |" in page
-    assert summary(results, 90) == "2 rows in 1.5 minutes: 1 broken: two"
+    assert summarise(results, 90) == "2 rows in 1.5 minutes: 1 broken: two"

@@ -1,4 +1,4 @@
-"""`make hosts`: workers and their database on machines of their own, and the network between them cut on purpose."""
+"""`make hosts` runs workers and their database on machines of their own, and cuts the network between them."""
 
 import argparse
 import os
@@ -22,17 +22,17 @@ _COMMANDS = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
 }
-"""Command → Debian's package of it."""
+"""Command → its Debian package."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 when every promise was kept, 1 when not, 2 when it cannot run here."""
-    parsed = _parser().parse_args(arguments)
-    if missing := _missing():
+    """Returns the exit code: 0 when every promise was kept, 1 when one was not, 2 when it cannot run here."""
+    parsed = _make_parser().parse_args(arguments)
+    if missing := _name_missing():
         print(f"make hosts needs {missing}", file=sys.stderr)
         return 2
     patterns = [one.strip() for one in (parsed.only or "*").split(",")]
-    groups = campaign.chosen(GROUPS, lambda name: any(fnmatch(name, pattern) for pattern in patterns))
+    groups = campaign.select_groups(GROUPS, lambda name: any(fnmatch(name, pattern) for pattern in patterns))
     if not groups:
         print(f"no scenario fits {parsed.only}: {', '.join(row.name for group in GROUPS for row in group.scenarios)}")
         return 2
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def tell(result: Result) -> None:
         results.append(result)
-        print(report.line(result), flush=True)
+        print(report.format_line(result), flush=True)
 
     try:
         become_router()
@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Marks() as marks:
         for group in groups:
             campaign.run_group(group, marks, tell, make_site)
-    print(report.summary(results, sum(result.seconds for result in results)))
+    print(report.summarise(results, sum(result.seconds for result in results)))
     return 0 if all(result.kept for result in results) else 1
 
 
-def _missing() -> str | None:
-    """What there is not, and what to do about it."""
+def _name_missing() -> str | None:
+    """What is missing on this machine, and what to do about it; None when nothing is."""
     if os.geteuid() != 0:
         return "root, to make network namespaces: run it with sudo"
     absent = [command for command in _COMMANDS if shutil.which(command) is None]
@@ -65,11 +65,12 @@ def _missing() -> str | None:
     return None
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.hosts",
-        description="Workers and PostgreSQL each on a machine of its own (a network namespace), and the lab; cuts the "
-        "network between them, and looks outside whether anything was lost, leaked or done twice. Exits with 1 if so.",
+        description="Runs PostgreSQL and each worker on a machine of its own (a network namespace), beside the lab, "
+        "and cuts the network between them. Then it checks outside whether anything was lost, leaked or done twice. "
+        "Exits with 1 if so.",
     )
     parser.add_argument("--only", metavar="PATTERNS", help="only scenarios whose name fits one, such as 'unplugged-*'")
     return parser

@@ -1,9 +1,9 @@
-"""A network of machines on one kernel: this process is the data centre and the router between them, in namespaces.
+"""A network of machines on one kernel, made of namespaces. This process is the data centre and the router between them.
 
-A machine has a network, processes, a host name and a /dev/shm of its own, and its only link leads to the router. The
-lab stays on the router's loopback addresses, which the machines reach through it (route_localnet, and the rule of the
-local addresses moved behind those that cut). All of it belongs to processes that end with this one: nothing is named,
-so nothing can be left behind.
+A machine has a network, processes, a host name and a /dev/shm of its own. Its only link leads to the router. The lab
+stays on the router's loopback addresses, which the machines reach through the router: route_localnet is on, and the
+rule of the local addresses comes after the rules that cut. Everything belongs to processes that end with this one, and
+no namespace has a name, so nothing can be left behind.
 """
 
 import ctypes
@@ -21,14 +21,14 @@ from tests.chaos.customer import BrokenError
 _CLONE_NEWNET = 0x40000000
 """unshare(2)"""
 _LOCAL_RULE, _CUT_RULE = 100, 10
-"""Preferences of ip-rule(8): the lower one counts first."""
+"""Preferences of ip-rule(8). The lower one is applied first."""
 LAB = "127.0.0.0/8"
 Way = Literal["to", "from", "both"]
-"""Which packets are lost, seen from the machine."""
+"""Which packets are lost, as the machine sees it."""
 
 
 class Machine:
-    """One machine: namespaces that an idle process holds, which also buries whose parents died."""
+    """One machine: namespaces that an idle process holds, which also reaps orphaned processes."""
 
     _BOOT = (
         'echo "$0" > /proc/sys/kernel/hostname && mount -t tmpfs tmpfs /dev/shm && trap "" CHLD && echo up '
@@ -36,7 +36,7 @@ class Machine:
     )
 
     def __init__(self, name: str, number: int) -> None:
-        """Boot it and lay its link; `number` makes its addresses. It ends with the thread that calls this."""
+        """Boot the machine and lay its link. `number` gives its addresses. It ends with the thread that calls this."""
         self.name = name
         self.address, self._gateway = f"10.77.{number}.2", f"10.77.{number}.1"
         self._holder = subprocess.Popen(
@@ -52,20 +52,20 @@ class Machine:
         self._lay_link()
 
     def enter(self, *namespaces: str) -> list[str]:
-        """The command that runs another one in this machine, with all of it or only with these namespaces."""
+        """The beginning of a command line that runs in this machine, in all of its namespaces or only in these."""
         return ["nsenter", f"--target={self.pid}", *(namespaces or ("--net", "--mount", "--uts", "--pid")), "--"]
 
     @property
     def run_directories(self) -> list[str]:
-        """Names of the run directories that lie in its /dev/shm."""
+        """The names of the run directories in the machine's /dev/shm."""
         return [one.name for one in Path(f"/proc/{self.pid}/root/dev/shm").glob("hostwright-run-*")]
 
     def set_link(self, state: Literal["up", "down"]) -> None:
-        """Plug its cable in or pull it."""
+        """Plug the machine's cable in, or pull it."""
         _ip("link", "set", self.name, state)
 
     def stop(self) -> None:
-        """End it with everything that runs in it."""
+        """End the machine with everything that runs in it."""
         self._holder.kill()
         self._holder.wait()
         assert self._holder.stdout is not None
@@ -78,7 +78,7 @@ class Machine:
         inside = self.enter("--net")
         for command in (
             f"addr add {self.address}/30 dev up0",
-            "addr add 127.0.0.1/32 dev lo",  # alone: the other 127.0.0.0/8 are the lab's
+            "addr add 127.0.0.1/32 dev lo",  # this one alone, because the other 127.0.0.0/8 are the lab's
             "link set up0 up",
             "link set lo up",
             "addr del 127.0.0.1/8 dev lo",
@@ -90,9 +90,9 @@ class Machine:
 
 
 def become_router() -> None:
-    """Give this process, and whatever it starts from now on, a network of its own. Raises OSError without the right.
+    """Give this process, and everything it starts from now on, a network of its own.
 
-    To be called before there is a second thread.
+    Call it before a second thread is started. Raises OSError without the right to do so.
     """
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -105,9 +105,9 @@ def become_router() -> None:
 
 @contextmanager
 def cut(machine: Machine, other: str, way: Way = "both") -> Iterator[None]:
-    """Lose what the router gets from this machine to an address or network, and back, without a word to either."""
+    """Lose the packets between this machine and an address or network, without a word to either."""
     with ExitStack() as healing:
-        for source, target in _ways(machine.address, other, way):
+        for source, target in _list_ways(machine.address, other, way):
             rule = ("pref", str(_CUT_RULE), "from", source, "to", target, "blackhole")
             _ip("rule", "add", *rule)
             healing.callback(_ip, "rule", "del", *rule)
@@ -115,8 +115,8 @@ def cut(machine: Machine, other: str, way: Way = "both") -> Iterator[None]:
 
 
 @contextmanager
-def unplugged(machine: Machine) -> Iterator[None]:
-    """Its cable is pulled."""
+def unplug(machine: Machine) -> Iterator[None]:
+    """Pull the machine's cable meanwhile."""
     machine.set_link("down")
     try:
         yield
@@ -124,7 +124,7 @@ def unplugged(machine: Machine) -> Iterator[None]:
         machine.set_link("up")
 
 
-def _ways(machine: str, other: str, way: Way) -> list[tuple[str, str]]:
+def _list_ways(machine: str, other: str, way: Way) -> list[tuple[str, str]]:
     ways = {"to": [(machine, other)], "from": [(other, machine)]}
     return ways[way] if way != "both" else ways["to"] + ways["from"]
 

@@ -1,4 +1,4 @@
-"""What is done to the network, and what must have become of it: one function for each kind of scenario."""
+"""The scenarios of a cut network: one function for each kind, which cuts and then checks how everything ended."""
 
 import subprocess
 import time
@@ -6,44 +6,45 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
-from orchestrator.domain.phases import Kind, Phase
-from tests.chaos.attacks import again_if_missed
+from orchestrator.domain.operations import OperationKind
+from orchestrator.domain.phases import Phase
+from tests.chaos.attacks import begin_operation, retry_if_missed
 from tests.chaos.customer import BrokenError, Server
-from tests.chaos.holds import REACH_SECONDS, begun
+from tests.chaos.holds import REACH_SECONDS, begin_and_hold
 from tests.chaos.phases import Place
 from tests.chaos.site import LEASE, SWEEP
 from tests.chaos.stage import Stage
-from tests.hosts.network import LAB, Machine, Way, cut, unplugged
+from tests.hosts.network import LAB, Machine, Way, cut, unplug
 from tests.hosts.site import HostsSite
 
 LONG = 2 * LEASE + 2 * SWEEP
-"""Seconds past the lease, so that somebody else has taken the operation by then."""
+"""Seconds. It is longer than the lease, so that another worker has taken the operation by then."""
 SHORT = LEASE / 3
-"""TCP asks again after 0.2, 0.6, 1.4, 3.0 … seconds: what was cut off for so long is heard again at most as much later,
-which is within the four fifths of the lease after which a worker fences itself."""
+"""TCP sends again after 0.2, 0.6, 1.4, 3.0 … seconds. So what was cut off for SHORT seconds is heard at most SHORT
+seconds after the cut, which is within the four fifths of the lease after which a worker fences itself."""
 HALF_OPEN = 30.0
-"""Seconds within which a dead connection is noticed at both of its ends: 15 s by their settings, and some to spare."""
+"""Seconds within which both ends must notice a dead connection: their settings say 15 s, and some are to spare."""
 Disturbance = Callable[[HostsSite, Machine], Any]
-"""Used as a context manager: inside, it is cut off."""
+"""Gives a context manager that cuts the machine off."""
 
 
-def from_database(way: Way = "both") -> Disturbance:
-    """The worker's machine and the database lose each other's packets, or one of them the other's."""
+def cut_from_database(way: Way = "both") -> Disturbance:
+    """The worker's machine and the database lose each other's packets, or one of them loses the other's."""
     return lambda site, machine: cut(machine, site.database_machine.address, way)
 
 
-def from_all(site: HostsSite, machine: Machine) -> Any:
-    """The machine's cable is pulled."""
-    return unplugged(machine)
+def pull_cable(site: HostsSite, machine: Machine) -> Any:
+    """The machine loses all packets, because its cable is pulled."""
+    return unplug(machine)
 
 
-def outlasts(disturbance: Disturbance, kind: Kind, phase: Phase) -> Callable[[Stage], str]:
-    """The worker of an operation is cut off for longer than its lease: another one ends it, alone."""
+def cut_past_lease(disturbance: Disturbance, kind: OperationKind, phase: Phase) -> Callable[[Stage], str]:
+    """The scenario in which an operation's worker is cut off for longer than its lease. Another one finishes it."""
 
     def run(stage: Stage) -> str:
         site = _site(stage)
         with ExitStack() as stack:
-            with begun(site, stage.phases, lambda: _begin(stage, kind), phase) as (server, place):
+            with begin_and_hold(site, stage.phases, lambda: begin_operation(stage, kind), phase) as (server, place):
                 watched = Watched(stage, place)
                 stack.enter_context(disturbance(site, watched.machine))
                 watched.begin()
@@ -51,19 +52,19 @@ def outlasts(disturbance: Disturbance, kind: Kind, phase: Phase) -> Callable[[St
             lived = watched.require_fenced()
         operation = stage.finish(server, "succeeded")
         watched.require_alone(server)
-        back = _claims_again(stage, watched.machine, server)
+        back = _expect_next_claim(stage, watched.machine, server)
         return f"its run ended after {lived:.1f} s, attempt {operation['attempt']} succeeded; {back}"
 
-    return again_if_missed(run)
+    return retry_if_missed(run)
 
 
-def is_outlasted(disturbance: Disturbance, phase: Phase) -> Callable[[Stage], str]:
-    """The worker of an order is cut off for less than its lease: it goes on, and nobody else begins."""
+def cut_within_lease(disturbance: Disturbance, phase: Phase) -> Callable[[Stage], str]:
+    """The scenario in which an order's worker is cut off for less than its lease. It goes on, and no other begins."""
 
     def run(stage: Stage) -> str:
         site = _site(stage)
         with ExitStack() as stack:
-            with begun(site, stage.phases, stage.order, phase) as (server, place):
+            with begin_and_hold(site, stage.phases, stage.order, phase) as (server, place):
                 watched = Watched(stage, place)
                 stack.enter_context(disturbance(site, watched.machine))
                 watched.begin()
@@ -75,16 +76,16 @@ def is_outlasted(disturbance: Disturbance, phase: Phase) -> Callable[[Stage], st
         stage.spare.append(server)
         return "the same attempt succeeded"
 
-    return again_if_missed(run)
+    return retry_if_missed(run)
 
 
-def misses_what_it_acts_on(seconds: float, phase: Phase, *statuses: str) -> Callable[[Stage], str]:
-    """The worker of an order loses the lab: it goes on afterwards or fails with a reason, and nothing is left."""
+def cut_from_lab(seconds: float, phase: Phase, *statuses: str) -> Callable[[Stage], str]:
+    """The scenario in which an order's worker loses the lab. It goes on, or fails with a reason and leaves nothing."""
 
     def run(stage: Stage) -> str:
         site = _site(stage)
         with ExitStack() as stack:
-            with begun(site, stage.phases, stage.order, phase) as (server, place):
+            with begin_and_hold(site, stage.phases, stage.order, phase) as (server, place):
                 watched = Watched(stage, place)
                 stack.enter_context(cut(watched.machine, LAB))
                 watched.begin()
@@ -92,13 +93,13 @@ def misses_what_it_acts_on(seconds: float, phase: Phase, *statuses: str) -> Call
         operation = stage.finish(server, *statuses, seconds=stage.patience + seconds)
         stage.require_consistent_in_the_end(server)
         watched.require_alone(server)
-        return f"{operation['status']}{_reason(operation)}, attempt {operation['attempt']}"
+        return f"{operation['status']}{_describe_reason(operation)}, attempt {operation['attempt']}"
 
-    return again_if_missed(run)
+    return retry_if_missed(run)
 
 
-def all_cut_off(stage: Stage) -> str:
-    """Every worker is cut off from the database with orders under way; after that they end."""
+def cut_all_workers(stage: Stage) -> str:
+    """Every worker is cut off from the database with orders under way. Afterwards the orders end."""
     site = _site(stage)
     servers = [stage.order() for _ in range(2)]
     for server in servers:
@@ -116,23 +117,28 @@ def all_cut_off(stage: Stage) -> str:
     return f"{len(servers)} succeeded, attempts {attempts}"
 
 
-def half_open(stage: Stage) -> str:
-    """A worker's connections die without a word: it and the database let go of them in time."""
+def break_connections(stage: Stage) -> str:
+    """A worker's connections die without a word. The worker and the database both let go of them in time."""
     site = _site(stage)
     with ExitStack() as stack:
-        with begun(site, stage.phases, stage.order, Phase.START_CONTAINER) as (server, place):
+        with begin_and_hold(site, stage.phases, stage.order, Phase.START_CONTAINER) as (server, place):
             watched = Watched(stage, place)
             stack.enter_context(cut(watched.machine, site.database_machine.address))
             watched.begin()
         cut_at = time.monotonic()
-        noticed = _seconds_until(lambda: not _sockets(watched.machine, site.database_machine), "the worker", cut_at)
-        dropped = _seconds_until(lambda: not _sockets(site.database_machine, watched.machine), "the database", cut_at)
+        noticed = _measure_until(
+            lambda: not _count_connections(watched.machine, site.database_machine), "the worker", cut_at
+        )
+        dropped = _measure_until(
+            lambda: not _count_connections(site.database_machine, watched.machine), "the database", cut_at
+        )
         lived = watched.require_fenced()
     operation = stage.finish(server, "succeeded")
     watched.require_alone(server)
     return (
         f"run ended after {lived:.1f} s, connections at the worker after {noticed:.1f} s, at the database after "
-        f"{dropped:.1f} s; attempt {operation['attempt']} succeeded; {_claims_again(stage, watched.machine, server)}"
+        f"{dropped:.1f} s; attempt {operation['attempt']} succeeded; "
+        f"{_expect_next_claim(stage, watched.machine, server)}"
     )
 
 
@@ -140,19 +146,19 @@ class Watched:
     """An operation whose worker is about to be cut off."""
 
     def __init__(self, stage: Stage, place: Place) -> None:
-        """Take note of what runs for it now, and where."""
+        """Note which runs the operation has now, and on which machine."""
         self.machine = _site(stage).machine_of(place)
         self._stage, self._operation = stage, place.operation
         self._runs = {one.run for one in stage.marks.living(place.operation)}
         self._seq, self._cut_at = 0, 0.0
 
     def begin(self) -> None:
-        """It is cut off from now on."""
+        """Note that the machine is cut off from now on."""
         self._cut_at = time.monotonic()
         self._seq = max((event["seq"] for event in self._stage.site.lab.history()), default=0)
 
     def require_fenced(self) -> float:
-        """Its run ended before the lease did, and left no secrets; returns after how many seconds."""
+        """Check that the run ended before the lease and left no run directory; returns how many seconds it lived."""
         seen = [self._stage.marks.last_seen(self._operation, run) for run in self._runs]
         lived = max(0.0, max(seen, default=0.0) - self._cut_at)
         if lived > LEASE:
@@ -163,7 +169,7 @@ class Watched:
         return lived
 
     def require_alone(self, server: Server) -> None:
-        """No two runs were alive at once, and once another machine changed anything, this one changed nothing more."""
+        """Check that no two runs were alive at once, and that this machine changed nothing after another one did."""
         self._stage.require_consistent(server)
         vmid = server.last["vmid"]
         asked = [
@@ -180,16 +186,8 @@ def _site(stage: Stage) -> HostsSite:
     return cast(HostsSite, stage.site)
 
 
-def _begin(stage: Stage, kind: Kind) -> Server:
-    if kind is Kind.PROVISION:
-        return stage.order()
-    server = stage.ready()
-    server.customer.delete(server)
-    return server
-
-
-def _claims_again(stage: Stage, machine: Machine, server: Server) -> str:
-    """Only this machine reaches the database: what is asked for next, the server's end or a new one, is its."""
+def _expect_next_claim(stage: Stage, machine: Machine, server: Server) -> str:
+    """Check that the machine works again: alone with the database it must carry out the next operation."""
     site = _site(stage)
     with ExitStack() as stack:
         for other in site.machines:
@@ -208,13 +206,13 @@ def _claims_again(stage: Stage, machine: Machine, server: Server) -> str:
     return f"{machine.name} did the next {operation['kind']}"
 
 
-def _sockets(machine: Machine, other: Machine) -> int:
-    """How many TCP connections a machine believes to have with another."""
+def _count_connections(machine: Machine, other: Machine) -> int:
+    """How many TCP connections a machine believes it has with another."""
     command = [*machine.enter("--net"), "ss", "--tcp", "--no-header", "state", "established", "dst", other.address]
     return len(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
 
 
-def _seconds_until(gone: Callable[[], bool], who: str, since: float) -> float:
+def _measure_until(gone: Callable[[], bool], who: str, since: float) -> float:
     while not gone():
         if time.monotonic() - since > HALF_OPEN:
             raise BrokenError(f"{who} still believed in its connections {HALF_OPEN:g} s after they had died")
@@ -222,6 +220,6 @@ def _seconds_until(gone: Callable[[], bool], who: str, since: float) -> float:
     return time.monotonic() - since
 
 
-def _reason(operation: Mapping[str, Any]) -> str:
+def _describe_reason(operation: Mapping[str, Any]) -> str:
     error = operation["error"]
     return f" with {error['code']} in {error['phase']}" if error else ""

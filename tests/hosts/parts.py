@@ -1,4 +1,4 @@
-"""Processes of ours on machines of their own: a database server over TCP, and workers that only reach it there."""
+"""Processes of ours on machines of their own: a database server on TCP, and workers that reach it only there."""
 
 import os
 import secrets
@@ -21,20 +21,20 @@ _PORT = 5432
 
 
 class RemotePostgres(EmbeddedPostgres):
-    """The embedded server's data and binaries on a machine of their own, with a password over TCP.
+    """The embedded server on a machine of its own, which it serves over TCP with a password.
 
-    Its UNIX socket stays: what looks on is never cut off.
+    Its UNIX socket stays on the router, so that the watchers are never cut off.
     """
 
     def __init__(self, state_dir: Path, machine: Machine) -> None:
-        """Name it; nothing runs yet."""
+        """Describe the server, which does not run yet."""
         super().__init__(state_dir)
         self._machine = machine
         self._password = secrets.token_hex(16)
         self.remote_url = f"postgresql://{NAME}:{self._password}@{machine.address}:{_PORT}/{NAME}"
 
     def start(self) -> str:
-        """Start it as its embedded self to make the data, then once more on its machine."""
+        """Start the embedded server to make the data, and then start it again on its machine."""
         super().start()
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"alter role {NAME} password '{self._password}'".encode())
@@ -61,17 +61,17 @@ class RemotePostgres(EmbeddedPostgres):
 
 
 class RemotePart(Part):
-    """A process of ours on a machine."""
+    """A process of ours on a machine of its own."""
 
     def __init__(
         self, name: str, arguments: tuple[str, ...], environment: Mapping[str, str], log: Path, machine: Machine
     ) -> None:
-        """Name it; nothing runs yet."""
+        """Describe the process, which does not run yet."""
         super().__init__(name, arguments, environment, log)
         self.machine = machine
 
     def spawn(self) -> None:
-        """Start it; the machine, and so the process, ends with the thread that calls this."""
+        """Start the process. It ends with the machine, which ends with the thread that calls this."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.machine.enter(), "env", f"--chdir={PROJECT_DIR}", sys.executable, *self.arguments],
@@ -81,7 +81,7 @@ class RemotePart(Part):
         self.wanted, self.killed = True, False
 
     def stop(self, seconds: float = STOP_SECONDS) -> bool:
-        """As for any part, but the signals go to the process itself: whoever entered the machine for it passes none."""
+        """Stop it like any part, but signal the process itself, because nsenter passes no signals on."""
         self.wanted = False
         if self.process is None:
             return True

@@ -1,10 +1,11 @@
 """Every scenario of `make hosts`, one row each, in the groups that share a running site."""
 
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN
+from orchestrator.domain.phases import Phase
 from tests.chaos.scenarios import Group, Scenario
 from tests.chaos.site import Plan
 from tests.hosts import partitions
-from tests.hosts.partitions import SHORT, from_all, from_database, is_outlasted, misses_what_it_acts_on, outlasts
+from tests.hosts.partitions import SHORT, cut_from_database, cut_from_lab, cut_past_lease, cut_within_lease, pull_cable
 
 _RESUMED = "its run ends within its lease, another worker ends the order alone, and the healed one works again"
 _MOMENT = 10.0
@@ -15,41 +16,41 @@ _PHASES_SECONDS = (
 )
 
 
-def _outlast(name: str, does: str, disturbance: partitions.Disturbance, *phases: Phase) -> tuple[Scenario, ...]:
+def _list_cuts(name: str, does: str, disturbance: partitions.Disturbance, *phases: Phase) -> tuple[Scenario, ...]:
     return tuple(
         Scenario(
             f"{name}-at-{phase}", f"{does} in {phase}, for longer than its lease", _RESUMED,
-            outlasts(disturbance, Kind.TEARDOWN if phase is Phase.DELETE_CONTAINER else Kind.PROVISION, phase),
+            cut_past_lease(disturbance, TEARDOWN if phase is Phase.DELETE_CONTAINER else PROVISION, phase),
         )
         for phase in phases
     )  # fmt: skip
 
 
 _DATABASE = (
-    *_outlast("database-lost", "a worker and the database lose each other", from_database(),
+    *_list_cuts("database-lost", "a worker and the database lose each other", cut_from_database(),
               Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER, Phase.START_CONTAINER, Phase.WAIT_FOR_AGENT,
               Phase.PUBLISH_EDGE, Phase.COMPLETE, Phase.DELETE_CONTAINER),
-    *_outlast("answers-lost", "a worker hears nothing of the database, which hears it", from_database("from"),
+    *_list_cuts("answers-lost", "a worker hears nothing of the database, which hears it", cut_from_database("from"),
               Phase.ALLOCATE_VMID, Phase.START_CONTAINER, Phase.COMPLETE),
-    *_outlast("requests-lost", "the database hears nothing of a worker, which hears it", from_database("to"),
+    *_list_cuts("requests-lost", "the database hears nothing of a worker, which hears it", cut_from_database("to"),
               Phase.START_CONTAINER),
-    *_outlast("unplugged", "the cable of a worker's machine is pulled", from_all, Phase.CLONE_CONTAINER),
+    *_list_cuts("unplugged", "the cable of a worker's machine is pulled", pull_cable, Phase.CLONE_CONTAINER),
     *(
         Scenario(f"database-missed-at-{phase}", f"a worker and the database lose each other for {SHORT:g} s in {phase}",
-                 "the same attempt goes on", is_outlasted(from_database(), phase))
+                 "the same attempt goes on", cut_within_lease(cut_from_database(), phase))
         for phase in (Phase.CLONE_CONTAINER, Phase.PUBLISH_EDGE)
     ),
     Scenario("all-cut-off", "all workers and the database lose each other with 2 orders under way",
-             "no run outlives its lease; after that both succeed", partitions.all_cut_off),
+             "no run outlives its lease; after that both succeed", partitions.cut_all_workers),
     Scenario("half-open", "a worker's connections to the database die without a word",
-             "both ends let go of them within 30 s, and another worker ends the order", partitions.half_open),
+             "both ends let go of them within 30 s, and another worker ends the order", partitions.break_connections),
     Scenario("lab-missed", f"a worker reaches no Proxmox, agent, DNS or proxy for {_MOMENT:g} s in start-container",
-             "succeeds, one instance", misses_what_it_acts_on(_MOMENT, Phase.START_CONTAINER, "succeeded")),
+             "succeeds, one instance", cut_from_lab(_MOMENT, Phase.START_CONTAINER, "succeeded")),
 )  # fmt: skip
 _LAB = (
     Scenario("lab-lost", f"the same for {_FOR_GOOD:g} s, which is longer than its phases may take",
              "fails with a reason; what could not be removed is gone in the end",
-             misses_what_it_acts_on(_FOR_GOOD, Phase.START_CONTAINER, "failed")),
+             cut_from_lab(_FOR_GOOD, Phase.START_CONTAINER, "failed")),
 )  # fmt: skip
 
 GROUPS: tuple[Group, ...] = (
@@ -57,7 +58,7 @@ GROUPS: tuple[Group, ...] = (
     Group("network-lab", _LAB,
           Plan(settings={"HOSTWRIGHT_PHASE_TIMEOUTS": _PHASES_SECONDS, "HOSTWRIGHT_CLEANUP_RETRY_SECONDS": "2"})),
 )  # fmt: skip
-"""All there is. Each runs on a site of its own."""
+"""All groups. Each runs on a site of its own."""
 
 SCENARIOS: frozenset[str] = frozenset(row.name for group in GROUPS for row in group.scenarios)
-"""Their names."""
+"""The names of all scenarios."""

@@ -1,4 +1,4 @@
-"""A site whose database and workers have a machine each; API, lab and whoever looks on are where the router is."""
+"""A site whose database and workers have a machine each. The API, the lab and the watchers are on the router."""
 
 import psycopg
 
@@ -10,29 +10,29 @@ from tests.hosts.parts import RemotePart, RemotePostgres
 
 
 class HostsSite(Site):
-    """As any site, over several machines."""
+    """A site over several machines."""
 
     database_machine: Machine
     machines: list[Machine]
-    """The workers', in their order."""
+    """The machines of the workers, in the order of the workers."""
 
     def worker_named(self, name: str | None) -> Part | None:
-        """The worker that calls itself so: by its machine, where its process has another id."""
+        """The worker with this name, found by its machine, because its process has another id there."""
         host = (name or "").partition("-")[0]
         return next((part for part in self.workers if isinstance(part, RemotePart) and part.machine.name == host), None)
 
     def machine_of(self, place: Place) -> Machine:
-        """Where an operation is carried out."""
+        """The machine on which an operation is carried out."""
         return next(machine for machine in self.machines if machine.name == str(place.worker).partition("-")[0])
 
     def worker_of(self, operation: str) -> str:
-        """Who carried an operation out, or does."""
+        """The name of the worker that carries an operation out, or did so last."""
         with psycopg.connect(self.postgres.server.url) as connection:
             row = connection.execute("select worker from operation where id = %s", (operation,)).fetchone()
         return str(row[0]) if row else ""
 
     def make_worker(self, number: int) -> Part:
-        """A worker on the machine of its number."""
+        """A worker on the machine with its number, which does not run yet."""
         part = super().make_worker(number)
         environment = part.environment | {"HOSTWRIGHT_DATABASE_URL": self._remote.remote_url}
         return RemotePart(part.name, part.arguments, environment, part.log, self.machines[number])
@@ -51,5 +51,5 @@ class HostsSite(Site):
 
 
 def make_site(plan: Plan, name: str) -> Site:
-    """A site of this kind."""
+    """Make a site over several machines."""
     return HostsSite(plan, name)

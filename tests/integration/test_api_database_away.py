@@ -92,6 +92,7 @@ def test_answers_503_and_writes_nothing_by_half_while_the_database_is_away(serve
             is_problem(answer, 503, "unavailable")
             assert int(answer.headers["retry-after"]) >= 1
         _check_everything_is_away(api, caller)
+        _check_the_log_says_it_once(api)
         server.start()
         wait_until(lambda: caller.get("/api/instances").status_code == 200)
         _check_nothing_is_half_written(api, caller, storm)
@@ -117,6 +118,14 @@ def _check_everything_is_away(api: Api, caller: Caller) -> None:
     for answer in answers:
         is_problem(answer, 503, "unavailable")
         assert int(answer.headers["retry-after"]) >= 1
+
+
+def _check_the_log_says_it_once(api: Api) -> None:
+    """However many requests and threads found it away; only what the audit log misses is a line each."""
+    warnings = [line for line in api.log.read_text().splitlines() if " WARNING " in line]
+    others = [line for line in warnings if "not in the audit log" not in line]
+    assert len(others) == 1
+    assert "the database does not answer: " in others[0]
 
 
 def _check_nothing_is_half_written(api: Api, caller: Caller, storm: Storm) -> None:

@@ -9,10 +9,12 @@ import httpx
 import pytest
 
 from orchestrator.domain import updates
+from orchestrator.domain.operations import TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.store import endings, leases
 from tests.support.fix_api import Api, Caller, is_problem, lease_of
 from tests.support.fix_stack import DEV, FINAL, GAME, Running
+from tests.support.storage import allocate_vmid
 
 OPERATIONS = "/api/instances/operations"
 
@@ -106,8 +108,7 @@ def test_answers_304_while_nothing_has_changed(api: Api, customer: Caller) -> No
     tags.append(customer.get(path).headers["etag"])
     leases.record(api.database, lease_of(row), [updates.PhaseEntered(Phase.ALLOCATE_VMID, "choosing")])
     tags.append(customer.get(path).headers["etag"])
-    leases.allocate_vmid(api.database, lease_of(row), ctype="game", bounds=(5000, 5999))
-    leases.set_hostname(api.database, lease_of(row), "some-host")
+    assert allocate_vmid(api.database, lease_of(row), (5000, 5999)) is not None
     tags.append(customer.get(path).headers["etag"])
     leases.record(api.database, lease_of(row), [updates.PhaseEntered(Phase.WAIT_FOR_IP, "waiting")])
     leases.record(api.database, lease_of(row), [updates.Retried(Phase.WAIT_FOR_IP, 1)])
@@ -338,7 +339,7 @@ def test_deletes_once_however_often_it_is_asked(api: Api, customer: Caller) -> N
     assert customer.get(path).json()["activeOperationId"] == body["operationId"]
     row = api.claim(body["operationId"])
     assert customer.delete(path).json() == body | {"status": "running"}
-    endings.complete_teardown(api.database, row.instance_id, lease_of(row))
+    endings.complete(api.database, TEARDOWN, row.instance_id, lease_of(row))
     count = "select count(*) from operation where kind = 'teardown' and customer_id = %s"
     assert api.query(count, customer.customer_id) == [(1,)]
 

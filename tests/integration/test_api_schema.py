@@ -24,7 +24,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from orchestrator.api import openapi
-from orchestrator.api.hooks.signatures import sign
 from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
 from orchestrator.domain.models import Lease
 from orchestrator.domain.phases import Phase
@@ -32,6 +31,7 @@ from orchestrator.domain.updates import PhaseEntered
 from orchestrator.store import accounts, callbacks, endings, leases
 from tests.support.fix_api import Api, Caller, lease_of, running_api
 from tests.support.fix_database import fresh_database
+from tests.support.signing import sign
 from tests.support.storage import FAILURE, LEAKED, undone
 
 Operation = APIOperation[Any, Any, Any, Any]

@@ -14,7 +14,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from orchestrator.api.endpoints import TABLES, Endpoint
+from orchestrator.api.endpoints import TABLES
+from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.domain import updates
 from orchestrator.store import leases
 from tests.support.fix_api import Api, Caller, lease_of, running_api
@@ -113,7 +114,7 @@ def paths(prefix: str, endpoint: Endpoint, ids: Ids) -> list[str]:
 def queries(endpoint: Endpoint, ids: Ids) -> list[dict[str, str]]:
     """No query, and every one that names something."""
     named = {"after": [ids.server, ids.operation, ids.token], "customerId": [ids.customer]}
-    return [{}, *({name: value} for name in endpoint.query for value in named.get(name, []))]
+    return [{}, *({each.name: value} for each in endpoint.parameters for value in named.get(each.name, []))]
 
 
 def requests(prefix: str, endpoint: Endpoint, ids: Ids) -> Iterator[tuple[str, dict[str, str], bytes | None]]:

@@ -15,18 +15,21 @@ from orchestrator.domain import updates
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.errors import LostLease
 from orchestrator.domain.models import Claim
-from orchestrator.domain.phases import UNDO, Kind, Phase, played
+from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import PhaseStatus
 from orchestrator.domain.updates import Logged
-from orchestrator.settings import PROJECT_DIR, Settings
+from orchestrator.play.run_directory import RecordedFile
+from orchestrator.play.variables import Server
+from orchestrator.settings import Settings
 from orchestrator.store import leases, orders, reads, requests
 from orchestrator.store.connection import Database
-from orchestrator.worker.attempt import Attempt, playbooks
+from orchestrator.worker.attempt import PLAYBOOKS, Attempt, Plan
+from orchestrator.worker.watch import Watch
 from tests.support.fix_database import CUSTOMER
 from tests.support.storage import claimant
 
 EVENTS = Path(__file__).parents[1] / "fixtures" / "events"
-PLAYBOOKS = PROJECT_DIR / "playbooks"
 STARTED = {"event": "playbook_on_play_start", "event_data": {"play": "clone-container"}}
 
 
@@ -45,8 +48,13 @@ def attempt(database: Database, *, age: float = 0, leaving: bool = False, **sett
     if leaving:
         gone.set()
     given = Settings(**settings)
-    claimed = claim(database, given.operation_deadline_seconds)
+    claimed = claim(database, given.operation_deadline_seconds or 900)
     return Attempt(database, given, claimed, time.monotonic() - age, gone)
+
+
+def watch(made: Attempt, *, undoing: bool = False) -> Watch:
+    """Who listens to a run of the attempt."""
+    return made.watch(Server(made.operation, 5000, "mc"), RecordedFile(Path("/nowhere")), undoing=undoing)
 
 
 def steal(database: Database, made: Attempt) -> None:
@@ -67,20 +75,15 @@ def becomes(condition: Callable[[], bool], seconds: float = 5) -> bool:
 # what is played
 
 
-@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.CLEANUP}))
-def test_plays_the_whole_playbook_for_all_phases_of_a_kind(kind: Kind) -> None:
-    assert playbooks(played(kind)) == [PLAYBOOKS / f"{kind}.yml"]
-
-
-def test_plays_the_teardown_to_clean_up_once_more() -> None:
-    assert playbooks(played(Kind.CLEANUP)) == [PLAYBOOKS / "teardown.yml"]
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_plays_the_playbook_that_its_kind_names(kind: OperationKind) -> None:
+    plan = Plan.of_kind(kind)
+    assert [(PLAYBOOKS / f"{book}.yml").is_file() for book in plan.books] == [True]
+    assert plan.phases == kind.played
 
 
 def test_plays_the_phases_own_playbooks_for_a_part() -> None:
-    assert playbooks(UNDO[Kind.PROVISION][1:]) == [
-        PLAYBOOKS / "phases" / "stop_container.yml",
-        PLAYBOOKS / "phases" / "delete_container.yml",
-    ]
+    assert Plan.of_phases(PROVISION.undo[1:]).books == ("phases/stop_container", "phases/delete_container")
 
 
 # what is written
@@ -89,22 +92,23 @@ def test_plays_the_phases_own_playbooks_for_a_part() -> None:
 def test_writes_a_recorded_run_in_order(database: Database) -> None:
     lines = (EVENTS / "success_game.jsonl").read_text(encoding="utf-8").splitlines()
     with attempt(database) as made:
+        run = watch(made)
         for line in lines:
-            made._on_event(json.loads(line))
-        made.flush()
+            run.hear(json.loads(line))
+        made._held.flush()
         row = reads.get_operation(database, made.operation.id, None)
         assert row is not None
         assert row.phase is Phase.PUBLISH_EDGE
         statuses = {phase.name: phase.status for phase in row.phases or ()}
-        assert list(statuses) == list(played(Kind.PROVISION))
+        assert list(statuses) == list(PROVISION.played)
         assert statuses.pop(Phase.PUBLISH_EDGE) is PhaseStatus.RUNNING
         assert set(statuses.values()) == {PhaseStatus.OK}
         log = reads.list_events(database, made.operation.id)
         assert [event.seq for event in log] == list(range(1, len(log) + 1))
         assert log[0].message == "cloning the template"
         assert "answers its players" in log[-1].message
-        assert made.address is not None
-        assert made.address.startswith("127.")
+        assert run.address is not None
+        assert run.address.startswith("127.")
 
 
 def test_beats_while_nothing_happens(database: Database) -> None:
@@ -124,113 +128,123 @@ def test_beats_while_nothing_happens(database: Database) -> None:
 
 def test_stops_when_somebody_else_has_the_operation(database: Database) -> None:
     with attempt(database, heartbeat_seconds=0.05) as made:
-        made.flush()
-        assert not made._should_stop()
+        run = watch(made)
+        made._held.flush()
+        assert not run.should_stop()
         steal(database, made)
-        assert becomes(made._should_stop)
+        assert becomes(run.should_stop)
         with pytest.raises(LostLease):
-            made.flush()
+            made._held.flush()
         with pytest.raises(LostLease):
             made.persist(lambda: pytest.fail("it wrote"))
 
 
 def test_stops_when_the_worker_hands_over(database: Database) -> None:
     with attempt(database, leaving=True) as made:
-        assert made._should_stop()
-        made.flush()  # the lease is still ours: handing back is a write
+        run = watch(made)
+        assert run.should_stop()
+        made._held.flush()  # the lease is still ours: handing back is a write
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_stops_when_its_writer_dies_of_a_defect(database: Database) -> None:
     with attempt(database) as made:
-        made._keeper._updates.put(Logged(None, "no-such-level", "x"))
-        assert becomes(made._should_stop)
+        run = watch(made)
+        made._held._updates.put(Logged(None, "no-such-level", "x"))
+        assert becomes(run.should_stop)
         with pytest.raises(LostLease):
-            made.flush()
+            made._held.flush()
 
 
 def test_fences_itself_when_no_heartbeat_got_through(database: Database) -> None:
     made = attempt(database, age=24.5, lease_seconds=30)  # its writer does not run: it hangs on a frozen database
-    assert made._should_stop()
+    run = watch(made)
+    assert run.should_stop()
     with pytest.raises(LostLease):
-        made.flush()
+        made._held.flush()
 
 
 def test_does_not_fence_itself_while_the_lease_holds(database: Database) -> None:
-    assert not attempt(database, age=23, lease_seconds=30)._should_stop()
+    assert not watch(attempt(database, age=23, lease_seconds=30)).should_stop()
 
 
 def test_stops_at_the_operations_deadline(database: Database) -> None:
     made = attempt(database, age=20, operation_deadline_seconds=19)
-    made._on_event(STARTED)
-    assert made._should_stop()
-    assert made._stopped is not None
-    assert (made._stopped.code, made._stopped.phase) == ("deadline-exceeded", "clone-container")
-    assert "the operation took longer than its 19 s" in made._stopped.message
+    run = watch(made)
+    run.hear(STARTED)
+    assert run.should_stop()
+    assert run.stopped is not None
+    assert (run.stopped.code, run.stopped.phase) == ("deadline-exceeded", "clone-container")
+    assert "the operation took longer than its 19 s" in run.stopped.message
 
 
 @pytest.mark.parametrize(("age", "stops"), [(100, False), (140, True)])
 def test_stops_a_playbook_that_never_begins(database: Database, age: float, stops: bool) -> None:
     made = attempt(database, operation_deadline_seconds=1000)
-    made._played_at = time.monotonic() - age
-    assert made._should_stop() is stops
+    run = watch(made)
+    run._since = time.monotonic() - age
+    assert run.should_stop() is stops
     if stops:
-        assert made._stopped is not None
-        assert (made._stopped.code, made._stopped.phase) == ("deadline-exceeded", None)
+        assert run.stopped is not None
+        assert (run.stopped.code, run.stopped.phase) == ("deadline-exceeded", None)
 
 
 def test_has_the_deadline_of_its_operation_not_one_of_its_own(database: Database) -> None:
     claimed = claim(database).model_copy(update={"left_seconds": -1.0})
     made = Attempt(database, Settings(), claimed, time.monotonic(), threading.Event())
-    assert made._should_stop()
-    assert made._stopped is not None
-    assert made._stopped.code == "deadline-exceeded"
+    run = watch(made)
+    assert run.should_stop()
+    assert run.stopped is not None
+    assert run.stopped.code == "deadline-exceeded"
 
 
 def test_stops_when_its_cancel_is_requested(database: Database) -> None:
     with attempt(database, heartbeat_seconds=0.05) as made:
-        made._on_event(STARTED)
-        assert not made._should_stop()
+        run = watch(made)
+        run.hear(STARTED)
+        assert not run.should_stop()
         assert requests.place_cancel(database, made.operation.id, CUSTOMER)
-        assert becomes(made._should_stop)
-        assert made._stopped is not None
-        assert (made._stopped.code, made._stopped.phase) == ("cancelled", "clone-container")
+        assert becomes(run.should_stop)
+        assert run.stopped is not None
+        assert (run.stopped.code, run.stopped.phase) == ("cancelled", "clone-container")
 
 
 def test_hears_no_cancel_while_it_is_undone(database: Database) -> None:
     with attempt(database, heartbeat_seconds=0.05) as made:
-        made.begin_undoing()
+        run = watch(made, undoing=True)
         assert requests.place_cancel(database, made.operation.id, CUSTOMER)
-        assert becomes(lambda: made._keeper.cancelled)
-        assert not made._should_stop()
+        assert becomes(lambda: made._held.cancelled)
+        assert not run.should_stop()
 
 
 def test_has_no_deadline_while_it_is_undone(database: Database) -> None:
     made = attempt(database, age=20, operation_deadline_seconds=19)
-    made.begin_undoing()
-    made._on_event(STARTED)
-    assert not made._should_stop()
+    run = watch(made, undoing=True)
+    run.hear(STARTED)
+    assert not run.should_stop()
 
 
 @pytest.mark.parametrize(("age", "stops"), [(5, False), (14, False), (16, True)])
 def test_stops_a_phase_that_outlives_its_timeout_and_grace(database: Database, age: float, stops: bool) -> None:
     made = attempt(database, phase_timeouts={"clone-container": 5})
-    made._on_event(STARTED)
-    made._phase = (Phase.CLONE_CONTAINER, time.monotonic() - age)
-    assert made._should_stop() is stops
+    run = watch(made)
+    run.hear(STARTED)
+    run._since = time.monotonic() - age
+    assert run.should_stop() is stops
     if stops:
-        assert made._stopped is not None
-        assert "the phase clone-container took longer than its 5 s" in made._stopped.message
+        assert run.stopped is not None
+        assert "the phase clone-container took longer than its 5 s" in run.stopped.message
 
 
 def test_keeps_order_between_phases_it_enters_and_events(database: Database) -> None:
     made = attempt(database)
-    made.enter(Phase.ALLOCATE_VMID, "choosing")
-    made._on_event(STARTED)
+    run = watch(made)
+    made.enter(Phase.ALLOCATE_VMID)
+    run.hear(STARTED)
     phases = []
     while True:
         try:
-            update = made._keeper._updates.get_nowait()
+            update = made._held._updates.get_nowait()
         except queue.Empty:
             break
         assert isinstance(update, updates.PhaseEntered)
@@ -250,17 +264,19 @@ def failed(play: str, message: str, code: str = "dns-failed") -> dict[str, Any]:
 
 def test_keeps_the_first_failure_and_says_what_else_failed_in_its_phase(database: Database) -> None:
     made = attempt(database)
-    made._on_event(failed("unpublish-edge", "the proxy is away", "velocity-failed"))
-    made._on_event(failed("unpublish-edge", "the provider is away"))
-    made._on_event(failed("stop-container", "another matter"))
-    assert made._failure is not None
-    assert made._failure.code == "velocity-failed"
-    assert made._failure.message == "the proxy is away; also: the provider is away"
+    run = watch(made)
+    run.hear(failed("unpublish-edge", "the proxy is away", "velocity-failed"))
+    run.hear(failed("unpublish-edge", "the provider is away"))
+    run.hear(failed("stop-container", "another matter"))
+    assert run.failure is not None
+    assert run.failure.code == "velocity-failed"
+    assert run.failure.message == "the proxy is away; also: the provider is away"
 
 
 def test_bounds_the_message_of_many_failures(database: Database) -> None:
     made = attempt(database)
+    run = watch(made)
     for number in range(9):
-        made._on_event(failed("unpublish-edge", f"{number}" * 1000))
-    assert made._failure is not None
-    assert len(made._failure.message) == 4000
+        run.hear(failed("unpublish-edge", f"{number}" * 1000))
+    assert run.failure is not None
+    assert len(run.failure.message) == 4000

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.domain import updates
 from orchestrator.domain.errors import LostLease
 from orchestrator.domain.models import Lease
+from orchestrator.domain.operations import PROVISION
 from orchestrator.store import callbacks, endings, leases
 from tests.support.fix_api import Api, Caller, is_problem, lease_of, together
 from tests.support.fix_stack import GAME
@@ -67,7 +68,7 @@ def test_answers_late_double_and_forged_calls_alike(api: Api, customer: Caller) 
     accepted, lease = running(api, customer)
     used, late = (callbacks.create_callback(api.database, lease) for _ in range(2))
     call_back(api, used)
-    endings.complete_ready(api.database, UUID(accepted["serverId"]), lease, address=None, message="x")
+    endings.complete(api.database, PROVISION, UUID(accepted["serverId"]), lease, address=None)
     before = log(customer, accepted)
     answers = [call_back(api, token) for token in (used, late, "forged", "x" * 300, "%00", "é")]
     assert len({answer.content for answer in answers}) == 1
@@ -87,7 +88,7 @@ def test_gives_none_to_a_worker_that_lost_its_lease(api: Api, customer: Caller) 
     accepted, lease = running(api, customer)
     with pytest.raises(LostLease):
         callbacks.create_callback(api.database, lease.model_copy(update={"fencing_token": lease.fencing_token - 1}))
-    endings.complete_ready(api.database, UUID(accepted["serverId"]), lease, address=None, message="x")
+    endings.complete(api.database, PROVISION, UUID(accepted["serverId"]), lease, address=None)
     with pytest.raises(LostLease):
         callbacks.create_callback(api.database, lease)
 

@@ -70,6 +70,14 @@ def test_lists_customers(database: Database) -> None:
     assert "0 of 20" in table
 
 
+def test_lists_more_than_the_store_gives_at_once(database: Database) -> None:
+    with database.connection() as connection:
+        connection.execute("insert into customer (id) select 'many-' || n from generate_series(1, 450) n")
+    listed = [each["customerId"] for each in json.loads(run("customer", "list", "--json"))]
+    assert listed == sorted(listed)
+    assert len(set(listed)) == len(listed) == 451
+
+
 def test_makes_lists_and_revokes_tokens(database: Database) -> None:
     token = run("token", "create", "--name", "portal", "--customer", CUSTOMER, "--expires", "90d").strip()
     operators = run("token", "create", "--name", "ops", "--operator").strip()

@@ -13,7 +13,7 @@ from tests.support.lab_dns import ask, technitium, values
 
 @pytest.fixture
 def cloudflare(lab: Lab) -> Iterator[httpx.Client]:
-    """A client whose paths start below the zone."""
+    """A client whose paths begin below the zone."""
     provider = lab.site["dns"][1]
     client = httpx.Client(
         base_url=f"{provider['url']}/zones/{provider['zone_id']}",
@@ -25,14 +25,14 @@ def cloudflare(lab: Lab) -> Iterator[httpx.Client]:
         yield client
 
 
-def code(response: httpx.Response) -> int:
+def error_code(response: httpx.Response) -> int:
     body = response.json()
     assert body["success"] is False
     number: int = body["errors"][0]["code"]
     return number
 
 
-def a_record(name: str, content: str, **more: object) -> dict[str, object]:
+def make_record(name: str, content: str, **more: object) -> dict[str, object]:
     return {"type": "A", "name": name, "content": content, "ttl": 60, "proxied": False, **more}
 
 
@@ -52,23 +52,23 @@ def test_cloudflare_record_lives_from_post_to_delete(lab: Lab, cloudflare: httpx
     assert (put["id"], put["comment"], put["ttl"]) == (patched["id"], None, 120)
     assert cloudflare.delete(path).json()["result"] == {"id": put["id"]}
     gone = cloudflare.delete(path)
-    assert (gone.status_code, code(gone)) == (404, 81044)
+    assert (gone.status_code, error_code(gone)) == (404, 81044)
 
 
 def test_cloudflare_tells_identical_from_second_record(lab: Lab, cloudflare: httpx.Client) -> None:
-    record = a_record("f2.lab.example", "10.4.0.1")
+    record = make_record("f2.lab.example", "10.4.0.1")
     assert cloudflare.post("/dns_records", json=record).is_success
     again = cloudflare.post("/dns_records", json=record)
-    assert (again.status_code, code(again)) == (400, 81057)
+    assert (again.status_code, error_code(again)) == (400, 81057)
     assert cloudflare.post("/dns_records", json=record | {"content": "10.4.0.2"}).is_success
     assert values(ask(lab, "f2.lab.example", "A", view="public")) == ["10.4.0.1", "10.4.0.2"]
     alias = {"type": "CNAME", "name": "f2.lab.example", "content": "x.lab.example", "ttl": 60}
-    assert code(cloudflare.post("/dns_records", json=alias)) == 81053
+    assert error_code(cloudflare.post("/dns_records", json=alias)) == 81053
 
 
 def test_cloudflare_lists_by_name_and_type_in_pages(cloudflare: httpx.Client) -> None:
     for number in range(5):
-        cloudflare.post("/dns_records", json=a_record("f3.lab.example", f"10.4.1.{number}", comment="mark"))
+        cloudflare.post("/dns_records", json=make_record("f3.lab.example", f"10.4.1.{number}", comment="mark"))
     query = {"name.exact": "f3.lab.example", "type": "A", "per_page": "2"}
     pages = [cloudflare.get("/dns_records", params=query | {"page": str(n)}).json() for n in (1, 2, 3, 4)]
     assert [len(page["result"]) for page in pages] == [2, 2, 1, 0]
@@ -95,8 +95,8 @@ def test_cloudflare_lists_by_name_and_type_in_pages(cloudflare: httpx.Client) ->
     ],
 )
 def test_cloudflare_refuses_bad_content(cloudflare: httpx.Client, change: dict[str, object], expected: int) -> None:
-    response = cloudflare.post("/dns_records", json=a_record("f4.lab.example", "10.4.0.1") | change)
-    assert (response.status_code, code(response)) == (400, expected)
+    response = cloudflare.post("/dns_records", json=make_record("f4.lab.example", "10.4.0.1") | change)
+    assert (response.status_code, error_code(response)) == (400, expected)
     assert cloudflare.get("/dns_records", params={"name": "f4.lab.example"}).json()["result"] == []
 
 
@@ -104,27 +104,27 @@ def test_cloudflare_gives_a_token_its_rights_only(lab: Lab, cloudflare: httpx.Cl
     def with_token(token: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {token}"}
 
-    record = a_record("f5.lab.example", "10.4.0.1")
+    record = make_record("f5.lab.example", "10.4.0.1")
     readonly = with_token(lab.secrets["cloudflare_readonly_token"])
     denied = cloudflare.post("/dns_records", json=record, headers=readonly)
-    assert (denied.status_code, code(denied)) == (403, 10000)
+    assert (denied.status_code, error_code(denied)) == (403, 10000)
     assert cloudflare.get("/dns_records", headers=readonly).is_success
     unknown = cloudflare.get("/dns_records", headers=with_token("wrong"))
-    assert (unknown.status_code, code(unknown)) == (401, 10000)
+    assert (unknown.status_code, error_code(unknown)) == (401, 10000)
     malformed = cloudflare.get("/dns_records", headers={"Authorization": "wrong"})
-    assert (malformed.status_code, code(malformed)) == (400, 6003)
+    assert (malformed.status_code, error_code(malformed)) == (400, 6003)
     zones = lab.urls["cloudflareUrl"] + "/zones"
     foreign_zone = cloudflare.get(f"{zones}/{'0' * 32}/dns_records")
-    assert (foreign_zone.status_code, code(foreign_zone)) == (403, 10000)
+    assert (foreign_zone.status_code, error_code(foreign_zone)) == (403, 10000)
     bad_zone = cloudflare.get(f"{zones}/lab.example/dns_records")
-    assert (bad_zone.status_code, code(bad_zone)) == (400, 7003)
+    assert (bad_zone.status_code, error_code(bad_zone)) == (400, 7003)
 
 
 def test_cloudflare_with_a_fault_limits_the_rate(clean_lab: Lab, cloudflare: httpx.Client) -> None:
     limit = {"httpStatus": 429, "code": 10429, "message": "Too many requests", "retryAfter": 2, "times": 1}
     clean_lab.fault(target="cloudflare", **limit)
     limited = cloudflare.get("/dns_records")
-    assert (limited.status_code, limited.headers["retry-after"], code(limited)) == (429, "2", 10429)
+    assert (limited.status_code, limited.headers["retry-after"], error_code(limited)) == (429, "2", 10429)
     assert cloudflare.get("/dns_records").is_success
 
 

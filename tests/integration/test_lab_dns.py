@@ -32,7 +32,7 @@ def test_resolve_tells_no_name_from_no_type_from_no_zone(lab: Lab) -> None:
     name = "_minecraft._tcp.b.lab.internal"
     technitium(lab, "add", domain=name, type="SRV", target="b.lab.internal", ttl="60", overwrite="true", **SRV)
     assert ask(lab, "none.lab.internal", "A").rcode() == dns.rcode.NXDOMAIN
-    # The empty names above a record exist.
+    # The names above a record exist too, without records of their own.
     for existing in (name, "_tcp.b.lab.internal", "b.lab.internal", "lab.internal"):
         response = ask(lab, existing, "A")
         assert (response.rcode(), values(response)) == (dns.rcode.NOERROR, [])
@@ -74,77 +74,77 @@ def test_resolve_with_a_fault_gives_its_code_as_often_as_told(clean_lab: Lab) ->
 # Dynamic updates
 
 
-def update(lab: Lab, message: dns.update.UpdateMessage) -> dns.rcode.Rcode:
+def send_update(lab: Lab, message: dns.update.UpdateMessage) -> dns.rcode.Rcode:
     host, port = endpoint(lab, "public")
     return dns.query.tcp(message, host, port=port, timeout=5).rcode()
 
 
-def signed(lab: Lab, *, key: str | None = None, name: str = "hostwright") -> dns.update.UpdateMessage:
+def make_signed_update(lab: Lab, *, key: str | None = None, name: str = "hostwright") -> dns.update.UpdateMessage:
     keyring = dns.tsigkeyring.from_text({name: ("hmac-sha256", key or lab.secrets["rfc2136_key"])})
     return dns.update.UpdateMessage("lab.example", keyring=keyring)
 
 
 def test_update_adds_and_deletes_and_repeats_without_error(lab: Lab) -> None:
-    add = signed(lab)
+    add = make_signed_update(lab)
     add.add("u", 60, "A", "10.2.0.1")
     add.add("_minecraft._tcp.u", 60, "SRV", "0 5 25565 u.lab.example.")
     add.add("u", 60, "TXT", '"owner=1; x"')
-    delete = signed(lab)
+    delete = make_signed_update(lab)
     delete.delete("u", "A", "10.2.0.1")
     delete.delete("u", "TXT")
     delete.delete("_minecraft._tcp.u")
     for _ in range(2):
-        assert update(lab, add) == dns.rcode.NOERROR
+        assert send_update(lab, add) == dns.rcode.NOERROR
     assert values(ask(lab, "u.lab.example", "TXT", view="public")) == ['"owner=1; x"']
     assert values(ask(lab, "u.lab.example", "A", view="public")) == ["10.2.0.1"]
     for _ in range(2):
-        assert update(lab, delete) == dns.rcode.NOERROR
+        assert send_update(lab, delete) == dns.rcode.NOERROR
     assert ask(lab, "u.lab.example", "A", view="public").rcode() == dns.rcode.NXDOMAIN
 
 
 def test_update_with_a_failed_prerequisite_changes_nothing(lab: Lab) -> None:
-    first = signed(lab)
+    first = make_signed_update(lab)
     first.absent("p")
     first.add("p", 60, "A", "10.2.0.2")
-    assert update(lab, first) == dns.rcode.NOERROR
-    second = signed(lab)
+    assert send_update(lab, first) == dns.rcode.NOERROR
+    second = make_signed_update(lab)
     second.absent("p")
     second.delete("p")
     second.add("q", 60, "A", "10.2.0.3")
-    assert update(lab, second) == dns.rcode.YXDOMAIN
-    other_value = signed(lab)
+    assert send_update(lab, second) == dns.rcode.YXDOMAIN
+    other_value = make_signed_update(lab)
     other_value.present("p", "A", "10.2.0.9")
     other_value.delete("p")
-    assert update(lab, other_value) == dns.rcode.NXRRSET
-    missing = signed(lab)
+    assert send_update(lab, other_value) == dns.rcode.NXRRSET
+    missing = make_signed_update(lab)
     missing.present("p", "TXT")
     missing.delete("p")
-    assert update(lab, missing) == dns.rcode.NXRRSET
+    assert send_update(lab, missing) == dns.rcode.NXRRSET
     assert values(ask(lab, "p.lab.example", "A", view="public")) == ["10.2.0.2"]
     assert ask(lab, "q.lab.example", "A", view="public").rcode() == dns.rcode.NXDOMAIN
 
 
 def test_update_with_one_bad_change_changes_nothing(lab: Lab) -> None:
-    message = signed(lab)
+    message = make_signed_update(lab)
     message.add("half", 60, "A", "10.2.0.4")
     message.add("half", 60, "HINFO", '"a" "b"')
-    assert update(lab, message) == dns.rcode.REFUSED
+    assert send_update(lab, message) == dns.rcode.REFUSED
     assert ask(lab, "half.lab.example", "A", view="public").rcode() == dns.rcode.NXDOMAIN
 
 
 def test_update_without_a_right_key_is_refused(lab: Lab) -> None:
     unsigned = dns.update.UpdateMessage("lab.example")
     unsigned.add("x", 60, "A", "10.2.0.5")
-    assert update(lab, unsigned) == dns.rcode.REFUSED
-    wrong = signed(lab, key="d3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmc=")
+    assert send_update(lab, unsigned) == dns.rcode.REFUSED
+    wrong = make_signed_update(lab, key="d3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmc=")
     wrong.add("x", 60, "A", "10.2.0.5")
     with pytest.raises(dns.tsig.PeerBadSignature):
-        update(lab, wrong)
-    unknown = signed(lab, name="nobody")
+        send_update(lab, wrong)
+    unknown = make_signed_update(lab, name="nobody")
     unknown.add("x", 60, "A", "10.2.0.5")
     with pytest.raises(dns.tsig.PeerBadKey):
-        update(lab, unknown)
-    other_zone = dns.update.UpdateMessage("example.org", keyring=signed(lab).keyring)
+        send_update(lab, unknown)
+    other_zone = dns.update.UpdateMessage("example.org", keyring=make_signed_update(lab).keyring)
     other_zone.add("x", 60, "A", "10.2.0.5")
-    assert update(lab, other_zone) == dns.rcode.NOTAUTH
+    assert send_update(lab, other_zone) == dns.rcode.NOTAUTH
     assert ask(lab, "x.lab.example", "A", view="public").rcode() == dns.rcode.NXDOMAIN

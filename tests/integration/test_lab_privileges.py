@@ -1,4 +1,4 @@
-"""The lab's token has the README's role and no more: each privilege is needed, and is asked for by its name."""
+"""The lab's token has the README's role and no more. Each privilege is needed, and a role that lacks it names it."""
 
 import itertools
 import re
@@ -13,8 +13,8 @@ from orchestrator.drivers.proxmox.delete import delete
 from orchestrator.drivers.proxmox.power import start, stop
 from orchestrator.drivers.proxmox.session import Session
 from orchestrator.drivers.result import PhaseError
+from orchestrator.lab.proxmox.layout import TEMPLATE
 from orchestrator.lab.proxmox.privileges import PRIVILEGES
-from orchestrator.lab.proxmox.server import TEMPLATE
 from tests.support.fix_lab_proxmox import Lab, MakeLab
 
 VMID, OURS = 5000, "3f0c-ours"
@@ -26,7 +26,7 @@ VERBS: dict[str, Callable[[Session], object]] = {
     "stop": lambda session: stop(session, OURS, 1, check=False),
     "delete": lambda session: delete(session, OURS, check=False),
 }
-# The first verb that cannot do without it and names it.
+# The first verb that fails without the privilege and names it.
 NEEDED_BY = {
     "VM.Audit": "clone",
     "VM.Clone": "clone",
@@ -42,7 +42,7 @@ NEEDED_BY = {
 }
 
 
-def do(lab: Lab, verb: str) -> None:
+def run_verb(lab: Lab, verb: str) -> None:
     VERBS[verb](lab.session(VMID))
 
 
@@ -53,7 +53,7 @@ def lab(make_lab: MakeLab) -> Lab:
 
 @pytest.fixture
 def grants(lab: Lab) -> dict[str, set[str]]:
-    """What the token's user holds now, to be changed by a test."""
+    """The privileges of the token's user, which a test can change."""
     held = {path: set(privileges) for path, privileges in PRIVILEGES.items()}
     lab.pve.acl = {"hostwright@pve": list(held.items())}
     return held
@@ -61,22 +61,22 @@ def grants(lab: Lab) -> dict[str, set[str]]:
 
 def test_role_of_the_readme_is_enough_for_the_whole_walk(lab: Lab) -> None:
     for verb in VERBS:
-        do(lab, verb)
+        run_verb(lab, verb)
     assert lab.pve.ct(VMID) is None
 
 
 @pytest.mark.parametrize("privilege", NEEDED_BY)
 def test_every_privilege_of_the_role_is_needed(lab: Lab, grants: dict[str, set[str]], privilege: str) -> None:
     needed_by = NEEDED_BY[privilege]
-    if privilege == "VM.Audit":  # without it a container that is there cannot even be seen
-        do(lab, "clone")
+    if privilege == "VM.Audit":  # without it nobody sees that the container exists
+        run_verb(lab, "clone")
     else:
         for verb in itertools.takewhile(lambda verb: verb != needed_by, VERBS):
-            do(lab, verb)
+            run_verb(lab, verb)
     for held in grants.values():
         held.discard(privilege)
     with pytest.raises(PhaseError, match=re.escape(f", {privilege}; grant it")) as caught:
-        do(lab, needed_by)
+        run_verb(lab, needed_by)
     assert caught.value.code == "proxmox-denied"
 
 
@@ -85,10 +85,10 @@ def test_every_privilege_of_the_role_is_tried() -> None:
 
 
 def test_clone_without_the_right_to_allocate_is_denied_without_a_name(lab: Lab, grants: dict[str, set[str]]) -> None:
-    """Proxmox names no privilege where another one, on a pool, would do too."""
+    """Proxmox names no privilege where one on a pool would do as well."""
     grants["/vms"].discard("VM.Allocate")
     with pytest.raises(PhaseError, match="check the privileges of the token hostwright@pve!lab") as caught:
-        do(lab, "clone")
+        run_verb(lab, "clone")
     assert caught.value.code == "proxmox-denied"
 
 

@@ -1,4 +1,4 @@
-"""The lab as a process: how it starts, what it writes, how it refuses, how it ends."""
+"""The lab as a process: how it starts, what it writes, what it refuses, and how it ends."""
 
 import hashlib
 import signal
@@ -19,16 +19,10 @@ from tests.support.fix_lab import Lab, running_lab, tls_context
 
 
 def run_lab(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A lab that is expected to give up at once."""
+    """Run a lab that must give up at once."""
     command = [sys.executable, "-m", "orchestrator.lab", *arguments]
     cwd = Path(__file__).parents[2]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=cwd)
-
-
-def block(lab: Lab) -> int:
-    host = urlsplit(lab.urls["controlUrl"]).hostname
-    assert host is not None
-    return int(host.split(".")[1])
 
 
 def test_lab_writes_where_it_listens_and_no_secret(lab: Lab) -> None:
@@ -56,8 +50,8 @@ def test_lab_writes_where_it_listens_and_no_secret(lab: Lab) -> None:
         assert not any(secret.encode() in content for secret in lab.secrets.values()), path
 
 
-def proxmox(lab: Lab, method: str, path: str, **data: object) -> Any:
-    """A call with the lab's token below the node, verified with the lab's authority."""
+def call_proxmox(lab: Lab, method: str, path: str, **data: object) -> Any:
+    """Send a request below the node, with the lab's token and over verified TLS."""
     site = lab.site["proxmox"]
     token = f"PVEAPIToken={site['user']}!{site['token_name']}={lab.secrets['proxmox_token']}"
     url = f"{lab.urls['proxmoxUrl']}/api2/json/nodes/{site['node']}{path}"
@@ -68,14 +62,16 @@ def proxmox(lab: Lab, method: str, path: str, **data: object) -> Any:
 
 
 def run_task(lab: Lab, path: str, **data: object) -> None:
-    """Starts a task and waits until it has ended well."""
-    upid = proxmox(lab, "POST", path, **data)
-    ended = wait_for(lambda: proxmox(lab, "GET", f"/tasks/{upid}/status"), lambda task: task["status"] == "stopped")
+    """Start a task and wait until it has succeeded."""
+    upid = call_proxmox(lab, "POST", path, **data)
+    ended = wait_for(
+        lambda: call_proxmox(lab, "GET", f"/tasks/{upid}/status"), lambda task: task["status"] == "stopped"
+    )
     assert ended["exitstatus"] == "OK"
 
 
 def wait_for(read: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
-    """What was read, once it is good."""
+    """Read until the value is good, and return it."""
     deadline = time.monotonic() + 20
     while not good(value := read()):
         assert time.monotonic() < deadline, value
@@ -116,14 +112,14 @@ def test_second_lab_of_a_directory_refuses(lab: Lab) -> None:
 
 
 def test_lab_with_a_taken_block_refuses(lab: Lab, tmp_path: Path) -> None:
-    refused = run_lab("--state-dir", str(tmp_path), "--block", str(block(lab)))
+    refused = run_lab("--state-dir", str(tmp_path), "--block", str(lab.block))
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"lab: cannot listen on 127.{block(lab)}.0.7:8900: it is taken")
+    assert refused.stderr.startswith(f"lab: cannot listen on 127.{lab.block}.0.7:8900: it is taken")
 
 
 def test_lab_with_one_taken_port_names_it_and_leaves_nothing(tmp_path: Path) -> None:
     with running_lab(tmp_path, speed=0) as first:
-        free = block(first)
+        free = first.block
     with socket.create_server((f"127.{free}.0.5", 25565)):
         refused = run_lab("--state-dir", str(tmp_path), "--block", str(free))
     assert refused.returncode == 1
@@ -147,7 +143,7 @@ def test_lab_with_bad_arguments_refuses(tmp_path: Path, arguments: tuple[str, st
 
 def test_two_labs_run_side_by_side(lab: Lab, tmp_path: Path) -> None:
     with running_lab(tmp_path, speed=0) as other:
-        assert block(other) != block(lab)
+        assert other.block != lab.block
         assert other.secrets["proxmox_token"] != lab.secrets["proxmox_token"]
 
 
@@ -174,7 +170,7 @@ def test_lab_ends_on_a_signal_and_takes_lab_json_away(tmp_path: Path, ending: si
     assert not lab_file.exists()
 
 
-# Its guests
+# the guests
 
 
 def test_running_container_is_a_process_that_ends_with_the_lab_and_comes_back(tmp_path: Path) -> None:
@@ -183,7 +179,7 @@ def test_running_container_is_a_process_that_ends_with_the_lab_and_comes_back(tm
         assert [(p["pid"], p["vmid"]) for p in first.inventory()["processes"]] == [(started["pid"], 5000)]
         guest = psutil.Process(started["pid"])
         assert guest.is_running()
-        assert started["address"].split(".")[:2] == ["127", str(block(first))]
+        assert started["address"].split(".")[:2] == ["127", str(first.block)]
     assert not guest.is_running()
     with running_lab(tmp_path, speed=0) as second:
         again = container(second, 5000)
@@ -214,7 +210,7 @@ def test_agent_wants_the_token_that_the_site_names(lab: Lab) -> None:
     assert status({}) == 401
 
 
-# The control API
+# the control API
 
 
 def test_control_places_a_foreign_container(lab: Lab) -> None:
@@ -270,7 +266,7 @@ def test_control_sets_the_speed(lab: Lab) -> None:
 def test_proxmox_is_away_while_it_restarts(lab: Lab) -> None:
     lab.restart_proxmox(3)
     with pytest.raises(httpx.ConnectError):
-        proxmox(lab, "GET", "/status")
+        call_proxmox(lab, "GET", "/status")
     wait_for(lambda: is_reachable(lab.urls["proxmoxUrl"]), lambda reachable: reachable)
     assert lab.inventory()["containers"]
 
@@ -286,7 +282,7 @@ def test_proxys_api_is_away_for_a_while_and_forgets_nothing(lab: Lab) -> None:
 
 
 def is_reachable(url: str) -> bool:
-    """Whether somebody listens there, whatever the answer."""
+    """Whether a process listens there."""
     split = urlsplit(url)
     try:
         socket.create_connection((split.hostname or "", split.port or 0), timeout=5).close()
@@ -296,7 +292,7 @@ def is_reachable(url: str) -> bool:
 
 
 def test_dns_providers_fail_one_after_the_other(clean_lab: Lab) -> None:
-    """Each fault is its provider's own, and is over when it was used."""
+    """Each provider has its own faults, and a fault is over when it was used."""
     urls = [
         f"{clean_lab.urls['technitiumUrl']}/api/zones/records/get",
         f"{clean_lab.urls['cloudflareUrl']}/zones/x/dns_records",

@@ -1,4 +1,4 @@
-"""The lab's Proxmox as clients meet it: proxmoxer over verified TLS, real guests behind every running container."""
+"""The lab's Proxmox as clients meet it, over verified TLS, with a real guest behind every running container."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 import requests
 from proxmoxer.core import ResourceException
 
-from orchestrator.lab.addresses import claim
+from orchestrator.lab.addresses import claim_block
 from orchestrator.lab.errors import InputError
 from tests.support.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
 
@@ -34,7 +34,7 @@ GAME = {
 
 
 def refusal(call: Callable[[], object]) -> tuple[int, str]:
-    """The status and the words of a refused request."""
+    """The status and the message of a refused request."""
     with pytest.raises(ResourceException) as caught:
         call()
     return caught.value.status_code, caught.value.content.split(" - {")[0]
@@ -171,19 +171,19 @@ def test_task_log_has_its_total(make_lab: MakeLab) -> None:
 def test_resources_lag_behind(make_lab: MakeLab) -> None:
     lab = make_lab(speed=0.1)
 
-    def resource() -> dict[str, Any]:
+    def read_resource() -> dict[str, Any]:
         found = [item for item in lab.client().cluster.resources.get(type="vm") if item["vmid"] == 5000]
         return dict(found[0])
 
     lab.node.lxc(9000).clone.post(newid=5000, hostname="late", full=1)
-    assert resource() == {
+    assert read_resource() == {
         "id": "lxc/5000",
         "vmid": 5000,
         "node": "pve1",
         "type": "lxc",
         "status": "unknown",
     }
-    wait_until(lambda: resource().get("name") == "late")
+    wait_until(lambda: read_resource().get("name") == "late")
 
 
 def test_missing_bridge_is_refused_but_saved(make_lab: MakeLab) -> None:
@@ -223,13 +223,13 @@ def test_agent_token_is_wanted_by_the_guests(make_lab: MakeLab) -> None:
     address = lab.pve.containers()[1]["address"]
     headers = {"Authorization": "Bearer agents-own"}
 
-    def allowed() -> bool:
+    def is_allowed() -> bool:
         try:
             return httpx.get(f"http://{address}:18888/status", headers=headers).status_code == 200
         except httpx.ConnectError:
             return False
 
-    wait_until(allowed)
+    wait_until(is_allowed)
     assert httpx.get(f"http://{address}:18888/status").status_code == 401
 
 
@@ -262,7 +262,7 @@ def test_http_faults_refuse_hang_and_drop(make_lab: MakeLab) -> None:
     lab.pve.inject({**start, "error": "drop"})
     with pytest.raises(requests.exceptions.ConnectionError):
         clone.post(newid=5000, full=1)
-    assert lab.locks() == {9000: None, 5000: None}, "accepted, though nobody was told"
+    assert lab.locks() == {9000: None, 5000: None}, "the clone was accepted, though its client did not hear of it"
     lab.clone(5001)
 
 
@@ -279,7 +279,7 @@ def test_http_fault_fits_any_request_or_a_pattern(make_lab: MakeLab, status: int
     lab = make_lab()
     fault = {"target": "proxmox", "status": status, "message": message}
 
-    def answer(method: str, path: str) -> tuple[int, str]:
+    def request(method: str, path: str) -> tuple[int, str]:
         url = f"https://{lab.addresses.proxmox}:8006/api2/json/nodes/pve1/lxc/{path}"
         headers = {"Authorization": f"PVEAPIToken=hostwright@pve!lab={TOKEN}"}
         with requests.Session() as session:
@@ -287,16 +287,16 @@ def test_http_fault_fits_any_request_or_a_pattern(make_lab: MakeLab, status: int
             return response.status_code, response.reason
 
     lab.pve.inject({**fault, "times": 2})
-    assert answer("GET", "9000/config") == (status, message)
-    assert answer("POST", "9000/clone") == (status, message)
-    assert answer("GET", "9000/config")[0] == 200
+    assert request("GET", "9000/config") == (status, message)
+    assert request("POST", "9000/clone") == (status, message)
+    assert request("GET", "9000/config")[0] == 200
 
     lab.pve.inject({**fault, "path": "/nodes/*/lxc/*/config"})
-    assert answer("GET", "9000/config") == (status, message)
-    assert answer("PUT", "9000/config") == (status, message)
-    assert answer("GET", "9000/status/current")[0] == 200
+    assert request("GET", "9000/config") == (status, message)
+    assert request("PUT", "9000/config") == (status, message)
+    assert request("GET", "9000/status/current")[0] == 200
     lab.pve.clear_faults()
-    assert answer("GET", "9000/config")[0] == 200
+    assert request("GET", "9000/config")[0] == 200
 
 
 def test_delayed_request_is_carried_out_for_a_client_that_is_gone(make_lab: MakeLab) -> None:
@@ -333,7 +333,7 @@ def is_up(lab: Lab) -> bool:
     return True
 
 
-def test_agent_that_died_comes_back_when_it_shall(make_lab: MakeLab) -> None:
+def test_agent_that_died_comes_back_when_a_fault_says_so(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.clone(5000)
     address = lab.start(5000)
@@ -465,10 +465,10 @@ def test_many_guests_start_and_end_together(make_lab: MakeLab) -> None:
 LAB_PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from orchestrator.lab.addresses import claim
+from orchestrator.lab.addresses import claim_block
 from orchestrator.lab.guests.processes import ProcessGuests
 from orchestrator.lab.history import History
-from orchestrator.lab.proxmox.server import LabProxmox
+from orchestrator.lab.proxmox.node import LabProxmox
 
 async def main(root, host, block):
     history = History()
@@ -485,7 +485,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def test_guests_die_with_a_killed_lab(tmp_path: Path) -> None:
-    addresses, claimed = claim(tmp_path, block=None, last_used=None)
+    addresses, claimed = claim_block(tmp_path, block=None, last_used=None)
     command = [sys.executable, "-c", LAB_PROGRAM, str(tmp_path), addresses.proxmox, str(addresses.block)]
     with claimed, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
         assert lab.stdout is not None
@@ -496,15 +496,15 @@ def test_guests_die_with_a_killed_lab(tmp_path: Path) -> None:
             lab.kill()
 
             wait_until(lambda: not answers(address))
-            wait_until(lambda: not running(guest["pid"]))
+            wait_until(lambda: not is_running(guest["pid"]))
         finally:
             lab.kill()
-            if running(guest["pid"]):
+            if is_running(guest["pid"]):
                 os.kill(guest["pid"], signal.SIGKILL)
 
 
-def running(pid: int) -> bool:
-    """A zombie that nobody reaps does not run."""
+def is_running(pid: int) -> bool:
+    """Whether the process runs, which a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and os.getpgid(pid) == pid
     except (psutil.NoSuchProcess, ProcessLookupError):

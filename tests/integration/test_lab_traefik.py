@@ -1,4 +1,4 @@
-"""The lab's Traefik: which files it takes, and what it passes on."""
+"""The lab's Traefik: which files it accepts, and what it passes on."""
 
 import socket
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.lab.edge.traefik import ConfigurationError, Route, read_files
+from orchestrator.lab.edge.traefik_files import ConfigurationError, Route, read_files
 from tests.support.edge_kinds import PUBLIC_PORT, Traefik, directory_of, echo_backend
 from tests.support.fix_lab import Lab
 
@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.fixture
 def directory(lab: Lab) -> Iterator[Path]:
-    """The lab's own, empty again afterwards."""
+    """The directory of the lab's Traefik, which is emptied afterwards."""
     yield directory_of(lab)
     for path in directory_of(lab).iterdir():
         path.unlink()

@@ -13,21 +13,7 @@ import httpx
 import pytest
 
 from tests.support.fix_lab import Lab, running_lab
-from tests.support.lab_proxy import bridge_client, dead_port, header, minecraft_backend, ping, registration
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[int]:
-    with minecraft_backend() as port:
-        yield port
-
-
-@pytest.fixture
-def bridge(lab: Lab) -> Iterator[httpx.Client]:
-    """A client of the bridge; the proxy forgets every registration afterwards."""
-    with closing(bridge_client(lab)) as client:
-        yield client
-    lab.restart_proxy()
+from tests.support.lab_proxy import bridge_client, dead_port, header, ping, registration
 
 
 def test_register_is_idempotent_for_the_same_address_only(lab: Lab, bridge: httpx.Client) -> None:
@@ -85,8 +71,8 @@ def test_bridge_with_a_fault_fails_as_often_as_told(clean_lab: Lab, bridge: http
 
 
 @contextmanager
-def receiver() -> Iterator[tuple[str, Queue[tuple[str, dict[str, Any]]]]]:
-    """An HTTP server that keeps what is posted: (its URL, (secret header, body) of each call)."""
+def receive_callbacks() -> Iterator[tuple[str, Queue[tuple[str, dict[str, Any]]]]]:
+    """Run an HTTP server that keeps its calls; gives its URL, and a queue of (secret header, body) of each call."""
     calls: Queue[tuple[str, dict[str, Any]]] = Queue()
 
     class Receive(BaseHTTPRequestHandler):
@@ -97,7 +83,7 @@ def receiver() -> Iterator[tuple[str, Queue[tuple[str, dict[str, Any]]]]]:
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Receive) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -107,14 +93,14 @@ def receiver() -> Iterator[tuple[str, Queue[tuple[str, dict[str, Any]]]]]:
         thread.join()
 
 
-def test_bridge_reports_the_registration_and_then_a_real_ping(tmp_path: Path, backend: int) -> None:
+def test_bridge_reports_the_registration_and_then_a_real_ping(tmp_path: Path, backend_port: int) -> None:
     with (
-        receiver() as (url, calls),
+        receive_callbacks() as (url, calls),
         running_lab(tmp_path, speed=0, arguments=("--callback-url", url)) as lab,
         closing(bridge_client(lab)) as bridge,
         dead_port() as dead,
     ):
-        bridge.post("/zpack/register", json=registration("mc-vanilla-5020", backend))
+        bridge.post("/zpack/register", json=registration("mc-vanilla-5020", backend_port))
         seen = [calls.get(timeout=10) for _ in range(2)]
         bridge.post("/zpack/register", json=registration("mc-vanilla-5021", dead))
         seen += [calls.get(timeout=10) for _ in range(2)]
@@ -128,12 +114,12 @@ def test_bridge_reports_the_registration_and_then_a_real_ping(tmp_path: Path, ba
     ]
 
 
-def test_bridge_answers_when_nobody_takes_its_callbacks(tmp_path: Path, backend: int) -> None:
+def test_bridge_answers_when_nobody_takes_its_callbacks(tmp_path: Path, backend_port: int) -> None:
     with (
         dead_port() as dead,
         running_lab(tmp_path, speed=0, arguments=("--callback-url", f"http://127.0.0.1:{dead}/")) as lab,
         closing(bridge_client(lab)) as bridge,
     ):
-        body = registration("mc-vanilla-5022", backend)
+        body = registration("mc-vanilla-5022", backend_port)
         assert bridge.post("/zpack/register", json=body).is_success
         assert ping(lab.urls["edgeAddress"], "mc-vanilla-5022").startswith("asked for")

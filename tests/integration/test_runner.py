@@ -49,7 +49,7 @@ class Bench:
         on_event: Callable[[Event], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         lease_ends_at: Callable[[], float] = lambda: math.inf,
-    ) -> runner.Outcome:
+    ) -> runner.End:
         run = runner.Run(
             operation_id=self.operation_id,
             fencing_token=TOKEN,
@@ -59,9 +59,14 @@ class Bench:
             secrets={"token": SECRET},
             state_dir=self.out,
         )
-        return runner.play(
-            run, on_event=on_event or self.events.append, should_stop=should_stop, lease_ends_at=lease_ends_at
-        )
+        with run_directory.make_run_directory(self.operation_id, TOKEN) as directory:
+            return runner.play(
+                run,
+                directory,
+                on_event=on_event or self.events.append,
+                should_stop=should_stop,
+                lease_ends_at=lease_ends_at,
+            )
 
     def names(self, event: str) -> list[str]:
         return [one["event_data"]["name"] for one in self.events if one["event"] == event]

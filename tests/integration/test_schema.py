@@ -10,7 +10,6 @@ import pytest
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import IllegalTransition
-from orchestrator.domain.phases import Kind
 from orchestrator.domain.states import (
     INSTANCE_TRANSITIONS,
     OPERATION_FINAL,
@@ -35,7 +34,6 @@ def test_has_the_same_words_in_python_and_sql(database: Database) -> None:
     for name, label in rows:
         words.setdefault(name, set()).add(label)
     assert words == {
-        "operation_kind": set(map(str, Kind)),
         "operation_status": set(map(str, OperationStatus)),
         "phase_status": set(map(str, PhaseStatus)),
         "instance_status": set(map(str, InstanceStatus)),

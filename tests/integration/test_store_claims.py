@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from orchestrator.domain.models import Lease, OperationRow
+from orchestrator.domain.operations import PROVISION
 from orchestrator.domain.states import OperationStatus
 from orchestrator.store import accounts, endings, leases, orders
 from orchestrator.store.connection import Database
@@ -35,7 +36,7 @@ def claim_next(database: Database, who: Claimant = ONE) -> OperationRow | None:
 
 def finish(database: Database, row: OperationRow) -> None:
     lease = Lease(operation_id=row.id, fencing_token=row.fencing_token)
-    endings.complete_ready(database, row.instance_id, lease, address=None, message="x")
+    endings.complete(database, PROVISION, row.instance_id, lease, address=None)
 
 
 def served(database: Database, count: int) -> list[UUID]:

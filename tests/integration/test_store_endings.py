@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.domain.errors import IllegalTransition
 from orchestrator.domain.models import Cleanup
+from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import InstanceStatus, OperationStatus
 from orchestrator.domain.updates import PhaseEntered
@@ -32,12 +33,12 @@ from tests.support.storage import (
 def test_completes_a_provision(database: Database) -> None:
     lease = start(database)
     row = operation(database, lease.operation_id)
-    endings.complete_ready(database, row.instance_id, lease, address="192.0.2.7", message="x is ready")
+    endings.complete(database, PROVISION, row.instance_id, lease, address="192.0.2.7", hostname="mc-x")
     after = operation(database, lease.operation_id)
     assert (after.status, after.phase, after.error) == (OperationStatus.SUCCEEDED, Phase.COMPLETE, None)
     assert after.finished_at is not None
     assert phases(database, lease.operation_id) == {"allocate-vmid": "ok", "complete": "ok"}
-    assert messages(database, lease.operation_id)[-1] == "x is ready"
+    assert messages(database, lease.operation_id)[-1] == "mc-x is ready"
     ready = instance(database, row.instance_id)
     assert (ready.status, str(ready.address), ready.active_operation) == (InstanceStatus.READY, "192.0.2.7", None)
     assert ready.ready_at is not None
@@ -45,11 +46,11 @@ def test_completes_a_provision(database: Database) -> None:
 
 def test_completes_a_teardown_and_frees_the_vmid(database: Database) -> None:
     ready = provision(database)
-    placed = requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
+    placed = requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
     assert placed is not None
     assert instance(database, ready.id).status is InstanceStatus.DELETING
     lease = claim(database, placed[0])
-    endings.complete_teardown(database, ready.id, lease)
+    endings.complete(database, TEARDOWN, ready.id, lease)
     after = operation(database, lease.operation_id)
     assert (after.status, after.vmid) == (OperationStatus.SUCCEEDED, ready.vmid)
     assert reads.get_instance(database, server_id=ready.id, vmid=None, customer_id=None) is None
@@ -62,7 +63,7 @@ def test_completes_a_teardown_and_frees_the_vmid(database: Database) -> None:
 
 def test_keeps_the_instance_when_its_teardown_fails_and_continues_when_asked_again(database: Database) -> None:
     ready = provision(database)
-    first = requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=None)
+    first = requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=None)
     assert first is not None
     lease = claim(database, first[0])
     leases.record(database, lease, [PhaseEntered(Phase.STOP_CONTAINER, "x")])
@@ -71,10 +72,10 @@ def test_keeps_the_instance_when_its_teardown_fails_and_continues_when_asked_aga
     assert (after.status, after.error) == (OperationStatus.FAILED, FAILURE)
     assert phases(database, first[0]) == {"stop-container": "failed"}
     assert instance(database, ready.id).status is InstanceStatus.DELETING
-    second = requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=None)
+    second = requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=None)
     assert second is not None
     assert second[0] != first[0]
-    endings.complete_teardown(database, ready.id, claim(database, second[0]))
+    endings.complete(database, TEARDOWN, ready.id, claim(database, second[0]))
 
 
 def test_keeps_the_reason_while_it_cleans_up(database: Database) -> None:
@@ -117,5 +118,5 @@ def test_raises_illegal_transition_when_the_database_refuses(database: Database)
     )
     row = operation(database, lease.operation_id)
     with pytest.raises(IllegalTransition, match="cannot go from failed to ready"):
-        endings.complete_ready(database, row.instance_id, lease, address=None, message="x is ready")
+        endings.complete(database, PROVISION, row.instance_id, lease, address=None)
     assert operation(database, lease.operation_id) == row, "nothing of the refused verb is left"

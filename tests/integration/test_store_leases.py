@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from orchestrator.domain.errors import LostLease, StoreUnavailable
 from orchestrator.domain.models import Lease
+from orchestrator.domain.operations import PROVISION
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import Logged, PhaseEntered, Retried
@@ -18,6 +19,7 @@ from orchestrator.store.connection import OPERATION_CHANNEL, Database, wrap_erro
 from tests.support.storage import (
     FAILURE,
     RANGE,
+    allocate_vmid,
     at_once,
     claim,
     claimant,
@@ -53,9 +55,7 @@ def test_claims_nothing_that_is_unknown_running_or_final(database: Database) -> 
     assert try_claim(database, lease.operation_id) is None
     expire(database, lease.operation_id)
     assert try_claim(database, lease.operation_id) is None, "only a sweep takes a running operation away"
-    endings.complete_ready(
-        database, operation(database, lease.operation_id).instance_id, lease, address=None, message="x"
-    )
+    endings.complete(database, PROVISION, operation(database, lease.operation_id).instance_id, lease, address=None)
     assert try_claim(database, lease.operation_id) is None
 
 
@@ -116,7 +116,7 @@ def test_writes_nothing_without_the_lease(database: Database, how: str) -> None:
     lease = start(database)
     row = operation(database, lease.operation_id)
     if how == "a final operation":
-        endings.complete_ready(database, row.instance_id, lease, address=None, message="x is ready")
+        endings.complete(database, PROVISION, row.instance_id, lease, address=None)
     else:
         step = 1 if how == "a token of the future" else -1
         lease = Lease(operation_id=lease.operation_id, fencing_token=lease.fencing_token + step)
@@ -219,7 +219,7 @@ def test_begins_a_phase_anew_when_it_is_entered_again(database: Database) -> Non
 
 def allocate(database: Database, bounds: tuple[int, int] = RANGE) -> tuple[Lease, int | None]:
     lease = claim(database, place(database).operation_id)
-    return lease, leases.allocate_vmid(database, lease, ctype="game", bounds=bounds)
+    return lease, allocate_vmid(database, lease, bounds)
 
 
 def test_allocates_round_robin_and_reuses_nothing_at_once(database: Database) -> None:
@@ -251,9 +251,7 @@ def test_allocates_distinct_vmids_in_parallel(database: Database) -> None:
     held = [claim(database, place(database).operation_id) for _ in range(20)]
     given = at_once(
         8,
-        lambda thread: [
-            leases.allocate_vmid(database, lease, ctype="game", bounds=(5000, 5018)) for lease in held[thread::8]
-        ],
+        lambda thread: [allocate_vmid(database, lease, (5000, 5018)) for lease in held[thread::8]],
     )
     vmids = [vmid for some in given for vmid in some]
     assert vmids.count(None) == 1
@@ -263,12 +261,12 @@ def test_allocates_distinct_vmids_in_parallel(database: Database) -> None:
 def test_never_chooses_a_vmid_again_that_is_somebody_elses(database: Database) -> None:
     lease, vmid = allocate(database)
     assert vmid == 5000
-    leases.set_hostname(database, lease, "mc-5000")
+    assert operation(database, lease.operation_id).hostname == "mc-5000"
     leases.give_up_vmid(database, lease, 5000)
     row = operation(database, lease.operation_id)
     assert (row.vmid, row.hostname, row.status) == (None, None, OperationStatus.RUNNING)
     assert (instance(database, row.instance_id).vmid, instance(database, row.instance_id).hostname) == (None, None)
-    assert leases.allocate_vmid(database, lease, ctype="game", bounds=RANGE) == 5001
+    assert allocate_vmid(database, lease, RANGE) == 5001
     assert [allocate(database)[1] for _ in range(4)] == [5002, 5003, 5004, None]
 
 

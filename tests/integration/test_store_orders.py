@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from orchestrator.domain.errors import Problem, ProblemCode
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.states import OperationStatus
 from orchestrator.store import accounts, endings, orders, reads, requests
 from orchestrator.store.connection import Database
@@ -32,7 +32,7 @@ from tests.support.storage import (
 def test_writes_an_order_with_its_message_or_nothing(database: Database) -> None:
     placed = place(database)
     row = operation(database, placed.operation_id)
-    assert (row.status, row.kind, row.fencing_token) == (OperationStatus.QUEUED, Kind.PROVISION, 0)
+    assert (row.status, row.kind, row.fencing_token) == (OperationStatus.QUEUED, PROVISION.name, 0)
     assert row.instance_id == placed.instance_id
     assert instance(database, placed.instance_id).active_operation == placed.operation_id
     assert queued(database) == [placed.operation_id]
@@ -83,20 +83,20 @@ def test_places_one_teardown_however_often_it_is_asked(database: Database) -> No
     ready = provision(database)
     empty_queue(database)
     placed = at_once(
-        6, lambda _: requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
+        6, lambda _: requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
     )
     assert len(set(placed)) == 1
     assert placed[0] is not None
     assert queued(database) == [placed[0][0]]
     row = operation(database, placed[0][0])
     assert (row.kind, row.vmid, row.hostname, row.customer_id) == (
-        Kind.TEARDOWN, ready.vmid, ready.hostname, CUSTOMER,
+        TEARDOWN.name, ready.vmid, ready.hostname, CUSTOMER,
     )  # fmt: skip
 
 
 def test_finds_the_instance_to_tear_down_by_its_vmid(database: Database) -> None:
     ready = provision(database)
-    placed = requests.place_teardown(database, server_id=None, vmid=ready.vmid, customer_id=CUSTOMER)
+    placed = requests.place(database, TEARDOWN, server_id=None, vmid=ready.vmid, customer_id=CUSTOMER)
     assert placed is not None
     assert placed[1] == ready.id
 
@@ -104,16 +104,16 @@ def test_finds_the_instance_to_tear_down_by_its_vmid(database: Database) -> None
 def test_tears_down_nothing_that_is_unknown_or_somebody_elses(database: Database) -> None:
     ready = provision(database)
     before = everything(database)
-    assert requests.place_teardown(database, server_id=uuid4(), vmid=None, customer_id=None) is None
-    assert requests.place_teardown(database, server_id=None, vmid=1, customer_id=None) is None
-    assert requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id="somebody-else") is None
+    assert requests.place(database, TEARDOWN, server_id=uuid4(), vmid=None, customer_id=None) is None
+    assert requests.place(database, TEARDOWN, server_id=None, vmid=1, customer_id=None) is None
+    assert requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id="somebody-else") is None
     assert everything(database) == before
 
 
 def test_refuses_a_teardown_while_the_instance_is_being_made(database: Database) -> None:
     placed = place(database)
     with pytest.raises(Problem) as refused:
-        requests.place_teardown(database, server_id=placed.instance_id, vmid=None, customer_id=CUSTOMER)
+        requests.place(database, TEARDOWN, server_id=placed.instance_id, vmid=None, customer_id=CUSTOMER)
     assert refused.value.code is ProblemCode.INSTANCE_BUSY
     assert refused.value.extra == {"operationId": str(placed.operation_id)}
 
@@ -122,7 +122,7 @@ def test_tears_down_a_failed_instance(database: Database) -> None:
     lease = start(database)
     instance_id = operation(database, lease.operation_id).instance_id
     give_back(database, lease)
-    placed = requests.place_teardown(database, server_id=instance_id, vmid=None, customer_id=CUSTOMER)
+    placed = requests.place(database, TEARDOWN, server_id=instance_id, vmid=None, customer_id=CUSTOMER)
     assert placed is not None
-    endings.complete_teardown(database, instance_id, claim(database, placed[0]))
+    endings.complete(database, TEARDOWN, instance_id, claim(database, placed[0]))
     assert reads.deleted_at(database, instance_id, CUSTOMER) is not None

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.errors import CancelRequested, Code, Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, InstanceRow, Lease, OperationRow
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import PROVISION, START, STOP, TEARDOWN, OperationKind
 from orchestrator.domain.states import InstanceStatus, OperationStatus
 from orchestrator.store import accounts, endings, leases, orders, requests
 from orchestrator.store.connection import Database
@@ -44,8 +44,8 @@ def keep(database: Database) -> OperationRow:
     return operation(database, lease.operation_id)
 
 
-def power(database: Database, server: InstanceRow, kind: Kind) -> UUID:
-    placed = requests.place_power(database, kind, server_id=server.id, vmid=None, customer_id=CUSTOMER)
+def power(database: Database, server: InstanceRow, kind: OperationKind) -> UUID:
+    placed = requests.place(database, kind, server_id=server.id, vmid=None, customer_id=CUSTOMER)
     assert placed is not None
     return placed[0]
 
@@ -93,7 +93,7 @@ def test_never_finishes_well_what_was_cancelled_before(database: Database) -> No
     row = operation(database, lease.operation_id)
     assert requests.place_cancel(database, row.id, CUSTOMER)
     with pytest.raises(CancelRequested):
-        endings.complete_ready(database, row.instance_id, lease, address=None, message="x")
+        endings.complete(database, PROVISION, row.instance_id, lease, address=None)
     assert operation(database, row.id).status is OperationStatus.RUNNING
     endings.begin_cleaning(database, lease, CANCELLED)
     endings.finish_undone(database, row.instance_id, lease, undone(CLEANED, cancelled=True))
@@ -117,7 +117,7 @@ def test_undoes_a_handed_over_operation_that_is_cancelled_in_the_queue(database:
 def test_refuses_to_cancel_what_has_finished(database: Database) -> None:
     lease = start(database)
     row = operation(database, lease.operation_id)
-    endings.complete_ready(database, row.instance_id, lease, address=None, message="x")
+    endings.complete(database, PROVISION, row.instance_id, lease, address=None)
     with pytest.raises(Problem) as refused:
         requests.place_cancel(database, row.id, CUSTOMER)
     assert refused.value.code is ProblemCode.ALREADY_FINISHED
@@ -125,7 +125,7 @@ def test_refuses_to_cancel_what_has_finished(database: Database) -> None:
 
 def test_refuses_to_cancel_what_cannot_be_undone(database: Database) -> None:
     ready = provision(database)
-    placed = requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
+    placed = requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=CUSTOMER)
     assert placed is not None
     with pytest.raises(Problem) as refused:
         requests.place_cancel(database, placed[0], CUSTOMER)
@@ -168,14 +168,14 @@ def test_retries_on_the_machine_that_was_kept(database: Database) -> None:
     assert retry is not None
     row = operation(database, retry)
     assert (row.kind, row.vmid, row.hostname, row.retry_of) == (
-        Kind.PROVISION, failed.vmid, failed.hostname, failed.id,
+        PROVISION.name, failed.vmid, failed.hostname, failed.id,
     )  # fmt: skip
     assert (row.spec, row.status) == (failed.spec, OperationStatus.QUEUED)
     assert queued(database) == [retry]
     again = instance(database, failed.instance_id)
     assert (again.status, again.expires_at, again.active_operation) == (InstanceStatus.PROVISIONING, None, retry)
     assert requests.place_retry(database, failed.id, CUSTOMER) == retry, "asking again gives the same"
-    endings.complete_ready(database, failed.instance_id, claim(database, retry), address=None, message="x")
+    endings.complete(database, PROVISION, failed.instance_id, claim(database, retry), address=None)
     with pytest.raises(Problem, match="onFailure"):
         requests.place_retry(database, failed.id, CUSTOMER)
 
@@ -228,7 +228,7 @@ def test_counts_as_left_behind_nothing_that_a_retry_uses_again(database: Databas
     assert retry is not None
     instance_id = operation(database, retry).instance_id
     assert instance(database, instance_id).leaked == LEAKED.leaked
-    endings.complete_ready(database, instance_id, claim(database, retry), address=None, message="x")
+    endings.complete(database, PROVISION, instance_id, claim(database, retry), address=None)
     assert instance(database, instance_id).leaked == ()
 
 
@@ -252,12 +252,12 @@ def test_undoes_a_retry_that_is_cancelled_in_the_queue(database: Database) -> No
 
 def test_stops_and_starts(database: Database) -> None:
     ready = provision(database)
-    stop = power(database, ready, Kind.STOP)
-    assert power(database, ready, Kind.STOP) == stop, "asking again gives the same"
-    endings.complete_stop(database, ready.id, claim(database, stop))
+    stop = power(database, ready, STOP)
+    assert power(database, ready, STOP) == stop, "asking again gives the same"
+    endings.complete(database, STOP, ready.id, claim(database, stop))
     assert instance(database, ready.id).status is InstanceStatus.STOPPED
-    lease = claim(database, power(database, ready, Kind.START))
-    endings.complete_ready(database, ready.id, lease, address="192.0.2.9", message="x")
+    lease = claim(database, power(database, ready, START))
+    endings.complete(database, PROVISION, ready.id, lease, address="192.0.2.9")
     again = instance(database, ready.id)
     assert (again.status, str(again.address), again.ready_at) == (InstanceStatus.READY, "192.0.2.9", ready.ready_at)
 
@@ -267,9 +267,9 @@ def test_is_stopped_after_a_start_that_was_undone(
     database: Database, cleanup: object, expected: InstanceStatus
 ) -> None:
     ready = provision(database)
-    lease = claim(database, power(database, ready, Kind.START))
+    lease = claim(database, power(database, ready, START))
     endings.begin_cleaning(database, lease, FAILURE)
-    ended = undone(CLEANED if cleanup is CLEANED else LEAKED, kind=Kind.START)
+    ended = undone(CLEANED if cleanup is CLEANED else LEAKED, kind=START)
     endings.finish_undone(database, ready.id, lease, ended)
     assert instance(database, ready.id).status is expected
     assert instance(database, ready.id).vmid == ready.vmid
@@ -277,22 +277,22 @@ def test_is_stopped_after_a_start_that_was_undone(
 
 def test_refuses_power_while_something_else_is_done(database: Database) -> None:
     ready = provision(database)
-    stop = power(database, ready, Kind.STOP)
+    stop = power(database, ready, STOP)
     with pytest.raises(Problem) as refused:
-        power(database, ready, Kind.START)
+        power(database, ready, START)
     assert (refused.value.code, refused.value.extra) == (ProblemCode.INSTANCE_BUSY, {"operationId": str(stop)})
 
 
 def test_refuses_power_where_nothing_can_run(database: Database) -> None:
     failed = keep(database)
     with pytest.raises(Problem) as refused:
-        power(database, instance(database, failed.instance_id), Kind.START)
+        power(database, instance(database, failed.instance_id), START)
     assert refused.value.code is ProblemCode.NOT_STARTABLE
 
 
 def test_keeps_a_failed_stop_as_it_was(database: Database) -> None:
     ready = provision(database)
-    lease = claim(database, power(database, ready, Kind.STOP))
+    lease = claim(database, power(database, ready, STOP))
     endings.fail(database, ready.id, lease, FAILURE, attend_seconds=ATTEND_SECONDS)
     row = operation(database, lease.operation_id)
     assert row.error is not None
@@ -303,35 +303,35 @@ def test_keeps_a_failed_stop_as_it_was(database: Database) -> None:
 
 def test_stops_by_itself_what_a_failed_start_may_have_left_running(database: Database) -> None:
     ready = provision(database)
-    endings.complete_stop(database, ready.id, claim(database, power(database, ready, Kind.STOP)))
-    lease = claim(database, power(database, ready, Kind.START))
+    endings.complete(database, STOP, ready.id, claim(database, power(database, ready, STOP)))
+    lease = claim(database, power(database, ready, START))
     endings.begin_cleaning(database, lease, FAILURE)
-    endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=Kind.START))
+    endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=START))
     left = instance(database, ready.id)
     assert (left.status, left.leaked) == (InstanceStatus.STOPPED, LEAKED.leaked)
     query(database, "update instance set attend_at = now() - interval '1 second'")
     (begun,) = swept(database).begun
-    assert operation(database, begun).kind is Kind.STOP
-    endings.complete_stop(database, ready.id, claim(database, begun))
+    assert operation(database, begun).kind == STOP.name
+    endings.complete(database, STOP, ready.id, claim(database, begun))
     assert instance(database, ready.id).leaked == ()
 
 
 def test_stops_what_was_left_running_although_another_start_was_cancelled(database: Database) -> None:
     ready = provision(database)
-    endings.complete_stop(database, ready.id, claim(database, power(database, ready, Kind.STOP)))
-    lease = claim(database, power(database, ready, Kind.START))
+    endings.complete(database, STOP, ready.id, claim(database, power(database, ready, STOP)))
+    lease = claim(database, power(database, ready, START))
     endings.begin_cleaning(database, lease, FAILURE)
-    endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=Kind.START))
-    assert requests.place_cancel(database, power(database, ready, Kind.START), CUSTOMER)
+    endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=START))
+    assert requests.place_cancel(database, power(database, ready, START), CUSTOMER)
     (begun,) = swept(database).begun
-    assert operation(database, begun).kind is Kind.STOP
+    assert operation(database, begun).kind == STOP.name
 
 
 def test_leaves_a_server_running_that_ran_before_its_start_failed(database: Database) -> None:
     ready = provision(database)
-    lease = claim(database, power(database, ready, Kind.START))
+    lease = claim(database, power(database, ready, START))
     endings.begin_cleaning(database, lease, FAILURE)
-    ended = undone(CLEANED, kind=Kind.START, untouched=True)
+    ended = undone(CLEANED, kind=START, untouched=True)
     endings.finish_undone(database, ready.id, lease, ended)
     assert instance(database, ready.id).status is InstanceStatus.READY
     assert messages(database, lease.operation_id)[-1] == "the server runs as it did before"
@@ -339,8 +339,8 @@ def test_leaves_a_server_running_that_ran_before_its_start_failed(database: Data
 
 def test_cancels_a_start_that_waits_while_the_account_is_stopped(database: Database) -> None:
     ready = provision(database)
-    endings.complete_stop(database, ready.id, claim(database, power(database, ready, Kind.STOP)))
-    start_id = power(database, ready, Kind.START)
+    endings.complete(database, STOP, ready.id, claim(database, power(database, ready, STOP)))
+    start_id = power(database, ready, START)
     assert swept(database).unwanted == []
     accounts.update_customer(database, CUSTOMER, billing_state="suspended")
     assert swept(database).unwanted == [start_id]
@@ -352,7 +352,7 @@ def test_waits_for_a_late_clone_before_it_deletes_what_a_cancelled_order_left(da
     lease = start(database)
     give_back(database, lease, CLEANED, certain=False)
     row = operation(database, lease.operation_id)
-    placed = requests.place_teardown(database, server_id=row.instance_id, vmid=None, customer_id=CUSTOMER)
+    placed = requests.place(database, TEARDOWN, server_id=row.instance_id, vmid=None, customer_id=CUSTOMER)
     assert placed is not None
     assert leases.claim_next(database, claimant()) is None, "its VMID would be free before the clone comes"
     query(database, "update instance set attend_at = now() - interval '1 second'")

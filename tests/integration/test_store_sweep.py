@@ -8,7 +8,8 @@ from psycopg.conninfo import make_conninfo
 
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import CANCELLED, OperationRow
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.operations import CLEANUP, STOP, TEARDOWN
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import InstanceStatus, OperationStatus
 from orchestrator.domain.updates import PhaseEntered
 from orchestrator.store import accounts, endings, leases, reads, requests, sweep
@@ -140,7 +141,7 @@ def test_takes_a_cleaning_up_away_from_a_lost_worker(database: Database) -> None
 
 def test_resumes_a_teardown_and_takes_it_up_again_when_it_is_lost_twice(database: Database) -> None:
     ready = provision(database)
-    placed = requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=None)
+    placed = requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=None)
     assert placed is not None
     for expected in (OperationStatus.QUEUED, OperationStatus.FAILED):
         lease = claim(database, placed[0])
@@ -156,8 +157,8 @@ def test_resumes_a_teardown_and_takes_it_up_again_when_it_is_lost_twice(database
     assert swept(database).begun == [], "not at once"
     query(database, "update instance set attend_at = now() - interval '1 second'")
     (again,) = swept(database).begun
-    assert operation(database, again).kind is Kind.TEARDOWN
-    endings.complete_teardown(database, ready.id, claim(database, again))
+    assert operation(database, again).kind == TEARDOWN.name
+    endings.complete(database, TEARDOWN, ready.id, claim(database, again))
 
 
 def test_sweeps_once_when_two_sweep_at_once(database: Database) -> None:
@@ -208,7 +209,7 @@ def test_keeps_the_machine_of_a_retry_that_nobody_took(database: Database) -> No
 def test_leaves_a_resumed_order_and_a_teardown_in_the_queue(database: Database) -> None:
     row = lose(database)
     ready = provision(database)
-    assert requests.place_teardown(database, server_id=ready.id, vmid=None, customer_id=None)
+    assert requests.place(database, TEARDOWN, server_id=ready.id, vmid=None, customer_id=None)
     query(database, f"update operation set created_at = {LONG_AGO}")  # noqa: S608
     assert swept(database).overdue == []
     assert operation(database, row.id).status is OperationStatus.QUEUED
@@ -227,7 +228,7 @@ def test_cleans_up_what_was_left_behind_until_it_is_gone(database: Database) -> 
         query(database, "update instance set attend_at = now() - interval '1 second'")
         (begun,) = swept(database).begun
         row = operation(database, begun)
-        assert (row.kind, row.vmid, row.hostname, row.background) == (Kind.CLEANUP, before.vmid, before.hostname, True)
+        assert (row.kind, row.vmid, row.hostname, row.background) == (CLEANUP.name, before.vmid, before.hostname, True)
         assert swept(database).begun == [], "one at a time"
         endings.fail(database, row.instance_id, claim(database, begun), FAILURE, attend_seconds=60)
         ((seconds,),) = query(database, "select extract(epoch from attend_at - now())::float from instance")
@@ -236,7 +237,7 @@ def test_cleans_up_what_was_left_behind_until_it_is_gone(database: Database) -> 
     assert reads.list_instances(database, customer_id=None, leaked=True) != []
     query(database, "update instance set attend_at = now() - interval '1 second'")
     (begun,) = swept(database).begun
-    endings.complete_cleanup(database, before.instance_id, claim(database, begun))
+    endings.complete(database, CLEANUP, before.instance_id, claim(database, begun))
     left = instance(database, before.instance_id)
     assert (left.status, left.vmid, left.leaked, left.attend_at) == (InstanceStatus.FAILED, None, (), None)
     assert reads.list_instances(database, customer_id=None, leaked=True) == []
@@ -253,7 +254,7 @@ def test_looks_once_more_when_a_clone_may_come_late(database: Database) -> None:
     assert (left.vmid, left.leaked) == (before.vmid, ())
     query(database, "update instance set attend_at = now() - interval '1 second'")
     (begun,) = swept(database).begun
-    assert operation(database, begun).kind is Kind.CLEANUP
+    assert operation(database, begun).kind == CLEANUP.name
 
 
 def test_deletes_a_kept_machine_when_its_time_is_over(database: Database) -> None:
@@ -267,7 +268,7 @@ def test_deletes_a_kept_machine_when_its_time_is_over(database: Database) -> Non
     assert swept(database).begun == []
     query(database, "update instance set expires_at = now() - interval '1 second'")
     (begun,) = swept(database).begun
-    assert operation(database, begun).kind is Kind.TEARDOWN
+    assert operation(database, begun).kind == TEARDOWN.name
     assert instance(database, row.instance_id).status is InstanceStatus.DELETING
 
 
@@ -277,13 +278,13 @@ def test_stops_what_runs_for_a_stopped_account_and_keeps_it_stopped(database: Da
     assert swept(database).begun == []
     accounts.update_customer(database, CUSTOMER, billing_state=state)
     (begun,) = swept(database).begun
-    assert operation(database, begun).kind is Kind.STOP
+    assert operation(database, begun).kind == STOP.name
     assert swept(database).begun == [], "one at a time"
     endings.fail(database, ready.id, claim(database, begun), FAILURE, attend_seconds=60)
     assert swept(database).begun == [], "not again at once"
     query(database, "update instance set attend_at = now() - interval '1 second'")
     (again,) = swept(database).begun
-    endings.complete_stop(database, ready.id, claim(database, again))
+    endings.complete(database, STOP, ready.id, claim(database, again))
     assert instance(database, ready.id).status is InstanceStatus.STOPPED
     assert swept(database).begun == []
 
@@ -305,7 +306,7 @@ def test_begins_nothing_that_somebody_begins_meanwhile(database: Database, datab
         sweeping = thread.submit(swept, sweeper)
         while query(database, "select count(*) from pg_locks where locktype = 'advisory' and not granted") == [(0,)]:
             assert not sweeping.done()
-        stop = requests.place_power(database, Kind.STOP, server_id=second.id, vmid=None, customer_id=None)
+        stop = requests.place(database, STOP, server_id=second.id, vmid=None, customer_id=None)
         gate.execute("select pg_advisory_unlock(1)")
         (begun,) = sweeping.result().begun
     assert operation(database, begun).instance_id == first.id

@@ -15,13 +15,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psutil
+import psycopg
 import pytest
 from huey.registry import Message
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orchestrator.api.instances.orders import parse_order
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import OperationRow, Principal
-from orchestrator.domain.phases import UNDO, Kind, Phase
+from orchestrator.domain.operations import PROVISION, START, STOP, TEARDOWN
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import PROJECT_DIR, Settings
@@ -126,7 +129,7 @@ def site(database: Database, clean_lab: Lab, tmp_path: Path) -> Iterator[Site]:
 def tear_down(site: Site, operation_id: UUID) -> None:
     """Delete what a succeeded order made, by the worker that runs."""
     instance_id = site.operation(operation_id).instance_id
-    placed = requests.place_teardown(site.database, server_id=instance_id, vmid=None, customer_id=None)
+    placed = requests.place(site.database, TEARDOWN, server_id=instance_id, vmid=None, customer_id=None)
     assert placed is not None
     assert site.finish(placed[0]).status is OperationStatus.SUCCEEDED
 
@@ -141,7 +144,7 @@ def assert_lost_and_cleaned(site: Site, operation: OperationRow) -> None:
 def assert_cleaned(site: Site, operation: OperationRow) -> None:
     assert operation.cleanup is not None
     assert operation.cleanup.status is PhaseStatus.OK, operation.cleanup
-    assert [step.name for step in operation.cleanup.steps] == list(UNDO[Kind.PROVISION])
+    assert [step.name for step in operation.cleanup.steps] == list(PROVISION.undo)
     assert operation.vmid not in site.containers()
     instance = reads.get_instance(site.database, server_id=operation.instance_id, vmid=None, customer_id=None)
     assert instance is not None
@@ -193,6 +196,37 @@ def test_brings_an_order_back_whose_message_was_lost(site: Site) -> None:
         operation = site.finish(operation_id)
         assert operation.status is OperationStatus.SUCCEEDED, operation.error
         tear_down(site, operation_id)
+
+
+@contextmanager
+def closed_to_all(database: Database) -> Iterator[None]:
+    """The database takes no connections and has none, as if its server was away."""
+    name = conninfo_to_dict(database.url)["dbname"]
+    elsewhere = make_conninfo(database.url, dbname="postgres")
+    with psycopg.connect(elsewhere, autocommit=True) as connection:
+        identifier = psycopg.sql.Identifier(str(name))
+        connection.execute(psycopg.sql.SQL("alter database {} allow_connections false").format(identifier))
+        try:
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+            yield
+        finally:
+            connection.execute(psycopg.sql.SQL("alter database {} allow_connections true").format(identifier))
+
+
+def test_logs_an_outage_of_the_database_once_and_that_it_is_over(site: Site) -> None:
+    with site.worker(**QUICK, concurrency="4"):
+        site.wait(lambda: "operations at once" in site.log.read_text())
+        time.sleep(1)  # every thread looks into the queue
+        with closed_to_all(site.database):
+            site.wait(lambda: "the database does not answer" in site.log.read_text())
+            time.sleep(2)  # each of them tries again many times
+        site.wait(lambda: "the database answers again" in site.log.read_text())
+        operation = site.finish(site.order())
+        assert operation.status is OperationStatus.SUCCEEDED
+        tear_down(site, operation.id)
+    lines = site.log.read_text().splitlines()
+    assert sum("the database does not answer" in line for line in lines) == 1
+    assert not [line for line in lines if "Traceback" in line or "huey" in line]
 
 
 def test_resumes_after_a_worker_that_was_killed(site: Site) -> None:
@@ -354,10 +388,8 @@ def test_stops_and_starts_a_server(site: Site) -> None:
     with site.worker(**QUICK):
         operation = site.finish(operation_id)
         assert operation.status is OperationStatus.SUCCEEDED, operation.error
-        for kind, expected in ((Kind.STOP, InstanceStatus.STOPPED), (Kind.START, InstanceStatus.READY)):
-            placed = requests.place_power(
-                site.database, kind, server_id=operation.instance_id, vmid=None, customer_id=None
-            )
+        for kind, expected in ((STOP, InstanceStatus.STOPPED), (START, InstanceStatus.READY)):
+            placed = requests.place(site.database, kind, server_id=operation.instance_id, vmid=None, customer_id=None)
             assert placed is not None
             done = site.finish(placed[0])
             assert done.status is OperationStatus.SUCCEEDED, done.error

@@ -1,4 +1,4 @@
-"""Containers as guests: what an order becomes is real, can be reached from outside, and is gone without a trace."""
+"""Containers as guests: an order becomes a real container, can be reached from outside, and leaves no trace."""
 
 import re
 import signal
@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.drivers.players import minecraft
 from orchestrator.lab.addresses import Addresses
-from orchestrator.lab.guests.lxc import Container
+from orchestrator.lab.guests.lxc.container import Container
+from orchestrator.lab.guests.lxc.kernel import find_cgroups
 from tests.support.fix_lab import Lab, running_lab, tls_context
 from tests.support.fix_lab_proxmox import wait_until
 from tests.support.fix_stack import GAME, GUESTS, Running
@@ -21,19 +22,19 @@ from tests.support.observe import container
 assert GUESTS == "lxc", "these tests are about containers: `make e2e GUESTS=lxc`"
 
 
-def inside(lab: Lab, vmid: int) -> Container:
+def container_of(lab: Lab, vmid: int) -> Container:
     return Container(lab.state_dir / "lab" / "lxc", f"hw{lab.block}-{vmid}", "")
 
 
-def told(lab: Lab, vmid: int, *command: str) -> str:
-    """What a command inside prints."""
-    done = inside(lab, vmid).run(*command)
+def run_inside(lab: Lab, vmid: int, *command: str) -> str:
+    """Run a command inside a container, and return what it prints."""
+    done = container_of(lab, vmid).run(*command)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def traces(lab: Lab, vmid: int | None = None) -> list[str]:
-    """What is on this machine of one container of a lab, or of all of them."""
+def find_traces(lab: Lab, vmid: int | None = None) -> list[str]:
+    """Find everything that one container of a lab, or all of them, have on this machine."""
     block = lab.block
     container_name = re.compile(rf"\bhw{block}-{vmid or r'[0-9]+'}\b")
     interface = re.compile(rf"hw{block}v{vmid or r'[0-9]+'}$" + ("" if vmid else rf"|hwbr{block}$"))
@@ -66,29 +67,29 @@ def address_of(lab: Lab, vmid: int) -> str:
 def test_order_becomes_a_container_and_leaves_no_trace(stack: Running) -> None:
     operation = order_game(stack)
     lab, vmid = stack.lab, operation["vmid"]
-    assert told(lab, vmid, "cat", "/proc/1/comm") == "systemd"
-    assert told(lab, vmid, "systemctl", "is-system-running") == "running"
-    assert told(lab, vmid, "systemctl", "is-active", "hostwright-agent") == "active"
-    assert told(lab, vmid, "hostname") == operation["hostname"]
-    processes = told(lab, vmid, "ps", "-eo", "user:20,args").splitlines()
+    assert run_inside(lab, vmid, "cat", "/proc/1/comm") == "systemd"
+    assert run_inside(lab, vmid, "systemctl", "is-system-running") == "running"
+    assert run_inside(lab, vmid, "systemctl", "is-active", "hostwright-agent") == "active"
+    assert run_inside(lab, vmid, "hostname") == operation["hostname"]
+    processes = run_inside(lab, vmid, "ps", "-eo", "user:20,args").splitlines()
     games = [line for line in processes if "server.jar" in line]
     assert games, processes
     assert all(line.startswith("hostwright-agent ") for line in games)
     address = address_of(lab, vmid)
     assert address.startswith(f"10.86.{lab.block}.")
-    # From outside, past every stand-in: straight to the container's own address.
+    # The ping goes to the container's own address, past every stand-in of the lab.
     assert minecraft.ping(address, 25565, hostname=operation["hostname"]).version == GAME["version"]
-    kinds = {trace.partition(" ")[0] for trace in traces(lab, vmid)}
-    assert kinds == {"interface", "cgroup", "directory", "process"}, "the search itself finds what there is"
+    kinds = {trace.partition(" ")[0] for trace in find_traces(lab, vmid)}
+    assert kinds == {"interface", "cgroup", "directory", "process"}, "the search finds what there is"
     assert stack.tear_down(stack.operator, operation["serverId"])["status"] == "succeeded"
-    assert traces(lab, vmid) == []
+    assert find_traces(lab, vmid) == []
 
 
 def test_container_has_the_memory_that_was_ordered(stack: Running) -> None:
     operation = order_game(stack, memoryMiB=768)
     limits = [
         (cgroup / name).read_text().strip()
-        for cgroup in inside(stack.lab, operation["vmid"]).cgroups()
+        for cgroup in find_cgroups(container_of(stack.lab, operation["vmid"]).name)
         for name in ("memory.limit_in_bytes", "memory.max")
         if "payload" in cgroup.name and (cgroup / name).exists()
     ]
@@ -99,9 +100,9 @@ def test_container_has_the_memory_that_was_ordered(stack: Running) -> None:
 def test_container_that_powers_itself_off_is_stopped(stack: Running) -> None:
     operation = order_game(stack)
     vmid = operation["vmid"]
-    told(stack.lab, vmid, "systemctl", "poweroff", "--no-block")
+    run_inside(stack.lab, vmid, "systemctl", "poweroff", "--no-block")
     wait_until(lambda: (container(stack.lab.inventory(), vmid) or {})["status"] == "stopped")
-    assert not [trace for trace in traces(stack.lab, vmid) if not trace.startswith("directory")]
+    assert not [trace for trace in find_traces(stack.lab, vmid) if not trace.startswith("directory")]
     started = stack.operator.request("POST", f"/api/instances/{operation['serverId']}/start")
     assert stack.finish(stack.operator, started["operationId"])["status"] == "succeeded"
     stack.tear_down(stack.operator, operation["serverId"])
@@ -118,23 +119,23 @@ def test_killed_lab_leaves_no_container_running_and_brings_them_back(tmp_path: P
     with running_lab(tmp_path, speed=0, arguments=arguments) as again:
         assert address_of_running(again, 5000) == address
         wait_until(lambda: agent_answers(address))
-    left = [trace for trace in traces(again) if not trace.startswith("directory")]
+    left = [trace for trace in find_traces(again) if not trace.startswith("directory")]
     assert left == [], "a lab that ends takes its bridge, and everything that runs, with it"
 
 
-def test_static_address_is_the_container_s(tmp_path: Path) -> None:
+def test_container_has_its_static_address(tmp_path: Path) -> None:
     with running_lab(tmp_path, speed=0, arguments=("--guests", "lxc")) as lab:
         lab.place_foreign(5000, "theirs")
         address = f"10.86.{lab.block}.200"
         config = f"name=eth0,bridge=vmbr0,hwaddr=BC:24:11:0F:0F:0F,ip={address}/24,gw=10.86.{lab.block}.1,type=veth"
-        proxmox(lab, "PUT", "/nodes/pve1/lxc/5000/config", net0=config)
+        call_proxmox(lab, "PUT", "/nodes/pve1/lxc/5000/config", net0=config)
         start(lab, 5000)
         wait_until(lambda: agent_answers(address))
-        assert address in told(lab, 5000, "ip", "-4", "-brief", "address", "show", "eth0")
+        assert address in run_inside(lab, 5000, "ip", "-4", "-brief", "address", "show", "eth0")
 
 
 def agent_answers(address: str) -> bool:
-    """Whether an agent answers there, if only that it wants its token."""
+    """Whether an agent answers there, even if it only asks for its token."""
     try:
         return httpx.get(f"http://{address}:18888/health", trust_env=False).status_code in (200, 401)
     except httpx.TransportError:
@@ -142,7 +143,7 @@ def agent_answers(address: str) -> bool:
 
 
 def start(lab: Lab, vmid: int) -> None:
-    proxmox(lab, "POST", f"/nodes/pve1/lxc/{vmid}/status/start")
+    call_proxmox(lab, "POST", f"/nodes/pve1/lxc/{vmid}/status/start")
 
 
 def address_of_running(lab: Lab, vmid: int) -> str:
@@ -150,8 +151,8 @@ def address_of_running(lab: Lab, vmid: int) -> str:
     return str(found)
 
 
-def proxmox(lab: Lab, method: str, path: str, **data: str) -> None:
-    """A request with the token of Hostwright."""
+def call_proxmox(lab: Lab, method: str, path: str, **data: str) -> None:
+    """Send a request with Hostwright's token."""
     proxmox_address = Addresses(lab.block).proxmox
     token = f"hostwright@pve!lab={lab.secrets['proxmox_token']}"
     with httpx.Client(verify=tls_context(lab), trust_env=False, timeout=30) as client:

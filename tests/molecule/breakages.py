@@ -1,4 +1,4 @@
-"""What each role's scenario must notice: the role broken on purpose, in a copy."""
+"""The breakages that each role's scenario must notice. A breakage is made in a copy of the role."""
 
 import shutil
 import tempfile
@@ -12,11 +12,11 @@ from tests.molecule.scenarios import ROOT
 
 @dataclass(frozen=True)
 class Breakage:
-    """In `file` `old`, which is there once, becomes `new`; then `task` in molecule's `step` fails."""
+    """`new` replaces `old`, which is in `file` exactly once. Then `task` must fail in molecule's `step`."""
 
     scenario: str
     does: str
-    """What is broken, as docs/testing.md says it."""
+    """What is broken, in the words of docs/testing.md."""
     file: str
     old: str
     new: str
@@ -212,19 +212,19 @@ BREAKAGES = (
 
 
 @contextmanager
-def applied(breakage: Breakage) -> Iterator[Path]:
-    """A copy of all roles with this one thing broken, as a directory for ANSIBLE_ROLES_PATH."""
+def apply_to_copy(breakage: Breakage) -> Iterator[Path]:
+    """Copy all roles with this one breakage; gives the directory for ANSIBLE_ROLES_PATH."""
     with tempfile.TemporaryDirectory(prefix="hostwright-broken-") as directory:
         copy = Path(directory)
         for part in ("roles", "agent"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         file = copy / breakage.file
-        file.write_text(broken(breakage))
+        file.write_text(break_file(breakage))
         yield copy / "roles"
 
 
-def broken(breakage: Breakage) -> str:
-    """The file as it is after the breakage. Raises ValueError when the place is not there exactly once."""
+def break_file(breakage: Breakage) -> str:
+    """The file's text after the breakage. Raises ValueError unless `old` is there exactly once."""
     text = (ROOT / breakage.file).read_text()
     if text.count(breakage.old) != 1:
         raise ValueError(f"{breakage.file} has {breakage.old!r} {text.count(breakage.old)} times, not once")

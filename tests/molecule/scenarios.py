@@ -1,4 +1,4 @@
-"""The scenarios of molecule/, and one run of one of them."""
+"""The scenarios in molecule/, and a run of one of them."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 LIMIT_SECONDS = 900
-"""Of one scenario; they take half a minute."""
+"""How long a scenario may run. Most take half a minute."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _END = re.compile(r"➜ (?P<step>\w+): Executed: Failed")
 _DESTROYED = re.compile(r"➜ destroy: Executed: Successful")
@@ -22,7 +22,7 @@ _CHANGED_AGAIN = re.compile(r"^\* .*=> (?P<task>.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Result:
-    """One run: `step` of molecule and `task` of Ansible are where it failed; empty when it passed."""
+    """One run. It failed in this `step` of molecule and this `task` of Ansible, which are empty when it passed."""
 
     scenario: str
     passed: bool
@@ -30,16 +30,16 @@ class Result:
     step: str = ""
     task: str = ""
     output: str = ""
-    """What the step that failed has printed, all of it when none did."""
+    """What the step that failed has printed, or everything when no step failed."""
 
 
-def in_container(scenario: str) -> bool:
-    """Whether it acts inside a container, which needs root, and not on a lab."""
+def is_in_container(scenario: str) -> bool:
+    """Whether a scenario acts inside a container, which needs root, and not on a lab."""
     return (ROOT / "molecule" / scenario / "molecule.yml").is_symlink()
 
 
 def run(scenario: str, driver: str, roles: Path | None = None) -> Result:
-    """Run it whole, on the roles of this checkout or on those in another directory; leaves nothing behind."""
+    """Run a whole scenario, on the roles of this checkout or of another directory. It leaves nothing behind."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hostwright-molecule-") as directory:
         environment = os.environ | {
@@ -53,12 +53,12 @@ def run(scenario: str, driver: str, roles: Path | None = None) -> Result:
         code, output = _molecule(["test", "--no-command-borders"], scenario, environment)
         if not _DESTROYED.search(output):
             _molecule(["destroy"], scenario, environment)
-    step, task, told = failure(output)
+    step, task, told = find_failure(output)
     return Result(scenario, code == 0, time.monotonic() - began, step, task, "" if code == 0 else told)
 
 
-def failure(output: str) -> tuple[str, str, str]:
-    """The step and the task that failed, and what the step printed: of a whole output of `molecule test`."""
+def find_failure(output: str) -> tuple[str, str, str]:
+    """Find in the output of `molecule test` the step and the task that failed, and what the step printed."""
     end = _END.search(output)
     if end is None:
         return "", "", output
@@ -78,5 +78,5 @@ def _molecule(arguments: list[str], scenario: str, environment: dict[str, str]) 
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
         said = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
-        return 1, f"{_COLOUR.sub('', said)}\nnot through after {LIMIT_SECONDS} s\n"
+        return 1, f"{_COLOUR.sub('', said)}\nnot finished after {LIMIT_SECONDS} s\n"
     return done.returncode, _COLOUR.sub("", done.stdout)

@@ -22,12 +22,13 @@ from psycopg import sql
 
 from orchestrator.domain import updates
 from orchestrator.domain.models import Lease, OperationRow
+from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.processes import stop
 from orchestrator.store import accounts, endings, leases
 from orchestrator.store.connection import Database
 from tests.support.fix_database import fresh_database
-from tests.support.storage import try_claim
+from tests.support.storage import allocate_vmid, try_claim
 
 START_SECONDS = 60.0
 LEASE_SECONDS = 600.0
@@ -83,6 +84,7 @@ class Api:
     pid: int
     database: Database
     http: httpx.Client
+    log: Path
 
     def customer(self, **limits: Any) -> Caller:
         """A customer of its own, with a token."""
@@ -116,24 +118,21 @@ class Api:
         """Gives a claimed operation its VMID and host name."""
         leases.record(self.database, lease_of(row), [updates.PhaseEntered(Phase.ALLOCATE_VMID, "choosing a VMID")])
         bounds = (5000, 5999) if row.ctype == "game" else (6000, 6999)
-        vmid = leases.allocate_vmid(self.database, lease_of(row), ctype=row.ctype, bounds=bounds)
+        vmid = allocate_vmid(self.database, lease_of(row), bounds, ctype=row.ctype, prefix="host")
         assert vmid is not None
-        leases.set_hostname(self.database, lease_of(row), f"host-{vmid}")
         return vmid
 
     def complete(self, accepted: dict[str, Any]) -> int:
         """Takes an order to its good end; returns its VMID."""
         row = self.claim(accepted["operationId"])
         vmid = self.name(row)
-        endings.complete_ready(
-            self.database, row.instance_id, lease_of(row), address="127.0.0.9", message=f"host-{vmid} is ready"
-        )
+        endings.complete(self.database, PROVISION, row.instance_id, lease_of(row), address="127.0.0.9")
         return vmid
 
     def complete_teardown(self, accepted: dict[str, Any]) -> None:
         """Takes a teardown to its good end."""
         row = self.claim(accepted["operationId"])
-        endings.complete_teardown(self.database, row.instance_id, lease_of(row))
+        endings.complete(self.database, TEARDOWN, row.instance_id, lease_of(row))
 
 
 def lease_of(row: OperationRow) -> Lease:
@@ -168,7 +167,7 @@ def running_api(database_url: str, **settings: str) -> Iterator[Api]:
             with httpx.Client(base_url=url, timeout=60, trust_env=False, limits=limits) as http:
                 _wait_until_up(process, http, log)
                 database.open()
-                yield Api(url, process.pid, database, http)
+                yield Api(url, process.pid, database, http, log)
         finally:
             database.close()
             assert stop(process, 20), "the API did not stop by itself"

@@ -14,11 +14,11 @@ from proxmoxer import ProxmoxAPI
 
 from orchestrator.drivers.proxmox.client import Endpoint
 from orchestrator.drivers.proxmox.session import Session
-from orchestrator.lab import tls
-from orchestrator.lab.addresses import Addresses, claim
+from orchestrator.lab.addresses import Addresses, claim_block
 from orchestrator.lab.guests.processes import ProcessGuests
 from orchestrator.lab.history import History
-from orchestrator.lab.proxmox.server import LabProxmox
+from orchestrator.lab.proxmox.node import LabProxmox
+from orchestrator.lab.servers.certificates import issue_certificate
 
 T = TypeVar("T")
 PATIENCE = 15.0  # seconds any condition may take on a busy machine
@@ -41,7 +41,7 @@ class Lab:
         self.root, self.addresses, self.speed, self.agent_token = root, addresses, speed, agent_token
         self.clients: list[ProxmoxAPI] = []
         self.sessions: list[Session] = []
-        self.files = tls.issue(root, [addresses.proxmox])
+        self.files = issue_certificate(root, [addresses.proxmox])
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
@@ -67,7 +67,7 @@ class Lab:
             history=history,
         )
         await self.pve.restore()
-        await self.pve.start(str(self.files.certificate), str(self.files.key))
+        await self.pve.start(self.files.make_context())
 
     def down(self) -> None:
         self.run(self.pve.close())
@@ -150,7 +150,7 @@ MakeLab = Callable[..., Lab]
 @pytest.fixture
 def make_lab(tmp_path: Path) -> Iterator[MakeLab]:
     labs: list[Lab] = []
-    addresses, claimed = claim(tmp_path, block=None, last_used=None)
+    addresses, claimed = claim_block(tmp_path, block=None, last_used=None)
 
     def make(speed: float = 0.0, agent_token: str | None = None) -> Lab:
         labs.append(Lab(tmp_path, addresses, speed, agent_token))

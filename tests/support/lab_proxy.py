@@ -14,7 +14,7 @@ from mcstatus._net.address import Address
 from mcstatus._protocol.io.connection import TCPSocketConnection
 from mcstatus._protocol.java_client import JavaClient
 
-from orchestrator.lab.edge.minecraft import frame, read_frame, read_handshake, string
+from orchestrator.lab.edge.minecraft import encode_frame, encode_string, read_frame, read_handshake
 from tests.support.fix_lab import Lab
 
 STATUS = {
@@ -45,7 +45,7 @@ async def _serve_status(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         await read_frame(reader, 16)
         players = {"online": 3, "max": writer.get_extra_info("sockname")[1]}
         status = STATUS | {"players": players, "description": f"asked for {host!r}"}
-        writer.write(frame(0, string(json.dumps(status))))
+        writer.write(encode_frame(0, encode_string(json.dumps(status))))
         raw, _ = await read_frame(reader, 16)
         writer.write(raw)
         await writer.drain()

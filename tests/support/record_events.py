@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.domain.phases import Kind, played
+from orchestrator.domain.operations import PROVISION
 from orchestrator.play import runner
 from orchestrator.play.events import Event
+from orchestrator.play.run_directory import make_run_directory
 from orchestrator.settings import PROJECT_DIR, Settings
 from tests.support.fix_lab import Lab, running_lab
 
@@ -33,7 +34,7 @@ LOG = ["Starting minecraft server version 1.21.7", "Failed to start: out of memo
 class Scenario:
     """One stream: what is ordered, what goes wrong, and how short the patience is."""
 
-    outcome: runner.Outcome
+    outcome: runner.End
     order: dict[str, Any] = field(default_factory=lambda: GAME)
     fault: dict[str, Any] | None = None
     timeouts: dict[str, int] = field(default_factory=dict)
@@ -66,7 +67,7 @@ SCENARIOS = {
 def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     """The events of one provision. Raises AssertionError when it ends otherwise than planned."""
     settings = Settings(state_dir=lab.state_dir)
-    timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for phase in played(Kind.PROVISION)}
+    timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for phase in PROVISION.played}
     identity = {
         "vmid": vmid,
         "hostname": f"recorded-{vmid}",
@@ -86,7 +87,10 @@ def record(lab: Lab, vmid: int, scenario: Scenario) -> list[Event]:
     if scenario.fault is not None:
         lab.fault(**scenario.fault)
     lease_ends_at = time.monotonic() + 600
-    outcome = runner.play(run, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: lease_ends_at)
+    with make_run_directory(OPERATION, 1) as directory:
+        outcome = runner.play(
+            run, directory, on_event=events.append, should_stop=lambda: False, lease_ends_at=lambda: lease_ends_at
+        )
     lab.clear_faults()
     assert outcome == scenario.outcome, [event.get("stdout") for event in events]
     return events

@@ -2,20 +2,30 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import Cleanup, CleanupStep, Failure, InstanceRow, Lease, OperationRow
-from orchestrator.domain.phases import Kind, Phase
+from orchestrator.domain.operations import CLEANUP, PROVISION, STOP, TEARDOWN
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
-from orchestrator.domain.updates import CleanupRecorded, CloneBegun, Logged, PhaseEntered, Retried
+from orchestrator.domain.updates import (
+    CleanupRecorded,
+    CloneBegun,
+    Logged,
+    PhaseEntered,
+    PublicationsRecorded,
+    PublicationsStruck,
+    Retried,
+)
 from orchestrator.store import endings, leases, orders, reads, sweep
 from orchestrator.store.connection import Database
 from orchestrator.store.endings import Undone
 from orchestrator.store.leases import Claimant
-from orchestrator.store.sweep import Swept
 from orchestrator.store.wakeups import QUEUE, JsonSerializer
 from tests.support.fix_database import CUSTOMER
 
@@ -25,6 +35,7 @@ ATTEND_SECONDS = 30
 SPEC = {"ctype": "game", "variant": "vanilla"}
 RANGE = (5000, 5004)
 FAILURE = Failure(code=Code.AGENT_ERROR, phase="wait-for-agent-terminal-state", task="T", message="it exited with 1")
+PUBLICATION = Publication("technitium", "internal/lab", "A", "mc.lab", "192.0.2.1")
 CLEANED = Cleanup(status=PhaseStatus.OK, steps=(CleanupStep(name=Phase.DELETE_CONTAINER, status=PhaseStatus.OK),))
 LEAKED = Cleanup(
     status=PhaseStatus.FAILED,
@@ -59,12 +70,22 @@ def claim(database: Database, operation_id: UUID, *, lease_seconds: float = 30) 
     return Lease(operation_id=row.id, fencing_token=row.fencing_token)
 
 
+def allocate_vmid(
+    database: Database, lease: Lease, bounds: tuple[int, int], *, ctype: str = "game", prefix: str = "mc"
+) -> int | None:
+    """Give an operation a VMID, and the host name that follows from it; None when the range is used up."""
+    allocated = leases.allocate_vmid(database, lease, ctype=ctype, bounds=bounds, name=lambda vmid: f"{prefix}-{vmid}")
+    if allocated is None:
+        return None
+    assert allocated[1] == f"{prefix}-{allocated[0]}"
+    return allocated[0]
+
+
 def start(database: Database) -> Lease:
     """A running operation with a VMID, a host name and a first phase."""
     lease = claim(database, place(database).operation_id)
     leases.record(database, lease, [PhaseEntered(Phase.ALLOCATE_VMID, "choosing")])
-    assert leases.allocate_vmid(database, lease, ctype="game", bounds=(5000, 5999)) is not None
-    leases.set_hostname(database, lease, f"mc-{lease.operation_id.hex[:8]}")
+    assert allocate_vmid(database, lease, (5000, 5999)) is not None
     return lease
 
 
@@ -72,7 +93,7 @@ def provision(database: Database) -> InstanceRow:
     """An instance that is ready."""
     lease = start(database)
     instance_id = operation(database, lease.operation_id).instance_id
-    endings.complete_ready(database, instance_id, lease, address="192.0.2.7", message="mc is ready")
+    endings.complete(database, PROVISION, instance_id, lease, address="192.0.2.7")
     return instance(database, instance_id)
 
 
@@ -102,21 +123,31 @@ def query(database: Database, text: str, *parameters: Any) -> list[Any]:
         return cursor.fetchall() if cursor.description else []
 
 
+@dataclass(frozen=True)
+class Swept:
+    """What all duties of a worker that sweep the database did, once."""
+
+    lost: list[UUID]
+    overdue: list[UUID]
+    unwanted: list[UUID]
+    begun: list[UUID]
+    woken: list[UUID]
+
+
 def swept(database: Database, *, requeue_seconds: float = 3600, queue_seconds: float = 3600) -> Swept:
-    """What a sweep does."""
-    return sweep.sweep(
-        database,
-        requeue_seconds=requeue_seconds,
-        queue_seconds=queue_seconds,
-        attend_seconds=ATTEND_SECONDS,
-        quarantine_seconds=60,
-        concurrency=1000,
+    """Sweep once, in the order of a worker's duties."""
+    return Swept(
+        lost=sweep.rescue_lost(database, attend_seconds=ATTEND_SECONDS),
+        overdue=sweep.expire_overdue(database, queue_seconds=queue_seconds, quarantine_seconds=60),
+        unwanted=sweep.cancel_unwanted(database),
+        begun=sweep.attend_leftovers(database),
+        woken=sweep.wake_forgotten(database, requeue_seconds=requeue_seconds, concurrency=1000),
     )
 
 
 def undone(cleanup: Cleanup, **changes: Any) -> Undone:
     """The end of a failed provision."""
-    given: dict[str, Any] = {"kind": Kind.PROVISION, "attend_seconds": ATTEND_SECONDS, "quarantine_seconds": 60}
+    given: dict[str, Any] = {"kind": PROVISION, "attend_seconds": ATTEND_SECONDS, "quarantine_seconds": 60}
     return Undone(cleanup=cleanup, **given | changes)
 
 
@@ -162,18 +193,17 @@ def lease_verbs(instance_id: UUID) -> dict[str, Callable[[Database, Lease], obje
         "record a phase": lambda d, lease: leases.record(d, lease, [PhaseEntered(Phase.CLONE_CONTAINER, "x")]),
         "record a line": lambda d, lease: leases.record(d, lease, [Logged(None, "info", "x")]),
         "record a retry": lambda d, lease: leases.record(d, lease, [Retried(Phase.ALLOCATE_VMID, 9)]),
-        "allocate_vmid": lambda d, lease: leases.allocate_vmid(d, lease, ctype="game", bounds=(5000, 5999)),
-        "set_hostname": lambda d, lease: leases.set_hostname(d, lease, "stolen"),
+        "allocate_vmid": lambda d, lease: allocate_vmid(d, lease, (5000, 5999)),
         "give_up_vmid": lambda d, lease: leases.give_up_vmid(d, lease, 5000),
         "record a clone": lambda d, lease: leases.record(d, lease, [CloneBegun("UPID:x", "x")]),
+        "record a publication": lambda d, lease: leases.record(d, lease, [PublicationsRecorded((PUBLICATION,))]),
+        "record a struck publication": lambda d, lease: leases.record(d, lease, [PublicationsStruck((PUBLICATION,))]),
         "record a cleanup": lambda d, lease: leases.record(d, lease, [CleanupRecorded(CLEANED)]),
-        "complete_ready": lambda d, lease: endings.complete_ready(
-            d, instance_id, lease, address=None, message="x is ready"
-        ),
-        "complete_teardown": lambda d, lease: endings.complete_teardown(d, instance_id, lease),
+        "complete READY": lambda d, lease: endings.complete(d, PROVISION, instance_id, lease, address=None),
+        "complete ARCHIVED": lambda d, lease: endings.complete(d, TEARDOWN, instance_id, lease),
         "begin_cleaning": lambda d, lease: endings.begin_cleaning(d, lease, FAILURE),
-        "complete_stop": lambda d, lease: endings.complete_stop(d, instance_id, lease),
-        "complete_cleanup": lambda d, lease: endings.complete_cleanup(d, instance_id, lease),
+        "complete STOPPED": lambda d, lease: endings.complete(d, STOP, instance_id, lease),
+        "complete CLEANED": lambda d, lease: endings.complete(d, CLEANUP, instance_id, lease),
         "finish_undone": lambda d, lease: endings.finish_undone(d, instance_id, lease, undone(CLEANED)),
         "fail": lambda d, lease: endings.fail(d, instance_id, lease, FAILURE, attend_seconds=1),
     }

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.states import OPERATION_FINAL
 from orchestrator.store.connection import Database
 from tests.support.store_model import UNCOUNTED, Model
@@ -96,11 +96,11 @@ def _check_instance(row: dict[str, Any]) -> None:
     """Whatever is not at rest has somebody who looks after it."""
     match row["status"]:
         case "provisioning":
-            assert row["kind"] == Kind.PROVISION, "nobody provisions it"
+            assert row["kind"] == PROVISION.name, "nobody provisions it"
         case "quarantined":
             assert row["expires"] is not None, "it is kept for ever"
         case "deleting":
-            assert row["kind"] == Kind.TEARDOWN or row["attend"] is not None, "nobody deletes it"
+            assert row["kind"] == TEARDOWN.name or row["attend"] is not None, "nobody deletes it"
         case "failed":
             left = row["vmid"] is not None or row["leaked"]
             assert not left or row["kind"] is not None or row["attend"] is not None, "nobody cleans up what is left"
@@ -111,7 +111,7 @@ def _check_instance(row: dict[str, Any]) -> None:
 def compare(tables: Tables, model: Model) -> None:
     """The tables say what the model says."""
     assert {row["id"]: _seen(row) for row in tables.operations.values()} == {
-        each.id: (each.instance.id, each.kind, each.status, each.vmid, each.losses, each.attempt, each.token,
+        each.id: (each.instance.id, each.kind.name, each.status, each.vmid, each.losses, each.attempt, each.token,
                   each.lease if each.active else None, each.cancelling, each.retry_of)
         for each in model.operations.values()
     }  # fmt: skip

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from orchestrator.domain.billing import REFUSALS, Action, BillingState, refuse
 from orchestrator.domain.errors import ProblemCode
-from orchestrator.domain.phases import UNDO, Kind
+from orchestrator.domain.operations import CLEANUP, PROVISION, START, STOP, TEARDOWN, Ending, OperationKind
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus
 from orchestrator.store.endings import Undone
 
 UNCOUNTED = (InstanceStatus.FAILED, InstanceStatus.QUARANTINED)
-BECOMES = {Kind.TEARDOWN: InstanceStatus.DELETING}
+BECOMES = {TEARDOWN: InstanceStatus.DELETING}
 LONG_AGO = 1_000_000
 Moment = Literal["later", "due"] | None
 """A time that is set: still to come, or past."""
@@ -23,7 +23,7 @@ class Operation:
 
     id: UUID
     instance: "Instance"
-    kind: Kind
+    kind: OperationKind
     created: int
     request_hash: bytes = b""
     background: bool = False
@@ -87,7 +87,7 @@ class Expected:
 
     lost: list[UUID]
     overdue: list[UUID]
-    begun: list[tuple[Instance, Kind]]
+    begun: list[tuple[Instance, OperationKind]]
     woken: list[UUID]
     unwanted: list[UUID]
 
@@ -141,7 +141,7 @@ class Model:
             return REFUSALS[state][0]
         orders = [
             each for each in self.operations.values()
-            if each.active and each.kind is Kind.PROVISION and each.instance.customer == customer
+            if each.active and each.kind is PROVISION and each.instance.customer == customer
         ]  # fmt: skip
         if key is None and orders:
             same = [each for each in orders if each.request_hash == request_hash]
@@ -155,12 +155,12 @@ class Model:
     def accept(self, customer: str, key: str | None, request_hash: bytes, ids: tuple[UUID, UUID]) -> None:
         """An order that was accepted as (operation, instance)."""
         instance = self.instances[ids[1]] = Instance(ids[1], customer)
-        operation = Operation(ids[0], instance, Kind.PROVISION, self.tick(), request_hash)
+        operation = Operation(ids[0], instance, PROVISION, self.tick(), request_hash)
         self.add(operation)
         if key is not None:
             self.keys[customer, key] = operation
 
-    def request(self, instance: Instance, kind: Kind) -> Operation | ProblemCode | None:
+    def request(self, instance: Instance, kind: OperationKind) -> Operation | ProblemCode | None:
         """As `order`, for a teardown, a start or a stop."""
         active = self.active(instance)
         if active is not None:
@@ -169,13 +169,13 @@ class Model:
             return None
         return ProblemCode.NOT_STARTABLE
 
-    def begin(self, instance: Instance, kind: Kind, operation_id: UUID, *, own: bool = False) -> None:
+    def begin(self, instance: Instance, kind: OperationKind, operation_id: UUID, *, own: bool = False) -> None:
         """A request that was accepted, or an operation of our own."""
         may_come_late = instance.status is InstanceStatus.FAILED and instance.vmid is not None and not instance.leaked
         instance.attend = instance.attend if may_come_late and not own else None
         instance.status = BECOMES.get(kind, instance.status)
         instance.expires = None
-        background = own and kind is not Kind.STOP
+        background = own and kind is not STOP
         self.add(Operation(operation_id, instance, kind, self.tick(), background=background, vmid=instance.vmid))
 
     def retry(self, operation: Operation) -> Operation | ProblemCode | None:
@@ -184,7 +184,7 @@ class Model:
             if each.retry_of == operation.id and each.active:
                 return each
         kept = operation.instance.id in self.instances and operation.instance.status is InstanceStatus.QUARANTINED
-        if operation.kind is not Kind.PROVISION or operation.status is not OperationStatus.FAILED or not kept:
+        if operation.kind is not PROVISION or operation.status is not OperationStatus.FAILED or not kept:
             return ProblemCode.NOT_RETRYABLE
         state = self.customers[operation.instance.customer].state
         if refuse(state, Action.RETRY) is not None:
@@ -196,7 +196,7 @@ class Model:
         instance = operation.instance
         instance.status, instance.attend, instance.expires = InstanceStatus.PROVISIONING, None, None
         self.add(
-            Operation(retry_id, instance, Kind.PROVISION, self.tick(), operation.request_hash, retry_of=operation.id,
+            Operation(retry_id, instance, PROVISION, self.tick(), operation.request_hash, retry_of=operation.id,
                       vmid=instance.vmid)
         )  # fmt: skip
 
@@ -204,12 +204,12 @@ class Model:
         """Why a cancel is refused, if it is; else it is done."""
         if not operation.active:
             return ProblemCode.ALREADY_FINISHED
-        if operation.kind not in UNDO:
+        if not operation.kind.undo:
             return ProblemCode.NOT_CANCELLABLE
         operation.cancelling = True
         if operation.status is OperationStatus.QUEUED and operation.attempt == 0 and operation.retry_of is None:
             operation.status = OperationStatus.CANCELLED
-            if operation.kind is Kind.PROVISION:
+            if operation.kind is PROVISION:
                 operation.instance.status = InstanceStatus.FAILED
         elif operation.status is OperationStatus.QUEUED:
             self.queue_empty = False
@@ -268,15 +268,15 @@ class Model:
         """It succeeded."""
         operation.status, operation.lease = OperationStatus.SUCCEEDED, None
         instance = operation.instance
-        match operation.kind:
-            case Kind.PROVISION | Kind.START:
+        match operation.kind.ending:
+            case Ending.READY:
                 instance.status, instance.leaked = InstanceStatus.READY, []
-            case Kind.STOP:
+            case Ending.STOPPED:
                 instance.status, instance.leaked = InstanceStatus.STOPPED, []
-            case Kind.TEARDOWN:
+            case Ending.ARCHIVED:
                 del self.instances[instance.id]
                 self.archived.add(instance.id)
-            case Kind.CLEANUP:
+            case Ending.CLEANED:
                 instance.vmid, instance.leaked = None, []
         instance.attend = None
 
@@ -285,7 +285,7 @@ class Model:
         operation.status = OperationStatus.CANCELLED if undone.cancelled else OperationStatus.FAILED
         operation.lease = None
         instance, leaked = operation.instance, list(undone.cleanup.leaked)
-        if operation.kind is Kind.START:
+        if operation.kind is START:
             instance.leaked, instance.attend = leaked, "later" if leaked else None
             instance.status = instance.status if leaked else InstanceStatus.STOPPED
             return
@@ -331,7 +331,7 @@ class Model:
     def _lose(self, operation: Operation) -> None:
         if operation.losses == 0 and not operation.cancelling:
             operation.status = OperationStatus.QUEUED
-        elif operation.kind in UNDO:
+        elif operation.kind.undo:
             operation.status = OperationStatus.CLEANING
         else:
             operation.status = OperationStatus.FAILED
@@ -345,34 +345,34 @@ class Model:
 
     def _is_overdue(self, operation: Operation) -> bool:
         fresh = operation.status is OperationStatus.QUEUED and operation.attempt == 0
-        return fresh and operation.kind in UNDO and operation.created < 0
+        return fresh and operation.kind.cancellable and operation.created < 0
 
     def _is_unwanted(self, operation: Operation) -> bool:
         fresh = operation.status is OperationStatus.QUEUED and operation.attempt == 0
-        return fresh and operation.kind is Kind.START and self._is_stopped(operation.instance)
+        return fresh and operation.kind is START and self._is_stopped(operation.instance)
 
     def _is_stopped(self, instance: Instance) -> bool:
         return refuse(self.customers[instance.customer].state, Action.START) is not None
 
     def _give_up(self, operation: Operation) -> None:
         instance = operation.instance
-        if operation.kind is Kind.PROVISION and operation.retry_of is None:
+        if operation.kind is PROVISION and operation.retry_of is None:
             instance.status = InstanceStatus.FAILED
-        elif operation.kind is Kind.PROVISION:
+        elif operation.kind is PROVISION:
             instance.status, instance.expires = InstanceStatus.QUARANTINED, "later"
 
-    def _wants(self, instance: Instance) -> Kind | None:
+    def _wants(self, instance: Instance) -> OperationKind | None:
         if self.active(instance) is not None:
             return None
         match instance.status:
             case InstanceStatus.FAILED if instance.attend == "due":
-                return Kind.CLEANUP
+                return CLEANUP
             case InstanceStatus.DELETING if instance.attend == "due":
-                return Kind.TEARDOWN
+                return TEARDOWN
             case InstanceStatus.QUARANTINED if instance.expires == "due":
-                return Kind.TEARDOWN
+                return TEARDOWN
             case InstanceStatus.READY if self._is_stopped(instance) and instance.attend != "later":
-                return Kind.STOP
+                return STOP
             case InstanceStatus.READY | InstanceStatus.STOPPED if instance.leaked and instance.attend != "later":
-                return Kind.STOP
+                return STOP
         return None

@@ -11,9 +11,10 @@ from typer.main import get_command
 
 from orchestrator.cli.main import app
 from orchestrator.domain.errors import PROBLEM_STATUS, Code, ProblemCode
-from orchestrator.domain.phases import LEDGER, PHASES, Kind, Phase
+from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
+from orchestrator.domain.phases import PLAYED
 from orchestrator.lab.proxmox.privileges import PRIVILEGES, STORAGE
-from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, PROJECT_DIR, Settings
+from orchestrator.settings import PROJECT_DIR, Settings
 from tests.chaos.scenarios import SCENARIOS
 from tests.hosts.scenarios import SCENARIOS as HOSTS_SCENARIOS
 
@@ -103,12 +104,12 @@ def test_gives_every_code_a_cause_and_a_remedy() -> None:
 # phases
 
 
-@pytest.mark.parametrize(("kind", "sentence"), [(Kind.PROVISION, "An order runs:"), (Kind.TEARDOWN, "Deleting runs:")])
-def test_lists_the_phases_with_their_limits_and_codes(kind: Kind, sentence: str) -> None:
+@pytest.mark.parametrize(("kind", "sentence"), [(PROVISION, "An order runs:"), (TEARDOWN, "Deleting runs:")])
+def test_lists_the_phases_with_their_limits_and_codes(kind: OperationKind, sentence: str) -> None:
     table = rows(read("README.md").split(f"{sentence}\n", 1)[1].split("\n\n")[0])
-    assert [re.sub(r"[*\[\]]|\(.*\)", "", row[0]) for row in table] == [str(phase) for phase in PHASES[kind]]
-    for row, phase in zip(table, PHASES[kind], strict=True):
-        assert row[3] == ("–" if phase in LEDGER else f"{DEFAULT_PHASE_TIMEOUTS[phase]} s")
+    assert [re.sub(r"[*\[\]]|\(.*\)", "", row[0]) for row in table] == [str(phase) for phase in kind.phases]
+    for row, phase in zip(table, kind.phases, strict=True):
+        assert row[3] == (f"{phase.limit_seconds} s" if phase.is_played else "–")
         assert {code.strip("`") for code in row[4].split()} <= set(map(str, Code))
 
 
@@ -166,7 +167,7 @@ def test_shows_the_targets_that_make_lists_when_it_is_told_none() -> None:
 
 
 def test_runs_only_playbooks_that_are_there() -> None:
-    names = {phase.role for phase in set(Phase) - LEDGER}
+    names = {phase.role for phase in set(PLAYED)}
     for page in PAGES:
         for found in re.findall(r"playbooks/phases/(\{[^}]+\}|\w+)\.yml", page.read_text(encoding="utf-8")):
             assert set(found.strip("{}").split(",")) <= names, page

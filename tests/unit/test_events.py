@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import Failure
-from orchestrator.domain.phases import Kind, Phase, played
-from orchestrator.domain.updates import CloneBegun, Logged, PhaseEntered, Retried, Update
-from orchestrator.play.events import AddressSeen, phase_of, to_update
+from orchestrator.domain.operations import PROVISION
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
+from orchestrator.domain.updates import (
+    CloneBegun,
+    Logged,
+    PhaseEntered,
+    PublicationsRecorded,
+    PublicationsStruck,
+    Retried,
+    Update,
+)
+from orchestrator.play.events import AddressSeen, phase_of, to_updates
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "events"
 STREAMS = ["success_game", "success_dev", "agent_error", "agent_timeout", "locked_clone", "dns_failure", "no_playbook"]
@@ -41,7 +51,7 @@ def events(stream: str) -> list[dict[str, Any]]:
 
 
 def updates(stream: str) -> list[Update | AddressSeen | Failure]:
-    return [update for update in map(to_update, events(stream)) if update is not None]
+    return [update for event in events(stream) for update in to_updates(event)]
 
 
 def spell(update: Update | AddressSeen | Failure) -> str:
@@ -65,11 +75,36 @@ def spell(update: Update | AddressSeen | Failure) -> str:
 
 
 def failed(phase: Phase = Phase.CLONE_CONTAINER, **data: Any) -> Any:
-    return to_update({"event": "runner_on_failed", "event_data": {"play": str(phase), "task": "T", **data}})
+    return next(
+        iter(to_updates({"event": "runner_on_failed", "event_data": {"play": str(phase), "task": "T", **data}})), None
+    )
 
 
 def progress(text: str) -> Any:
-    return to_update({"event": "runner_on_ok", "event_data": {"play": "clone-container", "res": {"progress": text}}})
+    event = {"event": "runner_on_ok", "event_data": {"play": "clone-container", "res": {"progress": text}}}
+    return next(iter(to_updates(event)), None)
+
+
+# publications
+
+RECORD = {"driver": "technitium", "place": "internal/lab", "type": "A", "name": "mc.lab", "value": "192.0.2.1"}
+
+
+def test_hears_what_is_about_to_be_published_and_what_is_published_no_longer() -> None:
+    record = Publication(**RECORD)
+    told = {"event": "runner_on_ok", "event_data": {"play": "publish-edge", "res": {"publishing": [RECORD]}}}
+    assert to_updates(told) == [PublicationsRecorded((record,))]
+    res = {"withdrawn": [RECORD], "msg": "the proxy is away", "code": "velocity-failed"}
+    for name in ("runner_on_failed", "runner_on_unreachable"):
+        updates = to_updates({"event": name, "event_data": {"play": "unpublish-edge", "task": "T", "res": res}})
+        assert updates[0] == PublicationsStruck((record,))
+        assert isinstance(updates[1], Failure)
+
+
+@pytest.mark.parametrize("broken", [None, "x", [], ["x"], [{}], [{"name": "mc.lab"}]])
+def test_passes_over_publications_that_are_none(broken: Any) -> None:
+    event = {"event": "runner_on_ok", "event_data": {"play": "publish-edge", "res": {"publishing": broken}}}
+    assert to_updates(event) == []
 
 
 # recorded streams
@@ -95,7 +130,7 @@ def test_reads_every_step_of_a_dev_container() -> None:
 def test_enters_every_played_phase_once_in_order() -> None:
     for stream in ("success_game", "success_dev"):
         entered = [update.phase for update in updates(stream) if isinstance(update, PhaseEntered)]
-        assert entered == list(played(Kind.PROVISION))
+        assert entered == list(PROVISION.played)
 
 
 def test_reads_why_the_agent_failed() -> None:
@@ -143,21 +178,21 @@ def test_keys_the_phase_on_the_play_when_a_nested_role_runs() -> None:
         if "role" in data:
             nested = event | {"event_data": data | {"role": "publish_edge"}}
             assert phase_of(nested) is phase_of(event)
-            assert to_update(nested) == to_update(event)
+            assert to_updates(nested) == to_updates(event)
 
 
 def test_ignores_verbose_events_without_data() -> None:
     told = events("no_playbook")
     assert {event["event"] for event in told} == {"verbose"}
     assert all("event_data" not in event for event in told)
-    assert [to_update(event) for event in told] == [None] * len(told)
+    assert [to_updates(event) for event in told] == [[]] * len(told)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_ignores_plays_it_does_not_know(stream: str) -> None:
     for event in events(stream):
         if "event_data" in event:
-            assert to_update(event | {"event_data": event["event_data"] | {"play": "a-play-of-somebody"}}) is None
+            assert to_updates(event | {"event_data": event["event_data"] | {"play": "a-play-of-somebody"}}) == []
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -178,7 +213,7 @@ def test_does_not_take_an_ignored_failure_for_one() -> None:
 
 def test_takes_an_unreachable_host_for_a_failure() -> None:
     event = {"event": "runner_on_unreachable", "event_data": {"play": "wait-for-ip", "res": {"msg": "no route"}}}
-    assert to_update(event) == Failure(code=Code.INTERNAL, phase="wait-for-ip", message="no route")
+    assert to_updates(event) == [Failure(code=Code.INTERNAL, phase="wait-for-ip", message="no route")]
 
 
 @pytest.mark.parametrize("code", ["no-such-code", None, 7, ["agent-error"], {"a": 1}])
@@ -262,19 +297,19 @@ def test_logs_nothing_when_progress_has_nothing_to_show() -> None:
 @pytest.mark.parametrize("address", ["", "not an address", "127.0.0.1; drop table", "fe80::1%eth0", 7, None])
 def test_takes_no_address_from_a_bad_one(address: object) -> None:
     event = {"event": "runner_on_ok", "event_data": {"play": "wait-for-ip", "res": {"address": address}}}
-    assert to_update(event) is None
+    assert to_updates(event) == []
 
 
 def test_takes_an_address_only_from_its_phase() -> None:
     for phase in Phase:
         event = {"event": "runner_on_ok", "event_data": {"play": str(phase), "res": {"address": "2001:db8::1"}}}
-        assert to_update(event) == (AddressSeen("2001:db8::1") if phase is Phase.WAIT_FOR_IP else None)
+        assert to_updates(event) == ([AddressSeen("2001:db8::1")] if phase is Phase.WAIT_FOR_IP else [])
 
 
 @pytest.mark.parametrize(("attempts", "retries"), [(3, 3), (0, 1), (-1, 1), (2**31, 1), ("2", 1), (None, 1), (True, 1)])
 def test_counts_a_retry_that_says_no_number_as_the_first(attempts: object, retries: int) -> None:
     event = {"event": "runner_retry", "event_data": {"play": "wait-for-ip", "res": {"attempts": attempts}}}
-    assert to_update(event) == Retried(Phase.WAIT_FOR_IP, retries)
+    assert to_updates(event) == [Retried(Phase.WAIT_FOR_IP, retries)]
 
 
 # anything at all
@@ -302,7 +337,11 @@ any_event = st.dictionaries(st.text(max_size=8), json_values, max_size=4) | st.f
 
 @given(any_event)
 def test_never_raises_and_stays_storable_on_any_event(event: dict[str, Any]) -> None:
-    update = to_update(event)
+    for update in to_updates(event):
+        check_storable(update)
+
+
+def check_storable(update: object) -> None:
     if isinstance(update, Failure):
         texts = [update.message, update.task or "", json.dumps(update.detail, allow_nan=False)]
         assert "\\u0000" not in re.sub(r"\\\\", "", texts[2])

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.lab import description
 from orchestrator.lab.addresses import Addresses
+from orchestrator.lab.site import describe_site
 from orchestrator.play.inventory import PLACEHOLDER, problems_of, require_filled
 from orchestrator.settings import PROJECT_DIR
 from tests.support.production import EXAMPLE, SECRETS_FILE, SITE, copy_example
@@ -31,7 +31,7 @@ def example_site() -> dict[str, Any]:
 
 
 def lab_site() -> dict[str, Any]:
-    site = description.site(Addresses(99), Path("/ca.pem"), Path("/traefik"))
+    site = describe_site(Addresses(99), Path("/ca.pem"), Path("/traefik"))
     return {f"hostwright_{name}": value for name, value in site.items()}
 
 

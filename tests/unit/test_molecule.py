@@ -3,8 +3,8 @@
 import pytest
 
 from tests.molecule.__main__ import main
-from tests.molecule.breakages import BREAKAGES, Breakage, applied, broken
-from tests.molecule.scenarios import ROOT, SCENARIOS, failure, in_container
+from tests.molecule.breakages import BREAKAGES, Breakage, apply_to_copy, break_file
+from tests.molecule.scenarios import ROOT, SCENARIOS, find_failure, is_in_container
 from tests.unit.test_docs import read, rows, section
 from tests.unit.test_roles import ROLES, TEMPLATE_ROLES
 
@@ -48,7 +48,7 @@ def test_has_a_scenario_for_every_role() -> None:
 
 
 def test_acts_inside_a_container_exactly_for_what_makes_a_template() -> None:
-    assert {name for name in SCENARIOS if in_container(name)} == {*TEMPLATE_ROLES, WHOLE_TEMPLATE}
+    assert {name for name in SCENARIOS if is_in_container(name)} == {*TEMPLATE_ROLES, WHOLE_TEMPLATE}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -63,8 +63,8 @@ def test_breaks_what_every_scenario_is_for() -> None:
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: f"{breakage.scenario}: {breakage.does}")
 def test_breaks_a_copy_of_the_roles_and_no_more(breakage: Breakage) -> None:
     before = (ROOT / breakage.file).read_text()
-    with applied(breakage) as roles:
-        assert (roles.parent / breakage.file).read_text() == broken(breakage) != before
+    with apply_to_copy(breakage) as roles:
+        assert (roles.parent / breakage.file).read_text() == break_file(breakage) != before
     assert (ROOT / breakage.file).read_text() == before
     assert not roles.exists()
 
@@ -72,7 +72,7 @@ def test_breaks_a_copy_of_the_roles_and_no_more(breakage: Breakage) -> None:
 def test_refuses_a_breakage_whose_place_is_gone() -> None:
     gone = Breakage("template", "", "Makefile", "no such words", "", "verify", "")
     with pytest.raises(ValueError, match="0 times, not once"):
-        broken(gone)
+        break_file(gone)
 
 
 def test_tells_of_every_breakage_and_of_no_other() -> None:
@@ -88,14 +88,14 @@ def test_tells_of_every_breakage_and_of_no_other() -> None:
     ],
 )
 def test_finds_step_and_task_that_failed(output: str, step: str, task: str) -> None:
-    found_step, found_task, told = failure(output)
+    found_step, found_task, told = find_failure(output)
     assert (found_step, found_task) == (step, task)
     assert task in told
     assert "destroy" not in told
 
 
 def test_shows_everything_when_no_step_failed() -> None:
-    assert failure("CRITICAL no such thing\n") == ("", "", "CRITICAL no such thing\n")
+    assert find_failure("CRITICAL no such thing\n") == ("", "", "CRITICAL no such thing\n")
 
 
 def test_names_the_scenarios_when_there_is_none_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.api.http import parameters
+from orchestrator.api.http.parameters import WAIT, Parameter
 from orchestrator.api.http.problems import problem_response
-from orchestrator.api.instances.orders import parse_customer, parse_key, parse_order, parse_wait
+from orchestrator.api.instances.orders import KEY, parse_order
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import Principal
@@ -47,6 +49,11 @@ NASTY = {
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
     return load_catalogue(load_settings(state_dir=Path("state")).catalogue_path)
+
+
+def read(parameter: Parameter[Any], text: str | None) -> Any:
+    """A parameter of a request that has it, or, with None, has it not."""
+    return parameter.read({} if text is None else {parameter.name: text})
 
 
 def parse(catalogue: Catalogue, body: Any, principal: Principal = CUSTOMER) -> Order:
@@ -336,7 +343,7 @@ def test_forbids_a_customer_to_name_one(catalogue: Catalogue) -> None:
     ],
 )  # fmt: skip
 def test_reads_a_key_bare_or_quoted(header: str | None, key: str | None) -> None:
-    assert parse_key(header) == key
+    assert read(KEY, header) == key
 
 
 @pytest.mark.parametrize(
@@ -346,7 +353,7 @@ def test_reads_a_key_bare_or_quoted(header: str | None, key: str | None) -> None
 )  # fmt: skip
 def test_refuses_a_key_that_is_none(header: str) -> None:
     with pytest.raises(Problem) as refused:
-        parse_key(header)
+        read(KEY, header)
     assert refused.value.code is ProblemCode.INVALID_REQUEST
     assert refused.value.extra["errors"][0]["parameter"] == "Idempotency-Key"
     assert len(json.dumps(refused.value.extra)) < 300
@@ -362,13 +369,13 @@ def test_refuses_a_key_that_is_none(header: str) -> None:
     ],
 )  # fmt: skip
 def test_reads_how_long_to_wait(header: str | None, seconds: int | None) -> None:
-    assert parse_wait(header) == seconds
+    assert read(WAIT, header) == seconds
 
 
 def test_reads_a_customer_of_a_query() -> None:
-    assert parse_customer(None) is None
-    assert parse_customer("acme-1") == "acme-1"
+    assert read(parameters.CUSTOMER, None) is None
+    assert read(parameters.CUSTOMER, "acme-1") == "acme-1"
     for wrong in ("", "A", "a\0", "a\n", "'; drop table customer; --", "x" * 64):
         with pytest.raises(Problem) as refused:
-            parse_customer(wrong)
+            read(parameters.CUSTOMER, wrong)
         assert refused.value.extra["errors"] == [{"parameter": "customerId", "detail": "is not a customer's id"}]

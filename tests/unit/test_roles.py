@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.domain.phases import Kind, Phase, played
-from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS
+from orchestrator.domain.phases import PLAYED, Phase
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -31,7 +30,7 @@ def options(role: str) -> dict[str, dict[str, Any]]:
 
 
 def test_every_played_phase_has_a_role_and_every_role_a_phase() -> None:
-    played_roles = {phase.role for kind in Kind for phase in played(kind)}
+    played_roles = {phase.role for phase in PLAYED}
     assert set(PHASE_ROLES) == played_roles
 
 
@@ -71,7 +70,7 @@ def test_defaults_are_those_of_the_argument_specs(role: str) -> None:
 @pytest.mark.parametrize("role", PHASE_ROLES)
 def test_default_time_limit_is_the_settings_one(role: str) -> None:
     declared = options(role).get(f"{role}_timeout")
-    limit = DEFAULT_PHASE_TIMEOUTS[Phase(role.replace("_", "-"))]
+    limit = Phase(role.replace("_", "-")).limit_seconds
     # Building the payload asks nobody, so it has nothing to limit.
     assert (declared and declared["default"]) == (None if role == "build_agent_payload" else limit)
 

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.phases import Phase
-from orchestrator.settings import DEFAULT_PHASE_TIMEOUTS, load_settings
+from orchestrator.settings import load_settings
 
 
 def test_reads_the_environment_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,7 +13,7 @@ def test_reads_the_environment_over_the_default(monkeypatch: pytest.MonkeyPatch)
     settings = load_settings()
     assert settings.concurrency == 7
     assert settings.timeout(Phase.WAIT_FOR_IP) == 5
-    assert settings.timeout(Phase.CLONE_CONTAINER) == DEFAULT_PHASE_TIMEOUTS[Phase.CLONE_CONTAINER]
+    assert settings.timeout(Phase.CLONE_CONTAINER) == Phase.CLONE_CONTAINER.limit_seconds
 
 
 @pytest.mark.parametrize(

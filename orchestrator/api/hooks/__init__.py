@@ -1,1 +1,1 @@
-"""What other systems call: the billing system, and an instance with its one-time token."""
+"""What other systems call: the billing system, the proxy's bridge, and an instance with its one-time token."""

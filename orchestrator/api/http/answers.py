@@ -1,16 +1,15 @@
-"""What a client gets: the base of all answers, problems, and what was accepted."""
+"""What a client gets: the base of all answers, and problems."""
 
-from uuid import UUID
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
+from starlette.responses import Response
 
-from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Phase
-from orchestrator.domain.states import OperationStatus
-
-OPERATIONS_PATH = "/api/instances/operations"
 _CAMEL = {"memory_mib": "memoryMiB", "disk_gib": "diskGiB"}
+
+Address = Annotated[str, BeforeValidator(str)]
+"""An IP address as text."""
 
 
 def camel(name: str) -> str:
@@ -22,6 +21,11 @@ class Answer(BaseModel):
     """The base of all answers: camelCase on the wire."""
 
     model_config = ConfigDict(frozen=True, alias_generator=camel, populate_by_name=True)
+
+    @classmethod
+    def of(cls, row: BaseModel, **more: Any) -> Self:
+        """The answer that a row becomes: the row's fields of the same names, and what else is given."""
+        return cls.model_validate({**vars(row), **more})
 
     def json_bytes(self) -> bytes:
         """The body."""
@@ -47,24 +51,11 @@ class ProblemAnswer(Answer):
     errors: list[FieldError] | None = None
 
 
-class Accepted(Answer):
-    """An order or a teardown was accepted."""
-
-    operation_id: UUID
-    request_id: UUID
-    server_id: UUID
-    status: OperationStatus
-    phase: Phase | None
-    status_url: str
-
-
-def accepted(operation: OperationRow) -> Accepted:
-    """The answer to an order or a teardown, with the operation's state."""
-    return Accepted(
-        operation_id=operation.id,
-        request_id=operation.request_id,
-        server_id=operation.instance_id,
-        status=operation.status,
-        phase=operation.phase,
-        status_url=f"{OPERATIONS_PATH}/{operation.id}",
+def answer(body: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer that no cache keeps."""
+    return Response(
+        body.json_bytes(),
+        status,
+        headers={"Cache-Control": "no-store"} | (headers or {}),
+        media_type="application/json",
     )

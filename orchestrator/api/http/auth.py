@@ -149,7 +149,7 @@ class TokenUses:
                 if waiting:
                     accounts.note_token_uses(self._database, waiting, at_most_every=NOTE_SECONDS)
             except StoreUnavailable as error:
-                log.warning("the last use of %d tokens was not written: %s", len(waiting), error)
+                self._database.outage.noticed(error)
             except Exception:
                 log.exception("the last use of %d tokens was not written", len(waiting))  # the next ones may be
 

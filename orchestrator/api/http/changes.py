@@ -1,7 +1,6 @@
 """Telling requests that wait about changes: one LISTEN connection a process, and one thread that wakes workers."""
 
 import asyncio
-import logging
 import signal
 import threading
 from collections import defaultdict
@@ -14,8 +13,6 @@ from orchestrator.api.http.listening import Listener
 from orchestrator.domain.errors import StoreUnavailable
 from orchestrator.store.connection import OPERATION_CHANNEL, Database
 from orchestrator.store.orders import wake_workers
-
-log = logging.getLogger(__name__)
 
 
 class Changes:
@@ -119,4 +116,4 @@ class Waker:
             try:
                 wake_workers(self._database)
             except StoreUnavailable as error:
-                log.warning("waker: the database is away: %s", error)
+                self._database.outage.noticed(error)

@@ -1,13 +1,10 @@
 """Hearing what the database tells: one LISTEN connection and one thread for a channel."""
 
-import logging
 import threading
 from collections.abc import Callable
 
 from orchestrator.domain.errors import StoreUnavailable
 from orchestrator.store.connection import Database
-
-log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 
@@ -41,5 +38,5 @@ class Listener:
                         for payload in changes(_POLL_SECONDS):
                             self._heard(payload)
             except StoreUnavailable as error:
-                log.warning("%s: the database is away: %s", self._channel, error)
+                self._database.outage.noticed(error)
                 self._leaving.wait(_POLL_SECONDS)

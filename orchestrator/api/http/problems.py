@@ -2,6 +2,7 @@
 
 import json
 from http import HTTPStatus
+from typing import NoReturn
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +30,12 @@ def problem_response(problem: Problem) -> Response:
         headers=problem.headers | {"Cache-Control": "no-store"},
         media_type=MEDIA_TYPE,
     )
+
+
+def invalid(errors: list[dict[str, str]]) -> NoReturn:
+    """Refuse a request, naming every wrong part of it: its `pointer` or `parameter`, and in `detail` what is wrong."""
+    named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in errors)
+    raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}", {"errors": errors})
 
 
 def unavailable() -> Problem:

@@ -3,54 +3,57 @@
 import asyncio
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, cast
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from orchestrator.api import audit
-from orchestrator.api.endpoints import LEGACY_PREFIX, Endpoint
 from orchestrator.api.http.addresses import client_address
+from orchestrator.api.http.audit_line import write_line
 from orchestrator.api.http.call import Call, Parts
+from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.limits import TooMany
 from orchestrator.api.http.problems import problem_response, unavailable
+from orchestrator.domain.billing import Action, refuse
 from orchestrator.domain.errors import Problem, ProblemCode, StoreUnavailable
+from orchestrator.domain.models import Principal
+from orchestrator.store import accounts
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10
 """How long a body may take; what is held open longer holds a connection, and what its token allowed."""
 
 
-def serve(parts: Parts, endpoints: list[Endpoint], prefix: str) -> Callable[[Request], Any]:
-    """The handler of one path, for all its methods."""
+def serve(parts: Parts, endpoints: list[Endpoint], path: str) -> Callable[[Request], Any]:
+    """The handler of one path, for all its methods. `path` is the whole one, as the audit log names it."""
     by_method: dict[str, Endpoint] = {endpoint.method: endpoint for endpoint in endpoints}
     trusted = parts.settings.trusted_networks
 
     async def handle(request: Request) -> Response:
         endpoint = by_method["GET" if request.method == "HEAD" else request.method]
         peer = request.client.host if request.client else None
+        # Some proxies add a line of their own instead of a further name to the one there is.
+        address = client_address(peer, ",".join(request.headers.getlist("x-forwarded-for")), trusted)
         call = Call(
             parts,
             request.method,
-            prefix + endpoint.path,
-            # Some proxies add a line of their own instead of a further name to the one there is.
-            client_address(peer, ",".join(request.headers.getlist("x-forwarded-for")), trusted),
+            path,
+            address,
             request.path_params,
             request.query_params,
             request.headers,
-            legacy=prefix == LEGACY_PREFIX,
+            endpoint.parameters,
         )
         if not endpoint.changes:
             return (await _respond(call, endpoint, request))[0]
         try:
             response, code = await _respond(call, endpoint, request)
         except Exception:
-            await call.in_thread(audit.record, call, 500, ProblemCode.INTERNAL, None)
+            await call.in_thread(write_line, call, 500, ProblemCode.INTERNAL, None)
             raise
-        if not call.trace.audited:
+        if not call.audited:
             location = response.headers.get("location")
-            await call.in_thread(audit.record, call, response.status_code, code, location)
+            await call.in_thread(write_line, call, response.status_code, code, location)
         return response
 
     return handle
@@ -62,39 +65,62 @@ async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Re
         return await _answer(call, endpoint, request), None
     except TooMany as problem:
         # A row of refusals is one line: whoever asks too often shall not fill the log.
-        call.trace.audited = not problem.first
+        call.audited = not problem.first
         return problem_response(problem), problem.code
     except Problem as problem:
-        unknown = endpoint.public and endpoint.changes and call.trace.actor is None
+        unknown = endpoint.public and endpoint.changes and call.actor is None
         if problem.code is ProblemCode.UNAUTHENTICATED or unknown:
             call.parts.limiter.failed(call.address)
         return problem_response(problem), problem.code
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        call.parts.database.outage.noticed(error)
         return problem_response(unavailable()), ProblemCode.UNAVAILABLE
 
 
 async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
     """The answer; whoever may not ask is told so before anything of the request is read or looked up."""
     if not endpoint.public:
-        principal = await call.identify()
-        call.parts.limiter.admit(principal, changes=endpoint.changes)
-        if endpoint.operator and not principal.is_operator:
+        call.caller = await _identify(call)
+        call.parts.limiter.admit(call.caller, changes=endpoint.changes)
+        if endpoint.operator and not call.caller.is_operator:
             raise Problem(ProblemCode.FORBIDDEN, "this is for operators only")
     elif endpoint.changes:
         call.parts.limiter.admit_stranger(call.address)
-    call = replace(call, body=await _read_body(request, endpoint))
+    call.body = await _read_body(request, endpoint)
     if endpoint.takes_body and not endpoint.public:
-        await call.identify()  # a token may have been revoked while its holder held the body back
+        call.caller = await _identify(call)  # a token may have been revoked while its holder held the body back
     if inspect.iscoroutinefunction(endpoint.handler):
         if endpoint.action is not None:
-            await call.in_thread(call.permit, endpoint.action)
+            await call.in_thread(_permit, call, endpoint.action)
         return cast("Response", await endpoint.handler(call))
     return await call.in_thread(_run, endpoint, call)
 
 
+async def _identify(call: Call) -> Principal:
+    """Find out who asks. Raises Problem (unauthenticated)."""
+    tokens, authorization = call.parts.tokens, call.headers.get("authorization")
+    principal = tokens.remembered(authorization)
+    if principal is None:
+        if not tokens.was_good(authorization):
+            call.parts.limiter.admit_stranger(call.address)
+        principal = await call.in_thread(tokens.principal, authorization)
+    if principal.token_id is not None:
+        call.parts.uses.note(principal.token_id, call.address)
+    return principal
+
+
+def _permit(call: Call, action: Action) -> None:
+    """Let operators and customers of good standing pass. Raises Problem when the billing state refuses."""
+    if call.principal.customer_id is None:
+        return
+    refusal = refuse(accounts.billing_state(call.parts.database, call.principal.customer_id), action)
+    if refusal is not None:
+        raise refusal
+
+
 def _run(endpoint: Endpoint, call: Call) -> Response:
     if endpoint.action is not None:
-        call.permit(endpoint.action)
+        _permit(call, endpoint.action)
     return cast("Callable[[Call], Response]", endpoint.handler)(call)
 
 

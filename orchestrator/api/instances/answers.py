@@ -5,10 +5,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from orchestrator.api.http.answers import OPERATIONS_PATH, Answer
+from orchestrator.api.http.answers import Address, Answer
+from orchestrator.api.operations.answers import OPERATIONS_PATH
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.models import InstanceRow
-from orchestrator.domain.states import InstanceStatus
+from orchestrator.domain.models import InstanceRow, InstanceStatusRead
+
+_NOT_IN_EVERY_ORDER = dict.fromkeys(("game", "variant", "version", "runtime"))
 
 
 class InstanceAnswer(Answer):
@@ -16,7 +18,7 @@ class InstanceAnswer(Answer):
 
     server_id: UUID
     customer_id: str
-    status: InstanceStatus
+    status: InstanceStatusRead
     vmid: int | None
     hostname: str | None
     ctype: str
@@ -29,7 +31,7 @@ class InstanceAnswer(Answer):
     disk_gib: int = Field(alias="diskGiB")
     created_at: datetime
     ready_at: datetime | None
-    address: str | None = Field(description="The container's own address; players use the published name.")
+    address: Address | None = Field(description="The container's own address; players use the published name.")
     public_port: int | None = Field(description="The port of the published name; games know theirs by SRV, if at all.")
     proxy_status: str | None
     leaked: list[str] = Field(description="What a cleanup could not remove yet; it is tried again.")
@@ -68,27 +70,11 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
     links = {"self": f"/api/instances/{row.id}"}
     if row.active_operation is not None:
         links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
-    return InstanceAnswer(
+    return InstanceAnswer.of(
+        row,
+        **_NOT_IN_EVERY_ORDER | row.spec,
         server_id=row.id,
-        customer_id=row.customer_id,
-        status=row.status,
-        vmid=row.vmid,
-        hostname=row.hostname,
-        ctype=row.ctype,
-        game=row.spec.get("game"),
-        variant=row.spec.get("variant"),
-        version=row.spec.get("version"),
-        runtime=row.spec.get("runtime"),
-        memory_mib=row.spec["memory_mib"],
-        cpu_cores=row.spec["cpu_cores"],
-        disk_gib=row.spec["disk_gib"],
-        created_at=row.created_at,
-        ready_at=row.ready_at,
-        address=None if row.address is None else str(row.address),
         public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
-        proxy_status=row.proxy_status,
-        leaked=list(row.leaked),
-        expires_at=row.expires_at,
         active_operation_id=row.active_operation,
         links=links,
     )

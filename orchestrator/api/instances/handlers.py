@@ -1,56 +1,51 @@
 """Ordering, listing and deleting instances."""
 
 import asyncio
-from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from starlette.responses import Response
 
-from orchestrator.api.http.answers import OPERATIONS_PATH, Accepted, accepted
-from orchestrator.api.http.call import Call, accepted_answer, answer
+from orchestrator.api.http.answers import answer
+from orchestrator.api.http.audit_line import audit_line
+from orchestrator.api.http.call import Call
+from orchestrator.api.http.pages import Pages
+from orchestrator.api.http.parameters import AFTER_ID, WAIT, choice
 from orchestrator.api.http.problems import not_found
 from orchestrator.api.instances.answers import InstancePage, LegacyPage, instance_answer, legacy_server
-from orchestrator.api.instances.orders import parse_key, parse_order, parse_wait
+from orchestrator.api.instances.orders import KEY, parse_order
+from orchestrator.api.operations.answers import OPERATIONS_PATH, Accepted, accepted, accepted_answer
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import START, STOP, TEARDOWN
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import orders, reads, requests
 
-
-class Truth(StrEnum):
-    """A truth value in a query."""
-
-    TRUE = "true"
-    FALSE = "false"
-
-
-_PAGE = 50
-_MAX_PAGE = 200
+LEAKED = choice("leaked", ("true", "false"))
+PAGES = Pages(AFTER_ID)
 
 
 async def create(call: Call) -> Response:
     """Order an instance; with `Prefer: wait=N`, answer when it is finished or after N seconds."""
-    wait = parse_wait(call.headers.get("prefer"))
+    wait = call.read(WAIT)
     placed = await call.in_thread(_place, call)
     headers = {"Idempotency-Replayed": "true"} if placed.kind == "replay" else {}
     if wait is None:
-        return accepted_answer(_fresh(placed), headers)
+        return accepted_answer(_answer_as_placed(placed), headers)
     operation = await _wait_until_final(call, placed.operation_id, wait)
     return accepted_answer(accepted(operation), headers | {"Preference-Applied": f"wait={wait}"})
 
 
 def _place(call: Call) -> orders.Placed:
-    principal = call.principal
-    order = parse_order(call.body, parse_key(call.headers.get("idempotency-key")), principal, call.parts.catalogue)
-    placed = orders.place_order(call.parts.database, order, call.entry(status=202))
+    order = parse_order(call.body, call.read(KEY), call.principal, call.parts.catalogue)
+    placed = orders.place_order(call.parts.database, order, audit_line(call, status=202))
     if placed.kind == "accept":
-        call.trace.audited = True
+        call.audited = True
         call.parts.waker.wake()
     return placed
 
 
-def _fresh(placed: orders.Placed) -> Accepted:
+def _answer_as_placed(placed: orders.Placed) -> Accepted:
     """The answer to an order is the same however often it is asked: what was true when it was accepted."""
     return Accepted(
         operation_id=placed.operation_id,
@@ -80,16 +75,17 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
 
 
 def list_all(call: Call) -> Response:
-    """The caller's instances, or everybody's for an operator; the predecessor's list has no pages."""
-    owner = call.principal.customer_id
-    if call.legacy:
-        rows = reads.list_instances(call.parts.database, customer_id=owner, limit=None)
-        return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
-    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
-    leaked = call.choice("leaked", Truth) == Truth.TRUE
-    rows = reads.list_instances(call.parts.database, customer_id=owner, leaked=leaked, after=call.cursor(), limit=limit)
-    following = rows[-1].id if len(rows) == limit else None
+    """The caller's instances, or everybody's for an operator."""
+    owner, leaked = call.principal.customer_id, call.read(LEAKED) == "true"
+    fetch = partial(reads.list_instances, call.parts.database, customer_id=owner, leaked=leaked)
+    rows, following = PAGES.read(call, fetch, lambda row: row.id)
     return answer(InstancePage(instances=[instance_answer(row, call.parts.catalogue) for row in rows], next=following))
+
+
+def list_legacy(call: Call) -> Response:
+    """The same in the predecessor's shape, which has no pages."""
+    rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=None)
+    return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
 
 
 def show(call: Call) -> Response:
@@ -104,19 +100,19 @@ def show(call: Call) -> Response:
 def delete(call: Call) -> Response:
     """Tear an instance down; asking again gives the same operation."""
     found = call.server()
-    return _placed(call, found["server_id"], requests.place_teardown(call.parts.database, **found))
+    return _placed(call, found["server_id"], requests.place(call.parts.database, TEARDOWN, **found))
 
 
 def start(call: Call) -> Response:
     """Start an instance and publish it again; asking again gives the same operation."""
     found = call.server()
-    return _placed(call, found["server_id"], requests.place_power(call.parts.database, Kind.START, **found))
+    return _placed(call, found["server_id"], requests.place(call.parts.database, START, **found))
 
 
 def stop(call: Call) -> Response:
     """Take an instance off the edge and stop it; asking again gives the same operation."""
     found = call.server()
-    return _placed(call, found["server_id"], requests.place_power(call.parts.database, Kind.STOP, **found))
+    return _placed(call, found["server_id"], requests.place(call.parts.database, STOP, **found))
 
 
 def _placed(call: Call, server_id: UUID | None, placed: tuple[UUID, UUID] | None) -> Response:
@@ -126,7 +122,7 @@ def _placed(call: Call, server_id: UUID | None, placed: tuple[UUID, UUID] | None
     operation = reads.get_operation(call.parts.database, placed[0], None)
     if operation is None:
         raise not_found()
-    return accepted_answer(accepted(operation), {})
+    return accepted_answer(accepted(operation))
 
 
 def _gone_or_unknown(call: Call, server_id: UUID | None) -> Problem:

@@ -1,60 +1,42 @@
-"""What a client may send: orders and headers, validated at once against the models and the catalogue.
+"""Orders as clients send them, checked against the models and the catalogue in one go."""
 
-Every wrong field is named in one answer, by JSON pointer. What a customer wrote is never echoed back in full.
-"""
-
-import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from orchestrator.api.http.answers import camel
+from orchestrator.api.http.bodies import CustomerId, name_errors, one_line, parse_object
+from orchestrator.api.http.parameters import Parameter, optional
+from orchestrator.api.http.problems import invalid
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.catalogue import Catalogue, ContainerType, Range
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import Principal
 from orchestrator.store.orders import Order
 
-MAX_WAIT_SECONDS = 30
 CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
-_NO_CONTROL = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
-_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
-_POINTER_CHARACTERS = 100
-
-CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-Body = TypeVar("Body", bound=BaseModel)
-CustomerId = Annotated[str, Field(pattern=f"^{CUSTOMER_ID.pattern}$")]
-
-
-def one_line(text: str) -> str:
-    """Refuse what would break a line."""
-    if not _NO_CONTROL.fullmatch(text):
-        raise PydanticCustomError("text", "must not hold control characters or line breaks")
-    return text
-
+_KEY = re.compile(r'("?)([\x21\x23-\x7e]{1,255})\1')
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
 # The length first: it also refuses what is no Unicode.
 EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(one_line)]
 
 
-class RequestBody(BaseModel):
-    """The base of bodies: camelCase on the wire, every field known, nothing converted."""
+def _key(text: str) -> str:
+    match = _KEY.fullmatch(text)
+    if match is None:
+        raise ValueError
+    return match[2]
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
+
+KEY = Parameter(
+    "Idempotency-Key", "header", {"type": "string", "pattern": r"^[\x21\x23-\x7e]{1,255}$"}, optional(_key),
+    "must be 1 to 255 visible ASCII characters",
+)  # fmt: skip
+"""Bare or quoted."""
 
 
 class _Order(BaseModel):
@@ -178,37 +160,7 @@ def _validate(
         return model.model_validate(data, context=_Context(catalogue, ctype)), []
     except ValidationError as error:
         # Nothing of an order nests deeper; a third part only says that a name is wrong.
-        return None, [_field_error(item["loc"][:2], item["type"], item["msg"]) for item in error.errors()]
-
-
-def parse_body(model: type[Body], body: bytes) -> Body:
-    """A body that needs nothing beside its model. Raises Problem naming every wrong field."""
-    try:
-        return model.model_validate(parse_object(body))
-    except ValidationError as error:
-        invalid([_field_error(item["loc"], item["type"], item["msg"], thing="request") for item in error.errors()])
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body. Raises Problem."""
-    try:
-        data = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_refuse_double)
-    except (ValueError, RecursionError):
-        invalid([{"pointer": "", "detail": "the body is not valid JSON"}])
-    if not isinstance(data, dict):
-        invalid([{"pointer": "", "detail": "the body must be a JSON object"}])
-    return data
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _refuse_double(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) != len(pairs):
-        invalid([{"pointer": "", "detail": "a name stands twice in one JSON object"}])
-    return data
+        return None, name_errors(error, thing="order", depth=2)
 
 
 def _ctype(data: dict[str, Any]) -> tuple[ContainerType | None, list[dict[str, str]]]:
@@ -233,42 +185,3 @@ def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str,
     if named is not None:
         raise Problem(ProblemCode.FORBIDDEN, "customerId is for operators only: your token says who you are")
     return principal.customer_id
-
-
-def _field_error(location: tuple[int | str, ...], kind: str, text: str, *, thing: str = "order") -> dict[str, str]:
-    parts = [str(part) for part in location]
-    pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
-    detail = f"is not a field of this {thing}" if kind == "extra_forbidden" else text
-    return {
-        "pointer": pointer.encode("utf-8", "replace").decode()[:_POINTER_CHARACTERS],
-        "detail": "is required" if kind == "missing" else detail,
-    }
-
-
-def parse_customer(text: str | None) -> str | None:
-    """The `customerId` of a query. Raises Problem when it cannot be one."""
-    if text is not None and not CUSTOMER_ID.fullmatch(text):
-        invalid([{"parameter": "customerId", "detail": "is not a customer's id"}])
-    return text
-
-
-def invalid(errors: list[dict[str, str]]) -> NoReturn:
-    """Refuse a request, naming every wrong part of it."""
-    named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in errors)
-    raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}", {"errors": errors})
-
-
-def parse_key(header: str | None) -> str | None:
-    """The Idempotency-Key, bare or quoted. Raises Problem when it is neither."""
-    if header is None:
-        return None
-    match = _KEY.fullmatch(header)
-    if match is None or (header.startswith('"') != header.endswith('"')):
-        invalid([{"parameter": "Idempotency-Key", "detail": "must be 1 to 255 visible ASCII characters"}])
-    return match[1]
-
-
-def parse_wait(header: str | None) -> int | None:
-    """The seconds of `Prefer: wait=N` (RFC 7240), at most 30; other preferences are ignored as the RFC asks."""
-    match = _WAIT.search(header or "")
-    return min(int(match[1]), MAX_WAIT_SECONDS) if match else None

@@ -5,17 +5,29 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from orchestrator.api.http.answers import OPERATIONS_PATH, Answer, camel
-from orchestrator.domain.models import Cleanup, EventRow, Failure, OperationRow, PhaseRow
-from orchestrator.domain.phases import PHASES, UNDO, Phase
+from starlette.responses import Response
+
+from orchestrator.api.http.answers import Answer, answer, camel
+from orchestrator.domain.models import (
+    Cleanup,
+    Failure,
+    OperationRow,
+    OperationStatusRead,
+    PhaseRead,
+    PhaseRow,
+    PhaseStatusRead,
+)
+from orchestrator.domain.operations import KINDS
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus, PhaseStatus
+
+OPERATIONS_PATH = "/api/instances/operations"
 
 
 class PhaseAnswer(Answer):
     """One phase of an operation; times are null until it begins or ends."""
 
-    name: Phase
-    status: PhaseStatus
+    name: PhaseRead
+    status: PhaseStatusRead
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration_ms: int | None = None
@@ -28,8 +40,8 @@ class OperationAnswer(Answer):
     operation_id: UUID
     request_id: UUID
     kind: str
-    status: OperationStatus
-    phase: Phase | None
+    status: OperationStatusRead
+    phase: PhaseRead | None
     attempt: int
     server_id: UUID
     customer_id: str
@@ -76,46 +88,44 @@ class EventPage(Answer):
     next: int
 
 
+class Accepted(Answer):
+    """An order or a teardown was accepted."""
+
+    operation_id: UUID
+    request_id: UUID
+    server_id: UUID
+    status: OperationStatusRead
+    phase: PhaseRead | None
+    status_url: str
+
+
+def accepted(row: OperationRow) -> Accepted:
+    """What was accepted, with the operation's state."""
+    return Accepted.of(row, operation_id=row.id, server_id=row.instance_id, status_url=f"{OPERATIONS_PATH}/{row.id}")
+
+
+def accepted_answer(body: Accepted, headers: dict[str, str] | None = None) -> Response:
+    """The answer to what was accepted and is going to happen."""
+    return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | (headers or {}))
+
+
 def operation_answer(row: OperationRow) -> OperationAnswer:
     """An operation's row as the client sees it."""
-    path = f"{OPERATIONS_PATH}/{row.id}"
-    return OperationAnswer(
+    return OperationAnswer.of(
+        row,
         operation_id=row.id,
-        request_id=row.request_id,
-        kind=row.kind,
-        status=row.status,
-        phase=row.phase,
-        attempt=row.attempt,
         server_id=row.instance_id,
-        customer_id=row.customer_id,
-        vmid=row.vmid,
-        hostname=row.hostname,
-        ctype=row.ctype,
         variant=row.spec.get("variant"),
         version=row.spec.get("version"),
         phases=_phases(row),
-        heartbeat_at=row.heartbeat_at,
-        queue_position=row.queue_position,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        deadline_at=row.deadline_at,
-        error=row.error,
-        cleanup=row.cleanup,
         request=_sanitised(row.spec),
-        retry_of=row.retry_of,
-        links=_links(row, path),
+        links=_links(row),
     )
 
 
 def listed_operation(row: OperationRow) -> OperationAnswer:
     """An operation in a list: its phases are not read there, and none is not the same as none begun."""
     return operation_answer(row).model_copy(update={"phases": None})
-
-
-def event_answer(row: EventRow) -> EventAnswer:
-    """A line of the log as the client sees it."""
-    return EventAnswer(seq=row.seq, at=row.at, phase=row.phase, level=row.level, message=row.message)
 
 
 def entity_tag(row: OperationRow) -> str:
@@ -126,30 +136,26 @@ def entity_tag(row: OperationRow) -> str:
 
 
 def _phases(row: OperationRow) -> list[PhaseAnswer]:
-    begun: dict[Phase, PhaseRow] = {phase.name: phase for phase in row.phases or ()}
-    own = [_phase(name, begun.get(name), row) for name in PHASES[row.kind]]
-    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in PHASES[row.kind]]
+    begun = {phase.name: phase for phase in row.phases or ()}
+    planned = KINDS[row.kind].phases if row.kind in KINDS else ()
+    own = [_phase(name, begun.get(name), row) for name in planned]
+    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in planned]
     return own + sorted(cleaning, key=lambda phase: str(phase.started_at))
 
 
-def _phase(name: Phase, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
+def _phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
     if begun is None:
         over = row.status in OPERATION_FINAL or row.status is OperationStatus.CLEANING
         return PhaseAnswer(name=name, status=PhaseStatus.SKIPPED if over else PhaseStatus.PENDING)
     duration = begun.finished_at and int((begun.finished_at - begun.started_at).total_seconds() * 1000)
-    return PhaseAnswer(
-        name=name,
-        status=begun.status,
-        started_at=begun.started_at,
-        finished_at=begun.finished_at,
-        duration_ms=duration,
-        retries=begun.retries,
-    )
+    return PhaseAnswer.of(begun, duration_ms=duration)
 
 
-def _links(row: OperationRow, path: str) -> dict[str, str]:
+def _links(row: OperationRow) -> dict[str, str]:
+    path = f"{OPERATIONS_PATH}/{row.id}"
     links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
-    if row.kind in UNDO and row.status not in OPERATION_FINAL:
+    kind = KINDS.get(row.kind)
+    if kind is not None and kind.cancellable and row.status not in OPERATION_FINAL:
         links["cancel"] = f"{path}/cancel"
     if row.status is OperationStatus.FAILED and row.cleanup is not None and row.cleanup.keeps_machine:
         links["retry"] = f"{path}/retry"

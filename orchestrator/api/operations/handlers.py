@@ -1,43 +1,57 @@
 """Watching operations."""
 
 import asyncio
+from functools import partial
 from uuid import UUID
 
 from starlette.responses import Response
 
-from orchestrator.api.http.answers import accepted
-from orchestrator.api.http.call import Call, accepted_answer, answer
+from orchestrator.api.http.answers import answer
+from orchestrator.api.http.call import Call
+from orchestrator.api.http.pages import Pages
+from orchestrator.api.http.parameters import (
+    AFTER_ID,
+    CUSTOMER,
+    IF_NONE_MATCH,
+    MAX_SEQ,
+    WAIT,
+    choice,
+    number,
+    path_id,
+)
 from orchestrator.api.http.problems import not_found
-from orchestrator.api.instances.orders import parse_customer, parse_wait
 from orchestrator.api.operations.answers import (
+    EventAnswer,
     EventPage,
     OperationPage,
+    accepted,
+    accepted_answer,
     entity_tag,
-    event_answer,
     listed_operation,
     operation_answer,
 )
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import OperationRow
-from orchestrator.domain.phases import Kind
+from orchestrator.domain.operations import KINDS
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import reads, requests
 
-_PAGE = 50
-_MAX_PAGE = 200
-_EVENTS = 500
-_MAX_SEQ = 2**62
+OPERATION = path_id("operation_id")
+STATUS = choice("status", OperationStatus)
+KIND = choice("kind", KINDS)
+PAGES = Pages(AFTER_ID)
+EVENT_PAGES = Pages(number("after", 0, MAX_SEQ, default=0), number("limit", 1, 500, default=500))
 
 
 async def show(call: Call) -> Response:
     """One operation; with `Prefer: wait=N`, answer at its next change or after N seconds."""
-    wait = parse_wait(call.headers.get("prefer"))
+    wait = call.read(WAIT)
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
-    operation_id = call.uuid("operation_id")
+    operation_id = call.read(OPERATION)
     async with call.parts.changes.of(operation_id) as changed:
         row = await call.in_thread(_get, call)
-        known = call.headers.get("if-none-match")
+        known = call.read(IF_NONE_MATCH)
         if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):
             try:
                 await asyncio.wait_for(changed.wait(), wait)
@@ -50,7 +64,7 @@ async def show(call: Call) -> Response:
 
 def _get(call: Call) -> OperationRow:
     owner = call.principal.customer_id
-    row = reads.get_operation(call.parts.database, call.uuid("operation_id"), owner)
+    row = reads.get_operation(call.parts.database, call.read(OPERATION), owner)
     if row is None:
         raise not_found()
     return row
@@ -58,7 +72,7 @@ def _get(call: Call) -> OperationRow:
 
 def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
     tag = entity_tag(row)
-    if call.headers.get("if-none-match") == tag:
+    if call.read(IF_NONE_MATCH) == tag:
         return Response(status_code=304, headers={"ETag": tag} | headers)
     return answer(operation_answer(row), headers={"ETag": tag} | headers)
 
@@ -66,37 +80,34 @@ def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
 def list_all(call: Call) -> Response:
     """Operations, newest first."""
     owner = call.principal.customer_id
-    asked = parse_customer(call.query.get("customerId"))
+    asked = call.read(CUSTOMER)
     if owner is not None and asked not in (None, owner):
         raise Problem(
             ProblemCode.FORBIDDEN, "customerId is for operators: your token sees its own customer's operations"
         )
-    limit = call.number("limit", default=_PAGE, low=1, high=_MAX_PAGE)
-    rows = reads.list_operations(
+    fetch = partial(
+        reads.list_operations,
         call.parts.database,
         customer_id=owner if owner is not None else asked,
-        status=call.choice("status", OperationStatus),
-        kind=call.choice("kind", Kind),
-        after=call.cursor(),
-        limit=limit,
+        status=call.read(STATUS),
+        kind=call.read(KIND),
     )
-    following = rows[-1].id if len(rows) == limit else None
+    rows, following = PAGES.read(call, fetch, lambda row: row.id)
     return answer(OperationPage(operations=[listed_operation(row) for row in rows], next=following))
 
 
 def events(call: Call) -> Response:
     """An operation's log, in order and without gaps."""
     row = _get(call)
-    after = call.number("after", default=0, low=0, high=_MAX_SEQ)
-    limit = call.number("limit", default=_EVENTS, low=1, high=_EVENTS)
-    lines = reads.list_events(call.parts.database, row.id, after=after, limit=limit)
-    following = lines[-1].seq if lines else after
-    return answer(EventPage(events=[event_answer(line) for line in lines], next=following))
+    lines, _ = EVENT_PAGES.read(call, partial(reads.list_events, call.parts.database, row.id), lambda line: line.seq)
+    # A log grows: its last page leads on too.
+    following = lines[-1].seq if lines else call.read(EVENT_PAGES.after)
+    return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
 
 
 def cancel(call: Call) -> Response:
     """Cancel an operation; what a worker has begun it undoes."""
-    operation_id = call.uuid("operation_id")
+    operation_id = call.read(OPERATION)
     if not requests.place_cancel(call.parts.database, operation_id, call.principal.customer_id):
         raise not_found()
     return _as_accepted(call, operation_id)
@@ -104,7 +115,7 @@ def cancel(call: Call) -> Response:
 
 def retry(call: Call) -> Response:
     """Take a failed order up again at its failed phase."""
-    retried = requests.place_retry(call.parts.database, call.uuid("operation_id"), call.principal.customer_id)
+    retried = requests.place_retry(call.parts.database, call.read(OPERATION), call.principal.customer_id)
     if retried is None:
         raise not_found()
     return _as_accepted(call, retried)
@@ -114,4 +125,4 @@ def _as_accepted(call: Call, operation_id: UUID) -> Response:
     row = reads.get_operation(call.parts.database, operation_id, None)
     if row is None:
         raise not_found()
-    return accepted_answer(accepted(row), {})
+    return accepted_answer(accepted(row))

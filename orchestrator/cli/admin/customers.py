@@ -1,13 +1,14 @@
 """`hostwright customer`: on the database itself, so that it works without a running API."""
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cli.admin.database import note, open_database
+from orchestrator.cli.admin.database import note, open_database, read_all
 from orchestrator.cli.client.display import print_whole
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
@@ -16,14 +17,12 @@ from orchestrator.settings import load_settings
 
 if TYPE_CHECKING:
     from orchestrator.domain.models import CustomerRow, Limits, Usage
-    from orchestrator.store.connection import Database
 
 app = typer.Typer(no_args_is_help=True, help="Customers and their limits.")
 console = Console(highlight=False)
 
 Customer = Annotated[str, typer.Argument(help="The customer's id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as the API does.")]
-_PAGE = 200
 
 
 @app.command("set")
@@ -92,8 +91,10 @@ def show(customer: Customer, as_json: Json = False) -> None:
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
     """List customers."""
+    from orchestrator.store import accounts
+
     with open_database(load_settings()) as database:
-        rows = _all(database)
+        rows = read_all(partial(accounts.list_customers, database), lambda row: row.id)
     if as_json:
         console.print_json(json.dumps([_as_json(row) for row in rows]))
     elif rows:
@@ -126,18 +127,6 @@ def _set_state(customer: str, state: BillingState, command: str) -> None:
 
 def _unknown(customer: str) -> HostwrightError:
     return HostwrightError(f"there is no customer {customer}: `hostwright customer set` makes one")
-
-
-def _all(database: "Database") -> "list[CustomerRow]":
-    from orchestrator.store import accounts
-
-    rows = accounts.list_customers(database, limit=_PAGE)
-    while rows and len(rows) % _PAGE == 0:
-        more = accounts.list_customers(database, after=rows[-1].id, limit=_PAGE)
-        if not more:
-            break
-        rows += more
-    return rows
 
 
 def _as_json(row: "CustomerRow") -> object:

@@ -2,14 +2,18 @@
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from orchestrator.domain.models import AuditEntry
 from orchestrator.settings import Settings
 from orchestrator.store import audit
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import resolve_url
+
+Row = TypeVar("Row")
+_PAGE = 200
 
 
 @contextmanager
@@ -22,6 +26,14 @@ def open_database(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def read_all(fetch: Callable[..., list[Row]], key: Callable[[Row], Any]) -> list[Row]:
+    """Every row of a list, which `fetch` gives in pages: those with a key after `after`, at most `limit`."""
+    rows: list[Row] = []
+    while page := fetch(after=key(rows[-1]) if rows else None, limit=_PAGE):
+        rows += page
+    return rows
 
 
 def note(database: Database, command: str, target: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli.admin.database import note, open_database
+from orchestrator.cli.admin.database import note, open_database, read_all
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.settings import load_settings
 
@@ -21,7 +22,6 @@ app = typer.Typer(no_args_is_help=True, help="Access tokens.")
 console = Console(highlight=False)
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
-_PAGE = 200
 
 
 @app.command()
@@ -53,14 +53,8 @@ def list_all(
     """List access tokens, newest first. The tokens themselves are not kept."""
     from orchestrator.store.accounts import list_tokens
 
-    rows: list[TokenRow] = []
     with open_database(load_settings()) as database:
-        while True:
-            after = rows[-1].id if rows else None
-            page = list_tokens(database, customer_id=customer, after=after, limit=_PAGE)
-            rows += page
-            if len(page) < _PAGE:
-                break
+        rows = read_all(partial(list_tokens, database, customer_id=customer), lambda row: row.id)
     if as_json:
         from orchestrator.api.tokens import token_answer
 

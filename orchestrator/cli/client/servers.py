@@ -7,22 +7,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli.client.api import Client, read_run_file
-from orchestrator.cli.options import (
-    Cores,
-    Customer,
-    Disk,
-    Json,
-    Key,
-    Memory,
-    OnFailure,
-    Operator,
-    StateDir,
-    Token,
-    Url,
-    Watched,
-)
-from orchestrator.settings import load_settings
+from orchestrator.cli.client.api import Client
+from orchestrator.cli.client.connection import with_client
+from orchestrator.cli.options import Cores, Customer, Disk, Json, Key, Memory, OnFailure, Watched
 
 app = typer.Typer()
 create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
@@ -32,44 +19,40 @@ console = Console(highlight=False)
 OperationArgument = Annotated[
     str, typer.Argument(help="Operation id, as the order printed it; or a VMID or host name for its newest operation.")
 ]
-
-
-def _client(url: str | None, token: str | None, state_dir: StateDir, operator: bool = False) -> Client:
-    if url and token:
-        return Client(url.rstrip("/"), token)
-    run = read_run_file(load_settings(state_dir=state_dir).state_dir)
-    return Client((url or run["url"]).rstrip("/"), token or run["operatorToken" if operator else "customerToken"])
+ServerArgument = Annotated[str, typer.Argument(help="Server id or VMID.")]
 
 
 @create_app.command("game")
+@with_client
 def create_game(
+    client: Client,
     variant: Annotated[str, typer.Option(help="vanilla, paper, … (see the catalogue)")],
     version: Annotated[str, typer.Option(help="The game's version, such as 1.21.7")],
     game: Annotated[str | None, typer.Option(help="The game; minecraft unless said.")] = None,
     world: Annotated[str | None, typer.Option(help="Name of the world.")] = None,
     memory: Memory = None, cores: Cores = None, disk: Disk = None, key: Key = None, on_failure: OnFailure = None,
     customer: Customer = None, watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """Order a game server."""
     order: dict[str, Any] = {"ctype": "game", "game": game, "variant": variant, "version": version, "world": world}
     order |= {"memoryMiB": memory, "cpuCores": cores, "diskGiB": disk, "onFailure": on_failure, "customerId": customer}
-    _order(_client(url, token, state_dir, operator), order, key, watch, as_json)
+    _order(client, order, key, watch, as_json)
 
 
 @create_app.command("dev")
+@with_client
 def create_dev(
+    client: Client,
     runtime: Annotated[str, typer.Option(help="python, node, go, java or dotnet")],
     version: Annotated[str, typer.Option(help="The runtime's version, such as 3.12")],
     code_server: Annotated[bool | None, typer.Option(help="With an editor in the browser.")] = None,
     memory: Memory = None, cores: Cores = None, disk: Disk = None, key: Key = None, on_failure: OnFailure = None,
     customer: Customer = None, watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
 ) -> None:  # fmt: skip
     """Order a dev container."""
     order: dict[str, Any] = {"ctype": "dev", "runtime": runtime, "version": version, "enableCodeServer": code_server}
     order |= {"memoryMiB": memory, "cpuCores": cores, "diskGiB": disk, "onFailure": on_failure, "customerId": customer}
-    _order(_client(url, token, state_dir, operator), order, key, watch, as_json)
+    _order(client, order, key, watch, as_json)
 
 
 def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, as_json: bool) -> None:
@@ -79,14 +62,15 @@ def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, 
 
 
 @app.command("list", rich_help_panel="Servers")
+@with_client
 def list_servers(
+    client: Client,
     leaked: Annotated[bool, typer.Option("--leaked", help="Only those of which something was left behind.")] = False,
-    as_json: Json = False, url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+    as_json: Json = False,
+) -> None:
     """List servers."""
     from orchestrator.cli.client.display import instances_table, print_whole
 
-    client = _client(url, token, state_dir, operator)
     instances: list[dict[str, Any]] = []
     after = ""
     while True:
@@ -106,86 +90,61 @@ def list_servers(
 
 
 @app.command(rich_help_panel="Servers")
-def show(
-    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def show(client: Client, server: ServerArgument) -> None:
     """Show one server."""
-    found = _client(url, token, state_dir, operator).request("GET", f"/api/instances/{server}")
+    found = client.request("GET", f"/api/instances/{server}")
     console.print_json(json.dumps(found))
 
 
 @app.command(rich_help_panel="Servers")
-def watch(
-    operation: OperationArgument,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def watch(client: Client, operation: OperationArgument) -> None:
     """Show an operation's phases live until it ends."""
-    client = _client(url, token, state_dir, operator)
     _follow(client, client.operation_id(operation))
 
 
 @app.command(rich_help_panel="Servers")
-def delete(
-    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
-    watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def delete(client: Client, server: ServerArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Delete a server, its DNS records and its place at the proxy."""
-    _change(_client(url, token, state_dir, operator), "DELETE", f"/api/instances/{server}", watch, as_json)
+    _change(client, "DELETE", f"/api/instances/{server}", watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
-def start(
-    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
-    watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def start(client: Client, server: ServerArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Start a stopped server and publish it again."""
-    _change(_client(url, token, state_dir, operator), "POST", f"/api/instances/{server}/start", watch, as_json)
+    _change(client, "POST", f"/api/instances/{server}/start", watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
-def stop(
-    server: Annotated[str, typer.Argument(help="Server id or VMID.")],
-    watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def stop(client: Client, server: ServerArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Take a server off the edge and stop it."""
-    _change(_client(url, token, state_dir, operator), "POST", f"/api/instances/{server}/stop", watch, as_json)
+    _change(client, "POST", f"/api/instances/{server}/stop", watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
-def cancel(
-    operation: OperationArgument,
-    watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def cancel(client: Client, operation: OperationArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Cancel an order or a start, and undo what it made."""
-    client = _client(url, token, state_dir, operator)
     path = f"/api/instances/operations/{client.operation_id(operation)}/cancel"
     _change(client, "POST", path, watch, as_json, wanted="cancelled")
 
 
 @app.command(rich_help_panel="Servers")
-def retry(
-    operation: OperationArgument,
-    watch: Watched = False, as_json: Json = False,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def retry(client: Client, operation: OperationArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Take a failed order up again at its failed phase, on the machine that was kept."""
-    client = _client(url, token, state_dir, operator)
     path = f"/api/instances/operations/{client.operation_id(operation)}/retry"
     _change(client, "POST", path, watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
-def logs(
-    operation: OperationArgument,
-    url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False,
-) -> None:  # fmt: skip
+@with_client
+def logs(client: Client, operation: OperationArgument) -> None:
     """Print an operation's log."""
-    client = _client(url, token, state_dir, operator)
     operation_id, after = client.operation_id(operation), 0
     while True:
         page = client.request("GET", f"/api/instances/operations/{operation_id}/events?after={after}")

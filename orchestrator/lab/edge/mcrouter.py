@@ -1,6 +1,6 @@
-"""A stand-in for mc-router: its API of routes by full host name, and what it makes of a handshake.
+"""A stand-in for mc-router: its API, and its routes by full host name.
 
-The original asks for no token and belongs behind a front that does; the lab has both in one.
+The original asks for no token and belongs behind a server that does. The lab's stand-in is both in one.
 """
 
 import hmac
@@ -13,11 +13,11 @@ from aiohttp.typedefs import Handler
 from orchestrator.lab.edge.minecraft import Handshake
 from orchestrator.lab.edge.registrations import Backend
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.httpserver import json_object
+from orchestrator.lab.servers.http import read_json
 
 
 class Routes:
-    """Host names, lower-cased, to backends. In memory only."""
+    """Host names in lower case → backends, in memory only."""
 
     def __init__(self) -> None:
         self._routes: dict[str, Backend] = {}
@@ -29,7 +29,7 @@ class Routes:
         self._routes.clear()
 
     def put(self, host: str, backend: str) -> None:
-        """Another backend replaces the first. Raises InputError when it is not ADDRESS:PORT."""
+        """Route a host name to a backend, in place of an earlier one. Raises InputError unless it is ADDRESS:PORT."""
         address, _, port = backend.rpartition(":")
         if not address or not port.isdecimal():
             raise InputError("backend", "must be ADDRESS:PORT")
@@ -45,8 +45,8 @@ class Routes:
         return [asdict(backend) for backend in self._routes.values()]
 
 
-def application(routes: Routes, *, token: str) -> web.Application:
-    """The API. Refusals have no body, as the original's."""
+def make_application(routes: Routes, *, token: str) -> web.Application:
+    """The API over these routes. Like the original it gives refusals without a body."""
 
     @web.middleware
     async def authorize(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -55,12 +55,12 @@ def application(routes: Routes, *, token: str) -> web.Application:
             return web.Response(status=401)
         return await handler(request)
 
-    async def listed(request: web.Request) -> web.Response:
-        return web.json_response({one.name: {"backend": f"{one.address}:{one.port}"} for one in routes.all()})
+    async def list_routes(request: web.Request) -> web.Response:
+        return web.json_response({each.name: {"backend": f"{each.address}:{each.port}"} for each in routes.all()})
 
     async def create(request: web.Request) -> web.Response:
         try:
-            body = await json_object(request)
+            body = await read_json(request)
             routes.put(str(body["serverAddress"]), str(body["backend"]))
         except (InputError, KeyError):
             return web.Response(status=400)
@@ -70,7 +70,7 @@ def application(routes: Routes, *, token: str) -> web.Application:
         return web.Response(status=200 if routes.remove(request.match_info["host"]) else 404)
 
     app = web.Application(middlewares=[authorize])
-    app.router.add_get("/routes", listed)
+    app.router.add_get("/routes", list_routes)
     app.router.add_post("/routes", create)
     app.router.add_delete("/routes/{host}", delete)
     return app

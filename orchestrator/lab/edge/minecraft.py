@@ -1,4 +1,8 @@
-"""The part of the Minecraft protocol that a router needs: read a handshake, ping a server."""
+"""The part of the Minecraft protocol that a proxy needs: reading a handshake and pinging a server.
+
+It shares no code with `orchestrator.drivers.players`: the lab tries those drivers, and a mistake in shared code would
+hide itself.
+"""
 
 import asyncio
 import contextlib
@@ -9,8 +13,8 @@ from typing import Any
 # A handshake carries a host name of at most 255 characters, each of at most 4 bytes, and little else.
 MAX_HANDSHAKE = 1100
 MAX_STATUS = 256 * 1024
-# Protocol number of 1.21.7; servers answer a status request whatever the number is.
 PROTOCOL = 772
+"""The protocol number of 1.21.7. Servers answer a status request whatever the number is."""
 
 
 class ProtocolError(Exception):
@@ -19,14 +23,14 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True)
 class Handshake:
-    """The host the client asked for, and the bytes as they came, to be passed on."""
+    """The host that the client asked for, and the bytes of its handshake, which are passed on as they came."""
 
     host: str
     raw: bytes
 
     @property
     def name(self) -> str:
-        """The host name, lower case. Mods append NUL and their marker; some clients a last dot."""
+        """The host name in lower case, without what mods (a NUL and a marker) and some clients (a dot) append."""
         return self.host.partition("\0")[0].rstrip(".").lower()
 
     @property
@@ -35,7 +39,7 @@ class Handshake:
         return self.name.partition(".")[0]
 
 
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -43,23 +47,23 @@ def varint(number: int) -> bytes:
     return bytes([*encoded, number])
 
 
-def frame(packet_id: int, body: bytes) -> bytes:
-    content = varint(packet_id) + body
-    return varint(len(content)) + content
+def encode_frame(packet_id: int, body: bytes) -> bytes:
+    content = encode_varint(packet_id) + body
+    return encode_varint(len(content)) + content
 
 
-def string(text: str) -> bytes:
+def encode_string(text: str) -> bytes:
     data = text.encode()
-    return varint(len(data)) + data
+    return encode_varint(len(data)) + data
 
 
-def handshake_frame(host: str, port: int) -> bytes:
-    """A handshake that asks for the status."""
-    return frame(0, varint(PROTOCOL) + string(host) + port.to_bytes(2, "big") + varint(1))
+def encode_handshake(host: str, port: int) -> bytes:
+    """The frame of a handshake that asks for the status."""
+    return encode_frame(0, encode_varint(PROTOCOL) + encode_string(host) + port.to_bytes(2, "big") + encode_varint(1))
 
 
 async def read_frame(reader: asyncio.StreamReader, limit: int) -> tuple[bytes, bytes]:
-    """(the frame's bytes as they came, its content); raises ProtocolError when it is longer than `limit`."""
+    """A frame's bytes as they came, and its content. Raises ProtocolError when it is longer than `limit`."""
     head = b""
     while not head or head[-1] & 0x80:
         if len(head) == 3:
@@ -77,10 +81,10 @@ async def read_handshake(reader: asyncio.StreamReader) -> Handshake:
     raw, content = await read_frame(reader, MAX_HANDSHAKE)
     packet_id, rest = _take_varint(content)
     if packet_id != 0:
-        raise ProtocolError(f"packet {packet_id} in place of the handshake")
+        raise ProtocolError(f"packet {packet_id} instead of the handshake")
     _, rest = _take_varint(rest)
     size, rest = _take_varint(rest)
-    # After the host: two bytes of port and the next state.
+    # Two bytes of port and the next state follow the host.
     if len(rest) < size + 3:
         raise ProtocolError("the handshake ends too early")
     try:
@@ -90,11 +94,11 @@ async def read_handshake(reader: asyncio.StreamReader) -> Handshake:
 
 
 async def ping(address: str, port: int, host: str, *, seconds: float) -> dict[str, Any]:
-    """The server's status; raises OSError, TimeoutError or ProtocolError when it gives none in time."""
+    """The server's status. Raises OSError, TimeoutError or ProtocolError when it gives none in time."""
     async with asyncio.timeout(seconds):
         reader, writer = await asyncio.open_connection(address, port)
         try:
-            writer.write(handshake_frame(host, port) + frame(0, b""))
+            writer.write(encode_handshake(host, port) + encode_frame(0, b""))
             _, content = await read_frame(reader, MAX_STATUS)
         except asyncio.IncompleteReadError as error:
             raise ProtocolError("the connection was closed before the status came") from error
@@ -102,10 +106,10 @@ async def ping(address: str, port: int, host: str, *, seconds: float) -> dict[st
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-    return _status(content)
+    return _read_status(content)
 
 
-def _status(content: bytes) -> dict[str, Any]:
+def _read_status(content: bytes) -> dict[str, Any]:
     packet_id, rest = _take_varint(content)
     size, rest = _take_varint(rest)
     try:
@@ -118,7 +122,7 @@ def _status(content: bytes) -> dict[str, Any]:
 
 
 def _take_varint(data: bytes) -> tuple[int, bytes]:
-    """(number, what follows it)."""
+    """A number, and the bytes that follow it."""
     number = 0
     for index, byte in enumerate(data[:5]):
         number |= (byte & 0x7F) << 7 * index

@@ -1,4 +1,4 @@
-"""The proxy's backends by name. They live in memory only: a restarted proxy knows none."""
+"""The proxy's backends by name. They are kept in memory only, so a restarted proxy knows none."""
 
 from dataclasses import asdict, dataclass
 
@@ -8,7 +8,7 @@ from orchestrator.lab.history import History
 
 @dataclass(frozen=True)
 class Backend:
-    """Where the connections for `name` go."""
+    """Where the connections for `name` lead."""
 
     name: str
     address: str
@@ -23,14 +23,16 @@ class NameTakenError(Exception):
 
 
 class Registrations:
-    """Names are lower-cased."""
+    """The registered backends, by their names in lower case."""
 
     def __init__(self, history: History | None = None) -> None:
         self._backends: dict[str, Backend] = {}
         self._history = history or History()
 
     def register(self, name: str, address: str, port: int) -> Backend:
-        """The same name with the same address changes nothing; raises NameTakenError for another address."""
+        """Register a backend. The same name with the same address changes nothing.
+
+        Raises NameTakenError when the name has another address."""
         backend = Backend(name.lower(), address, port)
         known = self._backends.get(backend.name)
         if known is None:
@@ -41,7 +43,7 @@ class Registrations:
         return backend
 
     def unregister(self, name: str) -> bool:
-        """Whether the name was registered."""
+        """Forget a name; returns whether it was registered."""
         backend = self._backends.pop(name.lower(), None)
         if backend is not None:
             self._history.add("proxy", action="unregister", **asdict(backend))

@@ -1,4 +1,4 @@
-"""The proxy players connect to: routes Minecraft connections by the host name in their handshake."""
+"""The proxy that players connect to: it routes Minecraft connections by the host name in their handshake."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from orchestrator.lab.edge.minecraft import Handshake, ProtocolError, read_handshake
 from orchestrator.lab.edge.registrations import Backend
-from orchestrator.lab.listen import StreamServer
+from orchestrator.lab.servers.connections import ConnectionServer
 
 log = logging.getLogger(__name__)
 
@@ -17,32 +17,32 @@ CONNECT_SECONDS = 5.0
 CHUNK = 64 * 1024
 
 
-class Router(Protocol):
-    """Whom the players go to."""
+class Backends(Protocol):
+    """The backends that a router knows."""
 
     def find(self, handshake: Handshake) -> Backend | None:
         """The backend that this client asks for."""
 
     def forget(self) -> None:
-        """What a restart does."""
+        """Forget every backend, as a restart does."""
 
 
-class Edge:
-    """Listens on every address at the same port and pipes each connection to its backend."""
+class PlayerRouter:
+    """Listens on every address at the same port, and pipes each connection to its backend."""
 
     def __init__(
         self,
-        router: Router,
+        backends: Backends,
         addresses: Sequence[str],
         port: int,
         *,
         handshake_seconds: float = HANDSHAKE_SECONDS,
     ) -> None:
-        self._router = router
+        self._backends = backends
         self._handshake_seconds = handshake_seconds
         self._addresses = addresses
         self._port = port
-        self._server = StreamServer(self._serve)
+        self._server = ConnectionServer(self._serve)
 
     async def start(self) -> None:
         """Raises LabError when an address is taken."""
@@ -53,9 +53,9 @@ class Edge:
         await self._server.close()
 
     async def restart(self) -> None:
-        """What happens when a proxy restarts: every connection ends, every registration is forgotten."""
+        """Do what the restart of a proxy does: end every connection and forget every registration."""
         await self.close()
-        self._router.forget()
+        self._backends.forget()
         await self.start()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,7 +65,7 @@ class Edge:
         except ProtocolError as error:
             log.debug("connection closed: %s", error)
             return
-        backend = self._router.find(handshake)
+        backend = self._backends.find(handshake)
         if backend is None:
             log.debug("connection closed: no backend for %r", handshake.name)
             return
@@ -73,20 +73,22 @@ class Edge:
 
 
 async def pass_on(
-    target: tuple[str, int], said: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    backend: tuple[str, int], first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Pipe a connection to its backend, beginning with what the client said so far. Raises OSError, TimeoutError."""
+    """Pipe a connection to its backend, beginning with the bytes that were already read from the client.
+
+    Raises OSError or TimeoutError."""
     async with asyncio.timeout(CONNECT_SECONDS):
-        upstream_reader, upstream_writer = await asyncio.open_connection(*target)
+        upstream_reader, upstream_writer = await asyncio.open_connection(*backend)
     try:
-        upstream_writer.write(said)
+        upstream_writer.write(first)
         await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
     finally:
         upstream_writer.close()
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copies until the end, then tells the other side; a side that fails ends both."""
+    """Copy until the end, then tell the other side. A side that fails ends both."""
     while data := await reader.read(CHUNK):
         writer.write(data)
         await writer.drain()

@@ -1,23 +1,23 @@
-"""Datagrams passed on: each client has a socket of its own towards the backend, as long as it is heard of."""
+"""A forwarder of datagrams: each client gets a socket of its own towards the backend, until it falls silent."""
 
 import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from orchestrator.lab.listen import bind_udp
+from orchestrator.lab.servers.sockets import bind_udp
 
 Address = tuple[str, int]
-# Traefik's default for the entry point's udp.timeout.
 SESSION_SECONDS = 3.0
+"""Traefik's default for an entry point's udp.timeout."""
 FIRST_DATAGRAMS = 16
-"""Of a client, kept while its socket is being made."""
+"""How many datagrams of a client are kept while its socket is being made."""
 
 
 class UdpForwarder(asyncio.DatagramProtocol):
-    """Listens at one address. `backend` says for each datagram where it goes; None is nowhere."""
+    """Listens at one address. `find_backend` says for each datagram where it goes; None is nowhere."""
 
-    def __init__(self, backend: Callable[[], Address | None]) -> None:
-        self._backend = backend
+    def __init__(self, find_backend: Callable[[], Address | None]) -> None:
+        self._find_backend = find_backend
         self._sessions: dict[Address, _Session] = {}
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -33,15 +33,15 @@ class UdpForwarder(asyncio.DatagramProtocol):
             self._transport.close()
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        target = self._backend()
+        backend = self._find_backend()
         session = self._sessions.get(addr)
-        if session is not None and session.target != target:
+        if session is not None and session.backend != backend:
             session.end()
             session = None
-        if target is None:
+        if backend is None:
             return
         if session is None:
-            session = self._sessions[addr] = _Session(target, lambda answer: self._answer(answer, addr))
+            session = self._sessions[addr] = _Session(backend, lambda answer: self._answer(answer, addr))
             session.ended = lambda: self._forget(addr, session)
             session.open()
         session.send(data)
@@ -56,10 +56,10 @@ class UdpForwarder(asyncio.DatagramProtocol):
 
 
 class _Session(asyncio.DatagramProtocol):
-    """One client's way to the backend and back; ends after a silence."""
+    """One client's way to the backend and back. It ends after a silence."""
 
-    def __init__(self, target: Address, answer: Callable[[bytes], None]) -> None:
-        self.target = target
+    def __init__(self, backend: Address, answer: Callable[[bytes], None]) -> None:
+        self.backend = backend
         self.ended: Callable[[], None] = lambda: None
         self._answer = answer
         self._waiting: list[bytes] = []
@@ -69,8 +69,8 @@ class _Session(asyncio.DatagramProtocol):
 
     def open(self) -> None:
         loop = asyncio.get_running_loop()
-        self._opening = loop.create_task(loop.create_datagram_endpoint(lambda: self, remote_addr=self.target))
-        self._heard()
+        self._opening = loop.create_task(loop.create_datagram_endpoint(lambda: self, remote_addr=self.backend))
+        self._extend()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
@@ -79,18 +79,18 @@ class _Session(asyncio.DatagramProtocol):
         self._waiting.clear()
 
     def send(self, data: bytes) -> None:
-        self._heard()
+        self._extend()
         if self._transport is not None:
             self._transport.sendto(data)
         elif len(self._waiting) < FIRST_DATAGRAMS:
             self._waiting.append(data)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        self._heard()
+        self._extend()
         self._answer(data)
 
     def error_received(self, exc: Exception) -> None:
-        """Nobody listens at the backend: the client hears nothing, as through any router of datagrams."""
+        """Nobody listens at the backend. The client hears nothing, as through any router of datagrams."""
 
     def end(self) -> None:
         if self._end_timer is not None:
@@ -101,7 +101,8 @@ class _Session(asyncio.DatagramProtocol):
             self._transport.close()
         self.ended()
 
-    def _heard(self) -> None:
+    def _extend(self) -> None:
+        """Let the session live on, because one of its ends was heard."""
         if self._end_timer is not None:
             self._end_timer.cancel()
         self._end_timer = asyncio.get_running_loop().call_later(SESSION_SECONDS, self.end)

@@ -1,1 +1,1 @@
-"""The lab's containers: processes of the real agent, or real LXC containers."""
+"""The containers of the lab: processes of the real agent, or real LXC containers."""

@@ -8,34 +8,29 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.lab.errors import LabError
 from orchestrator.lab.guests import template
-from orchestrator.lab.guests.driver import (
-    AGENT_PORT,
-    TERMINATION_GRACE,
-    AgentFaults,
-    Boot,
-    Halted,
-    paces,
-    write_private,
-)
+from orchestrator.lab.guests.agent import AGENT_PORT, AgentFaults, duration_options, write_private
+from orchestrator.lab.guests.driver import TERMINATION_GRACE, Boot, Halted
+from orchestrator.lab.guests.started import StartedGuests
 from orchestrator.lab.history import History
 
 AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
-ADDRESS_SECONDS = 1.0  # from the start until the address shows, at speed 1
+ADDRESS_SECONDS = 1.0
+"""From a container's start until its address is visible, at speed 1."""
 
 
 @dataclass
 class ProcessGuest:
-    """A started container: its agent's process, and when its address shows up (monotonic seconds)."""
+    """A started container: its agent's process, and when (monotonic) its address becomes visible."""
 
     vmid: int
-    boot: object  # which start of the container this is; another value means it was started anew
+    boot: object
     process: asyncio.subprocess.Process
     lease: str
     address_at: float
@@ -54,20 +49,19 @@ class ProcessGuest:
         return self.lease if time.monotonic() >= self.address_at else None
 
 
-class ProcessGuests:
+class ProcessGuests(StartedGuests[ProcessGuest]):
     """Containers as process groups. Their root directories lie below `root`, one per VMID."""
 
     prefix = 20
 
     def __init__(self, root: Path, block: int, *, speed: float, agent_token: str | None, history: History) -> None:
+        super().__init__()
         self.root = root
         self._history = history
         self.speed = speed
         self.leases: dict[int, str] = {}
         self._addresses = tuple(f"127.{block}.{16 + n // 254}.{1 + n % 254}" for n in range(16 * 254))
         self._next_address = 0
-        self._guests: dict[int, ProcessGuest] = {}
-        self._watches: set[asyncio.Task[None]] = set()
         # The base interpreter: a guest needs nothing of a virtual environment.
         self._python = str(Path(sys.executable).resolve())
         self._agent = root / "agent.pyc"
@@ -86,7 +80,7 @@ class ProcessGuests:
         return self.root / "guests" / str(vmid)
 
     async def open(self, template_vmid: int, halted: Halted) -> None:
-        """A process cannot power its container off, so nobody is told."""
+        """A process cannot power its container off, so `halted` is never called."""
         template.build(self.directory(template_vmid), self._python)
 
     def clone(self, source: int, target: int) -> None:
@@ -98,24 +92,18 @@ class ProcessGuests:
 
     # processes
 
-    def find(self, vmid: int) -> ProcessGuest | None:
-        return self._guests.get(vmid)
-
-    def all(self) -> Iterator[ProcessGuest]:
-        return (guest for guest in list(self._guests.values()) if guest.alive)
-
     async def start(self, boot: Boot) -> ProcessGuest:
         return await self._start(boot.vmid, boot.number)
 
     async def _start(self, vmid: int, number: object) -> ProcessGuest:
         directory = self.directory(vmid)
         directory.mkdir(parents=True, exist_ok=True)
-        address = self._lease(vmid)
+        address = self._lease_address(vmid)
         with (directory / "agent.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self._command(vmid, address),
                 cwd=directory,
-                # Nothing of the lab's environment, which may hold secrets.
+                # The lab's own environment may hold secrets.
                 env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(directory)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -125,42 +113,26 @@ class ProcessGuests:
         guest = ProcessGuest(vmid, number, process, address, time.monotonic() + ADDRESS_SECONDS * self.speed)
         self._guests[vmid] = guest
         self._history.add("guest", action="start", vmid=vmid, pid=process.pid)
-        watch = asyncio.create_task(self._watch(guest))
-        self._watches.add(watch)
-        watch.add_done_callback(self._watches.discard)
+        self._watch_in_background(self._watch(guest))
         return guest
 
     async def _watch(self, guest: ProcessGuest) -> None:
         """An agent that died by itself stays dead, unless a fault says that it comes back."""
         await guest.process.wait()
-        if self._is_ended(guest):
+        if self._is_over(guest):
             return
         self._history.add("guest", action="exit", vmid=guest.vmid, pid=guest.process.pid)
-        back = self._faults.back_after(guest.vmid)
-        if back is None:
+        seconds = self._faults.seconds_until_return(guest.vmid)
+        if seconds is None:
             return
-        await asyncio.sleep(back)
-        if not self._is_ended(guest):
+        await asyncio.sleep(seconds)
+        if not self._is_over(guest):
             await self._start(guest.vmid, guest.boot)
-            if guest.ending is not None:  # in just this moment
+            if guest.ending is not None:  # the container was stopped in this very moment
                 await self.stop(guest.vmid)
 
-    def _is_ended(self, guest: ProcessGuest) -> bool:
-        """Whether its container was stopped, or is another start by now."""
-        return guest.ending is not None or self._guests.get(guest.vmid) is not guest
-
-    async def stop(self, vmid: int) -> None:
-        guest = self._guests.get(vmid)
-        if guest is None:
-            return
-        if guest.ending is None:
-            guest.ending = asyncio.create_task(self._end(guest))
-        await asyncio.shield(guest.ending)
-
     async def close(self) -> None:
-        for watch in self._watches:
-            watch.cancel()
-        await asyncio.gather(*(self.stop(vmid) for vmid in list(self._guests)))
+        await self._stop_all()
 
     async def _end(self, guest: ProcessGuest) -> None:
         _signal_group(guest, signal.SIGTERM)
@@ -169,8 +141,7 @@ class ProcessGuests:
         _signal_group(guest, signal.SIGKILL)
         await guest.process.wait()
         self._history.add("guest", action="stop", vmid=guest.vmid, pid=guest.process.pid)
-        if self._guests.get(guest.vmid) is guest:
-            del self._guests[guest.vmid]
+        self._drop(guest)
 
     def _command(self, vmid: int, address: str) -> list[str]:
         directory = self.directory(vmid)
@@ -185,10 +156,10 @@ class ProcessGuests:
         if self._token_file.exists():
             options["--token-file"] = str(self._token_file)
         arguments = [part for option in options.items() for part in option]
-        return [self._python, "-I", "-S", str(self._agent), *arguments, *paces(self.speed)]
+        return [self._python, "-I", "-S", str(self._agent), *arguments, *duration_options(self.speed)]
 
-    def _lease(self, vmid: int) -> str:
-        """The address of a container, the same until it is removed; a freed one is not given out at once."""
+    def _lease_address(self, vmid: int) -> str:
+        """The address of a container, the same until it is removed; a freed one is not given out again at once."""
         if vmid in self.leases:
             return self.leases[vmid]
         taken = set(self.leases.values())

@@ -11,14 +11,14 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[3]
 CATALOGUE = REPOSITORY / "inventory" / "lab" / "group_vars" / "all" / "catalogue.yml"
 STAND_INS = Path(__file__).parent / "artifacts"
-# Linux cuts a longer `#!` line off.
 SHEBANG_LIMIT = 127
+"""Linux cuts a `#!` line off after so many characters."""
 
 
 def build(root: Path, python: str) -> None:
-    """Lay the artifacts of every variant and version out below `root`, afresh.
+    """Write the artifacts of every variant and version below `root`, in place of what is there.
 
-    A stand-in is one file under many names; hard links keep it, and every clone, cheap."""
+    A stand-in is one file under many names. They are hard links, so that the template and every clone stay small."""
     artifacts = root / "artifacts"
     shutil.rmtree(artifacts, ignore_errors=True)
     code_server = artifacts / "dev" / "code-server"
@@ -26,21 +26,22 @@ def build(root: Path, python: str) -> None:
     for name, game in yaml.safe_load(CATALOGUE.read_text())["hostwright_catalogue"]["games"].items():
         server = artifacts / "stand-in"
         _install(STAND_INS / ("minecraft_server.py" if name == "minecraft" else "game_server.py"), server, python)
-        for path in artifact_paths(game):
+        for path in list_artifacts(game):
             target = artifacts / path
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(server, target)
         server.unlink()
 
 
-def artifact_paths(game: dict[str, Any]) -> Iterator[str]:
+def list_artifacts(game: dict[str, Any]) -> Iterator[str]:
+    """The path of every version's artifact."""
     for variant in game["variants"].values():
         for version in variant["versions"]:
             yield variant["artifact"].format(version=version)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a container's root directory: artifacts, which nobody changes, by hard link, the rest in full."""
+    """Copy a container's root directory. Artifacts become hard links, because nobody changes them."""
     shutil.rmtree(target, ignore_errors=True)
     if not source.is_dir():
         target.mkdir(parents=True)
@@ -57,7 +58,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def _install(source: Path, target: Path, python: str) -> None:
-    """Copy a stand-in as an executable of this very Python, without its site packages: it starts faster."""
+    """Copy a stand-in as a program of this Python without its site packages, which makes it start faster."""
     lines = source.read_text().splitlines(keepends=True)
     shebang = f"#!{python} -IS\n"
     if len(shebang) <= SHEBANG_LIMIT and " " not in python:

@@ -1,4 +1,4 @@
-"""Cloudflare's v4 API, as far as a zone's DNS records go: envelopes, codes, rights and pages."""
+"""A stand-in for Cloudflare's API (v4), as far as DNS records need it: envelopes, codes, rights and pages."""
 
 import hmac
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from aiohttp.typedefs import Handler
 
 from orchestrator.lab.errors import InputError
 from orchestrator.lab.faults import Fault, Faults
-from orchestrator.lab.httpserver import json_object, with_faults
-from orchestrator.lab.names.cloudflare_records import ApiError, parse, shown
+from orchestrator.lab.names.cloudflare_records import ApiError, parse_record, show_record
 from orchestrator.lab.names.zones import Record, Zone
+from orchestrator.lab.servers.http import read_json, with_faults
 
 RECORDS = "/client/v4/zones/{zone_id}/dns_records"
 MAX_PER_PAGE = 5000
-# An identical record: 81057 for the address types, 81058 for the others. Clients have to know both.
 IDENTICAL = {"A": 81057, "AAAA": 81057, "CNAME": 81057}
+"""The code of an identical record, which is 81058 for the other types. Clients have to know both."""
 
 
-def application(zone: Zone, *, zone_id: str, token: str, readonly_token: str, faults: Faults) -> web.Application:
-    """The API over this zone; both tokens have rights in this zone only."""
+def make_application(zone: Zone, *, zone_id: str, token: str, readonly_token: str, faults: Faults) -> web.Application:
+    """The API over this zone. Both tokens have rights in this zone only."""
     api = _Api(zone, zone_id, {token: True, readonly_token: False})
-    app = web.Application(middlewares=[with_faults("cloudflare", faults, _fault_response), _envelope])
+    app = web.Application(middlewares=[with_faults("cloudflare", faults, _answer_fault), _wrap_failures])
     app.router.add_get(RECORDS, api.list)
     app.router.add_post(RECORDS, api.create)
     app.router.add_get(RECORDS + "/{record_id}", api.show)
@@ -33,42 +33,44 @@ def application(zone: Zone, *, zone_id: str, token: str, readonly_token: str, fa
     return app
 
 
-def _fault_response(fault: Fault) -> web.Response | None:
+def _answer_fault(fault: Fault) -> web.Response | None:
     if "httpStatus" not in fault:
         return None
     error = ApiError(fault["httpStatus"], fault.get("code", 10000), fault.get("message", "Injected fault"))
-    response = _failure(error)
+    response = _make_failure(error)
     if "retryAfter" in fault or error.status == 429:
         response.headers["Retry-After"] = str(fault.get("retryAfter", 1))
     return response
 
 
-def _failure(error: ApiError) -> web.Response:
+def _make_failure(error: ApiError) -> web.Response:
     errors = [{"code": error.code, "message": error.message}]
     body = {"success": False, "errors": errors, "messages": [], "result": None}
     return web.json_response(body, status=error.status)
 
 
-def _success(result: object, **more: object) -> web.Response:
+def _make_success(result: object, **more: object) -> web.Response:
     return web.json_response({"success": True, "errors": [], "messages": [], "result": result, **more})
 
 
 @web.middleware
-async def _envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every failure in Cloudflare's envelope."""
+async def _wrap_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Put every failure into Cloudflare's envelope."""
     try:
         return await handler(request)
     except ApiError as error:
-        return _failure(error)
+        return _make_failure(error)
     except InputError as error:
-        return _failure(ApiError(400, 1004, f"DNS Validation Error: {error}"))
+        return _make_failure(ApiError(400, 1004, f"DNS Validation Error: {error}"))
     except web.HTTPNotFound:
-        return _failure(ApiError(400, 7000, "No route for that URI"))
+        return _make_failure(ApiError(400, 7000, "No route for that URI"))
     except web.HTTPMethodNotAllowed:
-        return _failure(ApiError(405, 10405, "Method not allowed for this authentication scheme"))
+        return _make_failure(ApiError(405, 10405, "Method not allowed for this authentication scheme"))
 
 
 class _Api:
+    """The calls of the API. `tokens` says of each token whether it may change records."""
+
     def __init__(self, zone: Zone, zone_id: str, tokens: dict[str, bool]) -> None:
         self._zone = zone
         self._zone_id = zone_id
@@ -81,10 +83,10 @@ class _Api:
         content, comment = request.query.get("content"), request.query.get("comment.contains", "")
         matching = [
             entry
-            for entry in (shown(record, self._zone) for record in records)
+            for entry in (show_record(record, self._zone) for record in records)
             if content in (None, entry["content"]) and comment in (entry["comment"] or "")
         ]
-        page, per_page = _number(request.query, "page", 1), _number(request.query, "per_page", 100)
+        page, per_page = _read_number(request.query, "page", 1), _read_number(request.query, "per_page", 100)
         per_page = min(per_page, MAX_PER_PAGE)
         result = matching[(page - 1) * per_page : page * per_page]
         info = {
@@ -94,32 +96,32 @@ class _Api:
             "total_count": len(matching),
             "total_pages": -(-len(matching) // per_page),
         }
-        return _success(result, result_info=info)
+        return _make_success(result, result_info=info)
 
     async def show(self, request: web.Request) -> web.Response:
         self._authorize(request, write=False)
-        return _success(shown(self._record(request), self._zone))
+        return _make_success(show_record(self._find_record(request), self._zone))
 
     async def create(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        return self._store(parse(await json_object(request), self._zone))
+        return self._store(parse_record(await read_json(request), self._zone))
 
     async def overwrite(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        known = self._record(request)
-        return self._store(replace(parse(await json_object(request), self._zone), id=known.id))
+        known = self._find_record(request)
+        return self._store(replace(parse_record(await read_json(request), self._zone), id=known.id))
 
     async def update(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        known = self._record(request)
-        body = {**_as_body(shown(known, self._zone)), **await json_object(request)}
-        return self._store(replace(parse(body, self._zone), id=known.id))
+        known = self._find_record(request)
+        body = {**_as_body(show_record(known, self._zone)), **await read_json(request)}
+        return self._store(replace(parse_record(body, self._zone), id=known.id))
 
     async def delete(self, request: web.Request) -> web.Response:
         self._authorize(request, write=True)
-        record = self._record(request)
+        record = self._find_record(request)
         self._zone.remove([record])
-        return _success({"id": record.id})
+        return _make_success({"id": record.id})
 
     def _authorize(self, request: web.Request, *, write: bool) -> None:
         """Raises ApiError unless the token has this right in this zone."""
@@ -140,14 +142,14 @@ class _Api:
         if zone_id != self._zone_id or (write and not rights[0]):
             raise ApiError(403, 10000, "Authentication error")
 
-    def _record(self, request: web.Request) -> Record:
+    def _find_record(self, request: web.Request) -> Record:
         record = self._zone.get(request.match_info["record_id"])
         if record is None:
             raise ApiError(404, 81044, "Record does not exist.")
         return record
 
     def _store(self, record: Record) -> web.Response:
-        if self._zone.same(record):
+        if self._zone.find_same(record):
             raise ApiError(400, IDENTICAL.get(record.type, 81058), "An identical record already exists.")
         others = {r.type for r in self._zone.records(record.name) if r.id != record.id}
         if record.type == "CNAME" and others & {"A", "AAAA", "CNAME"}:
@@ -155,16 +157,16 @@ class _Api:
             raise ApiError(400, 81053, message)
         if record.type in ("A", "AAAA") and "CNAME" in others:
             raise ApiError(400, 81054, "A CNAME record with that host already exists.")
-        return _success(shown(self._zone.put(record), self._zone))
+        return _make_success(show_record(self._zone.put(record), self._zone))
 
 
 def _as_body(entry: dict[str, Any]) -> dict[str, Any]:
-    """What a client would have sent for the record."""
+    """The body that a client would have sent for the record."""
     names = ("type", "name", "data" if "data" in entry else "content", "ttl", "proxied", "comment")
     return {name: entry[name] for name in names}
 
 
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
+def _read_number(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**9:
         raise InputError(name, "must be a whole number of at least 1")

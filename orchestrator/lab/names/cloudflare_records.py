@@ -1,14 +1,14 @@
-"""Cloudflare's shape of a DNS record: read from a request, written into an answer."""
+"""DNS records as Cloudflare's API has them: read from a request, and written into an answer."""
 
 from typing import Any
 
 import dns.rdtypes.IN.SRV
 
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.names.zones import TYPES, Record, Zone, canonical_name, canonical_value
+from orchestrator.lab.names.zones import TYPES, Record, Zone, normalise_name, normalise_value
 
-# 100 characters on Cloudflare's free plan (500 on the others): a mark that fits here fits everywhere.
 MAX_COMMENT = 100
+"""Characters on Cloudflare's free plan; the other plans allow 500. A mark that fits here fits everywhere."""
 PROXIABLE = ("A", "AAAA", "CNAME")
 
 
@@ -22,8 +22,8 @@ class ApiError(Exception):
         self.message = message
 
 
-def parse(body: dict[str, Any], zone: Zone) -> Record:
-    """The record that the request describes; raises ApiError with the code of what is wrong."""
+def parse_record(body: dict[str, Any], zone: Zone) -> Record:
+    """The record that the request describes. Raises ApiError with the code of what is wrong."""
     kind = body.get("type")
     if not isinstance(kind, str) or kind not in TYPES:
         raise ApiError(400, 1004, f"DNS Validation Error: invalid type {kind!r}")
@@ -34,37 +34,37 @@ def parse(body: dict[str, Any], zone: Zone) -> Record:
         raise ApiError(400, 1004, f"DNS Validation Error: comment is longer than {MAX_COMMENT} characters")
     if not isinstance(proxied, bool) or (proxied and kind not in PROXIABLE):
         raise ApiError(400, 9004, "This record type cannot be proxied.")
-    value = _srv_value(body) if kind == "SRV" else _content(kind, body)
-    return Record(_name(body, zone), kind, value, ttl, comment, proxied)
+    value = _read_srv_value(body) if kind == "SRV" else _read_content(kind, body)
+    return Record(_read_name(body, zone), kind, value, ttl, comment, proxied)
 
 
-def _name(body: dict[str, Any], zone: Zone) -> str:
+def _read_name(body: dict[str, Any], zone: Zone) -> str:
     name = body.get("name")
     if not isinstance(name, str) or not name:
         raise ApiError(400, 9000, "DNS name is invalid.")
     if name == "@":
         return zone.name
     try:
-        full = canonical_name(name)
+        full = normalise_name(name)
     except InputError as error:
         raise ApiError(400, 9000, "DNS name is invalid.") from error
-    # Cloudflare takes a name outside the zone as relative to it.
+    # Cloudflare reads a name outside the zone as relative to it.
     return full if full in zone else f"{full}.{zone.name}"
 
 
-def _content(kind: str, body: dict[str, Any]) -> str:
+def _read_content(kind: str, body: dict[str, Any]) -> str:
     content = body.get("content")
     if not isinstance(content, str) or not content:
         raise ApiError(400, 9005, f"Content for {kind} record is missing.")
     text = f'"{content}"' if kind == "TXT" and not content.startswith('"') else content
     try:
-        return canonical_value(kind, text)
+        return normalise_value(kind, text)
     except InputError as error:
         wanted = {"A": "a valid IPv4 address", "AAAA": "a valid IPv6 address"}.get(kind, "valid")
         raise ApiError(400, 9005, f"Content for {kind} record must be {wanted}.") from error
 
 
-def _srv_value(body: dict[str, Any]) -> str:
+def _read_srv_value(body: dict[str, Any]) -> str:
     data = body.get("data")
     if not isinstance(data, dict):
         raise ApiError(400, 1004, "DNS Validation Error: data is required for an SRV record")
@@ -76,13 +76,13 @@ def _srv_value(body: dict[str, Any]) -> str:
     if not isinstance(target, str) or not target:
         raise ApiError(400, 9005, "Content for SRV record must have a target.")
     try:
-        return canonical_value("SRV", f"{numbers[0]} {numbers[1]} {numbers[2]} {canonical_name(target) or '.'}")
+        return normalise_value("SRV", f"{numbers[0]} {numbers[1]} {numbers[2]} {normalise_name(target) or '.'}")
     except InputError as error:
         raise ApiError(400, 9005, "Content for SRV record must have a valid target.") from error
 
 
-def shown(record: Record, zone: Zone) -> dict[str, Any]:
-    """The record in an answer; an SRV record has `data`, and `content` without the priority."""
+def show_record(record: Record, zone: Zone) -> dict[str, Any]:
+    """The record as an answer shows it. An SRV record has `data`, and a `content` without the priority."""
     entry: dict[str, Any] = {
         "id": record.id,
         "zone_name": zone.name,
@@ -97,7 +97,7 @@ def shown(record: Record, zone: Zone) -> dict[str, Any]:
     }
     if record.type == "SRV":
         srv = record.rdata()
-        assert isinstance(srv, dns.rdtypes.IN.SRV.SRV)  # noqa: S101  (it was parsed as one)
+        assert isinstance(srv, dns.rdtypes.IN.SRV.SRV)  # noqa: S101 - it was parsed as one
         target = srv.target.to_text(omit_final_dot=True)
         entry["content"] = f"{srv.weight}\t{srv.port}\t{target}"
         entry["priority"] = srv.priority

@@ -1,4 +1,4 @@
-"""The records of the lab's DNS views: the APIs and dynamic updates change them, the responder serves them."""
+"""The records of the lab's DNS zones. The APIs and dynamic updates change them, and the name servers serve them."""
 
 import uuid
 from collections.abc import Callable, Iterable
@@ -14,13 +14,13 @@ import dns.rdatatype
 from orchestrator.lab.errors import InputError
 
 TYPES = ("A", "AAAA", "CNAME", "SRV", "TXT")
-# 300 is Cloudflare's meaning of "automatic" (ttl 1).
 AUTOMATIC_TTL = 300
+"""Seconds that Cloudflare serves for an automatic TTL, which is written as 1."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record. `name` is full, lower case, without the last dot; so are names inside `value`."""
+    """One record. `name` is complete, in lower case and without the last dot; so are the names in `value`."""
 
     name: str
     type: str
@@ -32,7 +32,7 @@ class Record:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What makes two records the same one: TTL and comment do not."""
+        """What makes two records the same one; TTL and comment do not count."""
         return self.name, self.type, self.value
 
     def rdata(self) -> dns.rdata.Rdata:
@@ -43,8 +43,8 @@ class Record:
         return AUTOMATIC_TTL if self.ttl == 1 else self.ttl
 
 
-def canonical_name(text: str) -> str:
-    """Raises InputError when it is no host name of the DNS."""
+def normalise_name(text: str) -> str:
+    """The name in lower case and without the last dot. Raises InputError when it is no domain name."""
     try:
         name = dns.name.from_text(text.strip(), origin=dns.name.root)
     except (dns.exception.DNSException, UnicodeError) as error:
@@ -52,35 +52,38 @@ def canonical_name(text: str) -> str:
     return name.to_text(omit_final_dot=True).lower()
 
 
-def canonical_value(kind: str, text: str) -> str:
-    """The presentation form without a last dot; raises InputError when the text is no value of the type."""
+def normalise_value(kind: str, text: str) -> str:
+    """The presentation form without a last dot. Raises InputError when the text is no value of this type."""
     if kind not in TYPES:
         raise InputError("type", f"{kind!r} is not one of {', '.join(TYPES)}")
     try:
         rdata = dns.rdata.from_text(dns.rdataclass.IN, kind, text, origin=dns.name.root, relativize=False)
     except (dns.exception.DNSException, UnicodeError, ValueError) as error:
         raise InputError("value", f"{text!r} is not a value of a {kind} record") from error
-    return from_rdata(rdata)
+    return format_rdata(rdata)
 
 
-def from_rdata(rdata: dns.rdata.Rdata) -> str:
+def format_rdata(rdata: dns.rdata.Rdata) -> str:
+    """The presentation form without a last dot."""
     text = rdata.to_text()
     if rdata.rdtype == dns.rdatatype.TXT:
         return text
-    # The root alone (an SRV target that says "not here") keeps its dot.
+    # The root by itself keeps its dot; as an SRV target it says that the service is not offered.
     return (text if text.endswith(" .") else text.removesuffix(".")).lower()
 
 
 class Zone:
-    """The records of one zone in one view; `changed` is called after every change, `recorded` for each record."""
+    """The records of one zone in one view.
+
+    `on_change` is called after every change, and `on_record` for each record that was put or removed."""
 
     def __init__(self, name: str, *, view: str, address: str) -> None:
         self.name = name
         self.view = view
         self.address = address
         self.serial = 1
-        self.changed: Callable[[], None] = lambda: None
-        self.recorded: Callable[[str, Record], None] = lambda action, record: None
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_record: Callable[[str, Record], None] = lambda action, record: None
         self._records: dict[str, Record] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -94,7 +97,7 @@ class Zone:
     def get(self, record_id: str) -> Record | None:
         return self._records.get(record_id)
 
-    def same(self, record: Record) -> Record | None:
+    def find_same(self, record: Record) -> Record | None:
         """Another record with the same name, type and value."""
         others = self.records(record.name, record.type)
         return next((o for o in others if o.value == record.value and o.id != record.id), None)
@@ -106,36 +109,36 @@ class Zone:
         )
 
     def put(self, record: Record) -> Record:
-        """Adds the record, or changes the one with its id."""
+        """Add the record, or change the one with its id."""
         self._records[record.id] = record
-        self.recorded("put", record)
-        self._touch()
+        self.on_record("put", record)
+        self._note_change()
         return record
 
     def remove(self, records: Iterable[Record]) -> None:
         for record in records:
             if self._records.pop(record.id, None) is not None:
-                self.recorded("remove", record)
-        self._touch()
+                self.on_record("remove", record)
+        self._note_change()
 
     def replace_all(self, records: Iterable[Record]) -> None:
-        """Takes these records in place of all, in one step."""
+        """Replace all records by these, in one step."""
         before, self._records = self._records, {record.id: record for record in records}
-        for action, records_of, others in (("remove", before, self._records), ("put", self._records, before)):
-            for record in records_of.values():
+        for action, some, others in (("remove", before, self._records), ("put", self._records, before)):
+            for record in some.values():
                 if others.get(record.id) != record:
-                    self.recorded(action, record)
-        self._touch()
+                    self.on_record(action, record)
+        self._note_change()
 
-    def _touch(self) -> None:
+    def _note_change(self) -> None:
         self.serial += 1
-        self.changed()
+        self.on_change()
 
     def dump(self) -> dict[str, Any]:
         return {"serial": self.serial, "records": [asdict(record) for record in self._records.values()]}
 
     def load(self, saved: dict[str, Any]) -> None:
-        """Takes what `dump` gave."""
+        """Take back what `dump` gave."""
         self.serial = int(saved.get("serial", 1))
         self._records = {entry["id"]: Record(**entry) for entry in saved.get("records", [])}
 

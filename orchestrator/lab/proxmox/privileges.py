@@ -1,4 +1,4 @@
-"""What the token of Hostwright may do on a Proxmox, and no more: the README's role, as the lab grants it."""
+"""The privileges of Hostwright's token: the lab grants the role that the README describes, and no more."""
 
 from collections.abc import Mapping
 
@@ -19,4 +19,4 @@ PRIVILEGES: Mapping[str, tuple[str, ...]] = {
     f"/storage/{STORAGE}": ("Datastore.AllocateSpace",),
     "/sdn/zones/localnetwork": ("SDN.Use",),
 }
-"""Path and privileges; a request that needs another one is refused with Proxmox's own 403."""
+"""Path → privileges. A request that needs another privilege is refused with Proxmox's own 403."""

@@ -1,7 +1,7 @@
-"""Proxmox tasks as they are: abortable, with a real guest behind every container.
+"""The tasks of the lab's Proxmox, with a real guest behind every container.
 
-Differs from fakepve: a task's guest processes follow its container's status before the task ends, DELETE
-aborts a running task, unknown UPIDs are a 400, and logs carry their total.
+They differ from fakepve's: before a task ends, the guest has followed its container's status. DELETE aborts a running
+task. An unknown UPID is a 400. A log carries its total.
 """
 
 import asyncio
@@ -20,15 +20,19 @@ from fakepve.server import params
 
 from orchestrator.lab.errors import LabError
 from orchestrator.lab.guests.driver import Boot, GuestDriver
+from orchestrator.lab.proxmox.faults import ProxmoxFaults
 
 UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
-ABORT_SECONDS = 0.5  # from the request to the worker's end, at speed 1
+ABORT_SECONDS = 0.5
+"""From the request to abort a task until its worker ends, at speed 1."""
 
 TaskBody = Callable[[], Awaitable[str | None]]
 
 
 @dataclass
 class RunningTask:
+    """A task that has not ended, with its container if it has one."""
+
     run: asyncio.Task[None]
     record: dict[str, Any]
     container: Any
@@ -43,11 +47,11 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
         super().__init__(*args, **kwargs)
         self._task_runs: dict[str, RunningTask] = {}
         self._aborts: set[asyncio.Task[None]] = set()
-        self._task_faults: list[dict[str, Any]] = []
+        self.faults = ProxmoxFaults()
         self._guest_locks: dict[int, asyncio.Lock] = {}
 
     def save(self) -> None:
-        """Called whenever containers may have changed."""
+        """Keep the containers; called whenever they may have changed."""
 
     # running
 
@@ -62,7 +66,7 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
         lock: bool = True,
         log: Sequence[str] = (),
     ) -> str:
-        """Start a task; its UPID. At speed 0 it has ended when this returns."""
+        """Start a task and return its UPID. At speed 0 the task has ended when this returns."""
         upid, pid, start = self._upid(node, ttype, tid, user)
         record = {"upid": upid, "node": node, "pid": pid, "pstart": pid * 7, "starttime": start}
         record |= {"type": ttype, "id": str(tid), "user": user, "status": "running", "log": list(log)}
@@ -81,7 +85,7 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             if vm is not None and lock:
                 await self.acquire(vm, record["upid"])
             try:
-                note = await self._work(record, body, vm)
+                note = await self._carry_out(record, body, vm)
                 await self._follow(vm)
             finally:
                 if vm is not None and lock:
@@ -93,8 +97,8 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             record["log"].append(status)
         self._finish(record, status)
 
-    async def _work(self, record: dict[str, Any], body: TaskBody, vm: Any) -> str | None:
-        fault = self._take_task_fault(record["type"])
+    async def _carry_out(self, record: dict[str, Any], body: TaskBody, vm: Any) -> str | None:
+        fault = self.faults.take_for_task(record["type"])
         if fault is not None:
             await self.pause(ABORT_SECONDS)
             self._undo(record, vm)
@@ -112,29 +116,19 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
         record.update(status="stopped", exitstatus=status, endtime=int(time.time()))
         self.save()
 
-    def _take_task_fault(self, ttype: str) -> dict[str, Any] | None:
-        for fault in self._task_faults:
-            if fault["task"] == ttype:
-                if fault.get("times") is not None:
-                    fault["times"] -= 1
-                    if fault["times"] <= 0:
-                        self._task_faults.remove(fault)
-                return fault
-        return None
-
     # guests
 
     async def _follow(self, container: Any) -> None:
-        """Make the guest process what the container's status says. Not to be interrupted half-way."""
+        """Start or stop the guest as the container's status says. An abort does not interrupt this half-way."""
         if isinstance(container, FakeCt):
-            await asyncio.shield(asyncio.create_task(self._reconcile(container)))
+            await asyncio.shield(asyncio.create_task(self._match_guest(container)))
 
-    async def _reconcile(self, container: Any) -> None:
+    async def _match_guest(self, container: Any) -> None:
         vmid = container.vmid
         async with self._guest_locks.setdefault(vmid, asyncio.Lock()):
             present = container in self.cts
             if not present and self.ct(vmid) is not None:
-                return  # the VMID has a new owner already
+                return  # another container has the VMID by now
             running = present and container.status == "running"
             guest = self.guests.find(vmid)
             if guest is not None and not (running and guest.boot == container.started_at):
@@ -152,8 +146,8 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             raise TaskError(f"startup for container '{container.vmid}' failed: {error}") from error
         container.pid = guest.pid
 
-    def _guest_halted(self, vmid: int, boot: object) -> None:
-        """A container that powered itself off is stopped."""
+    def _note_halt(self, vmid: int, boot: object) -> None:
+        """Show a container as stopped that powered itself off."""
         container = self.ct(vmid)
         if container is not None and container.status == "running" and container.started_at == boot:
             container.status, container.pid = "stopped", None
@@ -185,7 +179,7 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             self._finish(running.record, "interrupted by signal")
 
     def _undo(self, record: dict[str, Any], target: Any) -> None:
-        """What a failed clone leaves: no target, and its source unlocked."""
+        """Undo a clone that failed: remove its target and unlock its source."""
         if record["type"] != "vzclone":
             return
         self._drop(target)
@@ -224,7 +218,7 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
 
 
 def _boot_of(container: Any) -> Boot:
-    """What a start needs of a container's configuration; its first network is the one that counts."""
+    """What a start needs of a container's configuration; only its first network counts."""
     _, net = split_props(container.config.get("net0", ""))
     static = net.get("ip") not in (None, "dhcp", "manual")
     return Boot(

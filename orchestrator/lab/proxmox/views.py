@@ -1,7 +1,7 @@
-"""What Proxmox reports about containers, with the delays and gaps of the real thing.
+"""What the lab's Proxmox reports about containers, with the delays and gaps of a real one.
 
-Differs from fakepve: cluster/resources lags, interfaces shows the guest's address after a while, config GET
-gives the description its trailing line feed, and a bridge that does not exist is noticed.
+It differs from fakepve's reports: cluster/resources lags behind, interfaces shows a guest's address after a while, the
+description in a configuration ends with a line feed, and a bridge that does not exist is noticed.
 """
 
 import asyncio
@@ -12,14 +12,15 @@ from typing import Any
 from fakepve import PveError
 from fakepve.lxc import split_props
 
+from orchestrator.lab.proxmox.layout import BRIDGES
 from orchestrator.lab.proxmox.tasks import PveTasks
 
-RESOURCES_LAG = 10.0  # seconds between two rounds of the status daemon, at speed 1
-BRIDGES = frozenset({"vmbr0", "vmbr1"})
+RESOURCES_LAG = 10.0
+"""Seconds between two rounds of the status daemon, at speed 1."""
 
 
 class PveViews(PveTasks):
-    """PveTasks with honest views."""
+    """PveTasks whose reports lag and have gaps like those of a real Proxmox."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -29,23 +30,23 @@ class PveViews(PveTasks):
     # cluster/resources
 
     def ct_resources(self, user: str, kind: str | None = None) -> list[dict[str, Any]]:
-        """The containers as last broadcast; one that is newer has neither name nor status yet."""
+        """The containers as they were last broadcast; a newer one has neither name nor status yet."""
         current = super().ct_resources(user, kind)
         if not self.time_scale:
             return list(current)
-        return [self._broadcast.get(item["vmid"]) or _unknown(item) for item in current]
+        return [self._broadcast.get(item["vmid"]) or _without_status(item) for item in current]
 
     def start_status_daemon(self) -> None:
-        """(Re)start the rounds in which status, names and metrics become visible."""
+        """Start the rounds in which status, names and metrics become visible, or start them anew."""
         self.stop_status_daemon()
-        self._status_daemon = asyncio.create_task(self._broadcast_rounds())
+        self._status_daemon = asyncio.create_task(self._broadcast_in_rounds())
 
     def stop_status_daemon(self) -> None:
         if self._status_daemon is not None:
             self._status_daemon.cancel()
             self._status_daemon = None
 
-    async def _broadcast_rounds(self) -> None:
+    async def _broadcast_in_rounds(self) -> None:
         while True:
             self._broadcast = {item["vmid"]: item for item in super().ct_resources("root@pam")}
             if not self.time_scale:
@@ -61,12 +62,12 @@ class PveViews(PveTasks):
         interfaces: list[dict[str, Any]] = await super()._lxc_interfaces(user, values)
         guest = self.guests.find(container.vmid)
         for item in interfaces:
-            if guest is not None and guest.address is not None and self._has_dhcp(container, item["name"]):
+            if guest is not None and guest.address is not None and self._uses_dhcp(container, item["name"]):
                 _add_addresses(item, guest.address, self.guests.prefix)
         return interfaces
 
     @staticmethod
-    def _has_dhcp(container: Any, name: str) -> bool:
+    def _uses_dhcp(container: Any, name: str) -> bool:
         nets = (split_props(value)[1] for key, value in container.config.items() if re.fullmatch(r"net\d+", key))
         return any(net.get("name", "eth0") == name and net.get("ip") == "dhcp" for net in nets)
 
@@ -79,7 +80,7 @@ class PveViews(PveTasks):
         return config
 
     async def _lxc_config_put(self, user: str, values: dict[str, Any]) -> None:
-        """The change is saved before the bridges are looked at, and from then on every change fails."""
+        """Proxmox saves the change before it checks the bridges, so every later change fails too."""
         await super()._lxc_config_put(user, values)
         container = self._find_ct(values["node"], values["vmid"])
         for key, value in sorted(container.config.items()):
@@ -88,12 +89,12 @@ class PveViews(PveTasks):
                 raise PveError(500, f"bridge '{bridge}' does not exist")
 
 
-def _unknown(item: dict[str, Any]) -> dict[str, Any]:
+def _without_status(item: dict[str, Any]) -> dict[str, Any]:
     return {"id": item["id"], "vmid": item["vmid"], "node": item["node"], "type": "lxc", "status": "unknown"}
 
 
 def _add_addresses(item: dict[str, Any], address: str, prefix: int) -> None:
-    """The link-local address first: whoever takes the first one is wrong."""
+    """Add the link-local address first, so that a client that takes the first address is found out."""
     local = link_local(item["hwaddr"])
     item["inet"] = f"{address}/{prefix}"
     item["inet6"] = f"{local}/64"
@@ -104,7 +105,7 @@ def _add_addresses(item: dict[str, Any], address: str, prefix: int) -> None:
 
 
 def link_local(hwaddr: str) -> str:
-    """The IPv6 link-local address a kernel derives from a MAC address (modified EUI-64)."""
+    """The IPv6 link-local address that a kernel derives from a MAC address (modified EUI-64)."""
     octets = bytes.fromhex(hwaddr.replace(":", ""))
     identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
     return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + identifier))

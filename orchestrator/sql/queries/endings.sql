@@ -66,6 +66,13 @@ set attend_at = now() + make_interval(secs => least(%(attend_seconds)s * power(2
     attend_failures = attend_failures + 1, updated_at = now()
 where id = %(instance_id)s;
 
+-- name: strike_superseded
+-- What was published anew has taken the place of what was recorded before under the same name.
+delete from publication old using publication new
+where old.instance_id = %(instance_id)s and new.instance_id = old.instance_id
+  and (new.driver, new.place, new.type, new.name) = (old.driver, old.place, old.type, old.name)
+  and new.recorded_at > old.recorded_at;
+
 -- name: archive_instance
 -- The instance leaves the table of the living.
 with gone as (

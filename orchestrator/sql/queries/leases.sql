@@ -5,54 +5,93 @@
 select pg_advisory_xact_lock(hashtext('hostwright claim'));
 
 -- name: next_waiting
--- Whose turn it is, if a limit leaves room: what was interrupted first, then what was asked for, then work of our own, unless it
--- has waited for ten minutes; of
--- the customers the one with the fewest running, then the one whose turn is longest ago; of its own the oldest.
+-- Whose turn it is, if a limit leaves room: what was interrupted first, then what was asked for, then work of our own,
+-- unless it has waited for ten minutes; of the customers the one with the fewest running, then the one whose turn is
+-- longest ago; of its own the oldest. `held_in` is the state that an instance must have, by kind.
 with held as (
-    select customer_id, node from operation where status in ('running', 'cleaning') and lease_expires_at > now()
+    select customer_id, node from operation
+    where status in ('running', 'cleaning') and lease_expires_at > now()
 ), busy as (
     select count(*) as everywhere, count(*) filter (where node = %(node)s) as here from held
 )
 select o.id
-from operation o join customer c on c.id = o.customer_id cross join busy
+from operation o
+join customer c on c.id = o.customer_id
+cross join busy
 where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
+  and o.id <> all(%(passed_over)s)
   and not exists (
       -- What its claim would refuse must not stand in the way of the others, nor what is not due yet.
       select from instance i
       where i.id = o.instance_id
-        and (o.kind = 'provision' and i.status <> 'provisioning' or i.status = 'deleting' and i.attend_at > now())
+        and (i.status::text <> %(held_in)s::jsonb ->> o.kind or (i.status = 'deleting' and i.attend_at > now()))
   )
   and busy.everywhere < %(concurrency)s and (%(node_concurrency)s::int is null or busy.here < %(node_concurrency)s)
-order by o.background and o.created_at > now() - interval '10 minutes', o.attempt = 0, (select count(*) from held where held.customer_id = o.customer_id),
-         c.served_at nulls first, o.created_at, o.id
+order by
+    o.background and o.created_at > now() - interval '10 minutes', o.attempt = 0,
+    (select count(*) from held where held.customer_id = o.customer_id),
+    c.served_at nulls first, o.created_at, o.id
 limit 1;
 
 -- name: claim
 -- Take an operation: a new fencing token and a lease on the database's clock. No row: somebody else has it, it is final,
--- or it would provision what is provisioned already. `left_seconds` is what remains until its deadline.
+-- or its instance is not in the state that its kind needs, as one that is provisioned already. `left_seconds` is what remains until its deadline.
 with claimed as (
     update operation
     set status = case when status = 'queued' then 'running' else status end,
         fencing_token = fencing_token + 1, attempt = attempt + 1, worker = %(worker)s, node = %(node)s,
         heartbeat_at = now(), started_at = coalesce(started_at, now()),
         lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
-        deadline_at = coalesce(deadline_at, now() + make_interval(secs => %(deadline_seconds)s))
-    where id = %(operation_id)s and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
-      and (kind <> 'provision'
-           or exists (select from instance i where i.id = instance_id and i.status = 'provisioning'))
+        deadline_at = coalesce(
+            deadline_at, now() + make_interval(secs => coalesce((%(deadlines)s::jsonb ->> kind)::float, 0))
+        )
+    where id = %(operation_id)s
+      and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
+      and (
+          %(held_in)s::jsonb ->> kind is null
+          or exists (
+              select from instance i where i.id = instance_id and i.status::text = %(held_in)s::jsonb ->> kind
+          )
+      )
     returning *
 ), served as (
     update customer set served_at = clock_timestamp() from claimed where customer.id = claimed.customer_id
 )
 select claimed.*, null::jsonb as phases, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
-       exists (
-           select from operation_phase p join operation any_of on any_of.id = p.operation_id
-           where any_of.instance_id = claimed.instance_id and p.name = 'publish-edge'
-       ) as published,
        exists (select from instance i where i.id = claimed.instance_id and i.status = 'ready') as was_ready,
+       coalesce(
+           (select jsonb_agg(to_jsonb(p) - '{instance_id,recorded_at}'::text[])
+            from publication p where p.instance_id = claimed.instance_id),
+           '[]'
+       ) as publications,
        pg_notify('hostwright_operation', id::text)
 from claimed;
+
+-- name: record_publication
+-- Something is about to be published: its record comes first.
+with o as (
+    update operation set heartbeat_at = now()
+    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    returning instance_id
+)
+insert into publication (instance_id, driver, place, type, name, value)
+select instance_id, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s from o
+on conflict (instance_id, driver, place, type, name, value) do update set recorded_at = excluded.recorded_at;
+
+-- name: strike_publication
+-- It is gone from the world, so it is struck out. The operation's row comes back whether or not there was a record.
+with o as (
+    update operation set heartbeat_at = now()
+    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    returning instance_id
+), struck as (
+    delete from publication p using o
+    where p.instance_id = o.instance_id
+      and (p.driver, p.place, p.type, p.name, p.value)
+          = (%(driver)s, %(place)s, %(type)s, %(name)s, %(value)s)
+)
+select instance_id from o;
 
 -- name: heartbeat
 -- Prolong the lease, and hear whether somebody wants the operation cancelled. A lease that has run out stays so: its place may

@@ -22,7 +22,7 @@ left join idempotency_key k
     on k.customer_id = c.id and k.key = %(key)s and k.created_at > now() - interval '7 days'
 left join lateral (
     select o.id, o.request_hash from operation o
-    where o.customer_id = c.id and o.ctype = %(ctype)s and o.kind = 'provision'
+    where o.customer_id = c.id and o.ctype = %(ctype)s and o.kind = %(kind)s
       and o.status in ('queued', 'running', 'cleaning')
     order by (o.request_hash = %(request_hash)s) desc, o.created_at limit 1
 ) a on true
@@ -48,7 +48,7 @@ with guard as (
     select %(instance_id)s, id, %(ctype)s, %(spec)s, %(memory_mib)s, %(cpu_cores)s from guard
 ), o as (
     insert into operation (id, instance_id, customer_id, kind, ctype, spec, request_id, request_hash)
-    select %(operation_id)s, %(instance_id)s, id, 'provision', %(ctype)s, %(spec)s, %(request_id)s, %(request_hash)s
+    select %(operation_id)s, %(instance_id)s, id, %(kind)s, %(ctype)s, %(spec)s, %(request_id)s, %(request_hash)s
     from guard
 ), k as (
     insert into idempotency_key (customer_id, key, request_hash, operation_id)

@@ -26,7 +26,7 @@ select o.*, null::jsonb as phases, null::int as queue_position
 from operation o
 where (%(customer_id)s::text is null or o.customer_id = %(customer_id)s)
   and (%(status)s::operation_status is null or o.status = %(status)s)
-  and (%(kind)s::operation_kind is null or o.kind = %(kind)s)
+  and (%(kind)s::text is null or o.kind = %(kind)s)
   and (%(after)s::uuid is null
        or (o.created_at, o.id) < (select a.created_at, a.id from operation a
                                   where a.id = %(after)s

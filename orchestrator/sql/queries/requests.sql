@@ -34,7 +34,7 @@ with guard as (
 )
 insert into operation
     (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, retry_of)
-select %(operation_id)s, id, customer_id, 'provision', ctype, vmid, hostname, spec, %(request_id)s, %(request_hash)s,
+select %(operation_id)s, id, customer_id, %(kind)s, ctype, vmid, hostname, spec, %(request_id)s, %(request_hash)s,
        %(retry_of)s
 from i;
 

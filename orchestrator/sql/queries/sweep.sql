@@ -5,9 +5,9 @@
 -- another, or a cancel that nobody heard, what can be undone is undone, and the rest fails.
 with lost as (
     select id, case when losses = 0 and cancel_requested_at is null then 'queued'
-                    when kind in ('provision', 'start') then 'cleaning'
+                    when kind = any(%(undoable)s) then 'cleaning'
                     else 'failed' end::operation_status as becomes
-    from operation where status = 'running' and lease_expires_at < now()
+    from operation where status = 'running' and lease_expires_at < now() and kind = any(%(kinds)s)
     for update skip locked
 ), o as (
     update operation
@@ -41,7 +41,7 @@ select id, pg_notify('hostwright_operation', id::text) from o;
 -- Orders that waited too long for a worker fail, while nothing was done for them. The machine of a retry stays kept.
 with late as (
     select id from operation
-    where status = 'queued' and attempt = 0 and kind in ('provision', 'start') and not background
+    where status = 'queued' and attempt = 0 and kind = any(%(cancellable)s) and not background
       and created_at < now() - make_interval(secs => %(queue_seconds)s)
     for update skip locked
 ), o as (
@@ -64,9 +64,7 @@ select id, pg_notify('hostwright_operation', id::text) from o;
 -- Instances that need something nobody asks for: what a cleanup or a deletion left behind, a quarantine that is over, a server
 -- that runs although its customer's account is stopped or its start failed. One operation each.
 with due as (
-    select i.id, case when i.status = 'failed' then 'cleanup'
-                      when i.status in ('deleting', 'quarantined') then 'teardown'
-                      else 'stop' end::operation_kind as kind
+    select i.id, %(kind_of)s::jsonb ->> i.status::text as kind
     from instance i join customer c on c.id = i.customer_id
     where not exists (
         select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
@@ -83,11 +81,11 @@ with due as (
     set status = case when instance.status = 'quarantined' then 'deleting' else instance.status end,
         attend_at = null, expires_at = null, updated_at = now()
     from due where instance.id = due.id
-    returning instance.id, customer_id, ctype, vmid, hostname, spec, due.kind
+    returning instance.id, customer_id, ctype, vmid, hostname, spec, status, due.kind
 ), o as (
     insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
     select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea,
-           kind <> 'stop' from i
+           status in ('failed', 'deleting') from i
     -- Somebody's request may have come between the look and the lock.
     on conflict (instance_id) where status in ('queued', 'running', 'cleaning') do nothing
     returning id
@@ -101,7 +99,7 @@ with o as (
     set status = 'cancelled', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
     from customer c
     where c.id = operation.customer_id and c.billing_state = any(%(stopped_states)s::billing_state[])
-      and operation.kind = 'start' and operation.status = 'queued' and operation.attempt = 0
+      and operation.kind = any(%(running)s) and operation.status = 'queued' and operation.attempt = 0
     returning operation.id, last_seq
 ), logged as (
     insert into operation_event (operation_id, seq, level, message)
@@ -113,7 +111,7 @@ select id, pg_notify('hostwright_operation', id::text) from o;
 -- Operations that wait although no message is there to wake a worker: as many as there can be workers for.
 with late as (
     select id from operation
-    where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
+    where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now())) and kind = any(%(kinds)s)
       and enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
       and not exists (select from huey_task)
     order by enqueued_at limit %(concurrency)s

@@ -1,4 +1,4 @@
-"""Makes the wall clock of a process wrong by CHAOS_CLOCK_OFFSET seconds; its monotonic clock is right, as in life.
+"""Makes the wall clock of a process wrong by CHAOS_CLOCK_OFFSET seconds. Its monotonic clock stays right, as in life.
 
 Python imports a module of this name at its start when the directory is on PYTHONPATH.
 """
@@ -14,14 +14,14 @@ _Right = datetime.datetime
 
 
 class _Kind(type(_Right)):  # type: ignore[misc]
-    """What the right class made is one of ours too."""
+    """Counts what the right class has made as one of ours."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _Right)
 
 
 class _Wrong(_Right, metaclass=_Kind):
-    """The time now is wrong; everything else is as it was."""
+    """A datetime whose present time is wrong."""
 
     @classmethod
     def now(cls, tz: Any = None) -> Any:

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""The lab's stand-in for code-server: answers every HTTP request on --bind-addr with a page.
+"""The lab's stand-in for code-server: it answers every HTTP request at --bind-addr with a page.
 
-It takes code-server's own arguments and ends when its standard input is closed, so that it never outlives
-its agent.
+It takes code-server's own arguments, and ends when its standard input is closed, so that it never outlives its agent.
 """
 
 import os
@@ -30,7 +29,7 @@ def serve_client(connection: socket.socket) -> None:
                 request += part
             connection.sendall(ANSWER if request.startswith(b"HEAD ") else ANSWER + PAGE)
         except OSError:
-            return  # a client that leaves is no event
+            return  # a client may leave at any time
 
 
 def accept(listener: socket.socket) -> None:

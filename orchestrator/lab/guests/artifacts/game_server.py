@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The lab's stand-in for the start script of a game that is not Minecraft.
 
-At SERVER_ADDRESS and SERVER_PORT it takes TCP connections and keeps them, sending back what comes, and answers the
-question `getinfo` over UDP as servers of Quake's kin do. It obeys `stop` on its console and ends when that is closed,
-so that it never outlives its agent.
+At SERVER_ADDRESS and SERVER_PORT it keeps TCP connections and sends back what it receives. Over UDP it answers the
+question `getinfo`, as the servers of Quake and its kin do. It obeys `stop` on its console, and ends when the console is
+closed, so that it never outlives its agent.
 """
 
 import os
@@ -21,22 +21,22 @@ def answer_datagrams(server: socket.socket, name: str) -> None:
             if data.startswith(QUESTION):
                 server.sendto(ANSWER + f"\\hostname\\{name}\\clients\\0\\sv_maxclients\\8".encode(), client)
         except OSError:
-            continue  # a client that is gone is no event
+            continue  # the client may be gone
 
 
-def keep(connection: socket.socket) -> None:
+def echo(connection: socket.socket) -> None:
     with connection:
         try:
             while data := connection.recv(4096):
                 connection.sendall(data)
         except OSError:
-            return  # a client that leaves is no event
+            return  # a client may leave at any time
 
 
 def accept(listener: socket.socket) -> None:
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=keep, args=(connection,), daemon=True).start()
+        threading.Thread(target=echo, args=(connection,), daemon=True).start()
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The lab's stand-in for a server jar: answers Minecraft status pings, prints a console, obeys `stop`.
+"""The lab's stand-in for a server jar: it answers Minecraft status pings, prints a console and obeys `stop`.
 
-Like the real server it runs in its world's directory and reads server.properties there. Its version is the
-directory it lies in (minecraft/<variant>/<version>/server.jar). It ends when its console is closed, so that
-it never outlives its agent.
+Like the real server it runs in its world's directory and reads server.properties there. Its version is the name of the
+directory it lies in (minecraft/<variant>/<version>/server.jar). It ends when its console is closed, so that it never
+outlives its agent.
 """
 
 import json
@@ -15,7 +15,7 @@ import time
 from typing import BinaryIO
 
 MAX_PLAYERS = 20
-FRAME_LIMIT = 4096  # bytes; a handshake or login is far smaller
+FRAME_LIMIT = 4096  # bytes; a handshake or a login is far smaller
 
 
 def log(message: str) -> None:
@@ -27,7 +27,7 @@ def read_properties(path: str) -> dict[str, str]:
         return dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
 
 
-def varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -58,17 +58,17 @@ def read_frame(stream: BinaryIO) -> bytes:
     return body
 
 
-def frame(body: bytes) -> bytes:
-    return varint(len(body)) + body
+def encode_frame(body: bytes) -> bytes:
+    return encode_varint(len(body)) + body
 
 
-def text_packet(packet_id: int, value: object) -> bytes:
+def encode_packet(packet_id: int, value: object) -> bytes:
     text = json.dumps(value).encode()
-    return frame(bytes([packet_id]) + varint(len(text)) + text)
+    return encode_frame(bytes([packet_id]) + encode_varint(len(text)) + text)
 
 
-def protocol_of(handshake: bytes) -> int:
-    """The client's protocol version; echoed, so that every client counts as compatible."""
+def read_protocol(handshake: bytes) -> int:
+    """The client's protocol version. The answer repeats it, so that every client counts as compatible."""
     value = 0
     for shift, byte in enumerate(handshake[1:6]):
         value |= (byte & 0x7F) << (7 * shift)
@@ -78,20 +78,20 @@ def protocol_of(handshake: bytes) -> int:
 
 
 def converse(connection: socket.socket, version: str, motd: str) -> None:
-    """One client: handshake, then status and ping, or a login that is turned away."""
+    """Serve one client: a handshake, then status and ping, or a login that is turned away."""
     with connection, connection.makefile("rb") as stream:
         handshake = read_frame(stream)
         status = {
-            "version": {"name": version, "protocol": protocol_of(handshake)},
+            "version": {"name": version, "protocol": read_protocol(handshake)},
             "players": {"max": MAX_PLAYERS, "online": 0, "sample": []},
             "description": {"text": motd},
         }
         while True:
             request = read_frame(stream)
             if handshake[-1] != 1:
-                connection.sendall(text_packet(0, {"text": "This is a stand-in: nobody can play here."}))
+                connection.sendall(encode_packet(0, {"text": "This is a stand-in: nobody can play here."}))
                 return
-            connection.sendall(frame(request) if request[0] == 1 else text_packet(0, status))
+            connection.sendall(encode_frame(request) if request[0] == 1 else encode_packet(0, status))
 
 
 def serve_client(connection: socket.socket, version: str, motd: str) -> None:
@@ -99,7 +99,7 @@ def serve_client(connection: socket.socket, version: str, motd: str) -> None:
         connection.settimeout(30)
         converse(connection, version, motd)
     except (OSError, EOFError, ValueError):
-        pass  # a client that leaves or talks nonsense is no event
+        pass  # a client may leave or send nonsense
 
 
 def accept(listener: socket.socket, version: str, motd: str) -> None:

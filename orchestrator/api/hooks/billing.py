@@ -1,23 +1,24 @@
-"""What other systems call: the billing system with its signature, an instance with its one-time token."""
+"""What the billing system says of a customer, with its signature."""
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
+from orchestrator.api.hooks.secrets import read_secret
 from orchestrator.api.hooks.signatures import TOLERANCE_SECONDS, is_signed
+from orchestrator.api.http.bodies import CustomerId, RequestBody, parse_body
 from orchestrator.api.http.call import Call
-from orchestrator.api.http.problems import not_found
-from orchestrator.api.instances.orders import CustomerId, RequestBody, invalid, parse_body
+from orchestrator.api.http.parameters import verbatim
+from orchestrator.api.http.problems import invalid, not_found
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.errors import Problem, ProblemCode
-from orchestrator.store import billing_events, callbacks
+from orchestrator.store import billing_events
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+SIGNATURE = verbatim("X-Hostwright-Signature", "header")
 
 
 def _only_text(value: object) -> object:
@@ -35,27 +36,20 @@ class BillingEvent(RequestBody):
     occurred_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
 
 
-class CallbackReport(RequestBody):
-    """What an instance says of itself."""
-
-    status: Literal["provisioned", "failed"]
-    message: str | None = Field(default=None, max_length=1000)
-
-
-def billing(call: Call) -> Response:
-    """Set a customer's billing state as the billing system says."""
-    secret = call.secret("billing_secret")
+def take_event(call: Call) -> Response:
+    """Set a customer's billing state as an event says."""
+    secret = read_secret(call, "billing_secret")
     if secret is None:
         raise Problem(
             ProblemCode.UNAVAILABLE,
             "this webhook is not set up: put billing_secret into the secrets file",
             headers={"Retry-After": "60"},
         )
-    if not is_signed(call.headers.get("x-hostwright-signature", ""), secret, call.body, now=time.time()):
+    if not is_signed(call.read(SIGNATURE), secret, call.body, now=time.time()):
         raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Hostwright-Signature header is missing, wrong or too old")
-    call.trace.actor = "billing"
+    call.actor = "billing"
     event = parse_body(BillingEvent, call.body)
-    call.trace.target = event.customer_id
+    call.target = event.customer_id
     if event.occurred_at > datetime.now(UTC) + timedelta(seconds=TOLERANCE_SECONDS):
         invalid([{"pointer": "/occurredAt", "detail": "must not lie in the future"}])
     known = billing_events.apply(
@@ -67,14 +61,4 @@ def billing(call: Call) -> Response:
     )
     if not known:
         raise not_found()
-    return Response(status_code=204)
-
-
-def callback(call: Call) -> Response:
-    """Take what an instance says, once, while its order runs."""
-    report = parse_body(CallbackReport, call.body)
-    message = _CONTROL.sub(" ", report.message or "").strip()
-    if not callbacks.use_callback(call.parts.database, call.path["token"], report.status, message):
-        raise not_found()
-    call.trace.actor = "instance"
     return Response(status_code=204)

@@ -18,15 +18,18 @@ class ServerFiles:
     certificate: Path
     key: Path
 
-    def server_context(self) -> ssl.SSLContext:
+    def make_context(self) -> ssl.SSLContext:
+        """The TLS context of a server."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
 
-def issue(directory: Path, addresses: Sequence[str]) -> ServerFiles:
-    """One certificate for these IP addresses. The authority is kept, so clients trust it over restarts."""
-    authority = _authority(directory / "ca.pem", directory / "ca.key")
+def issue_certificate(directory: Path, addresses: Sequence[str]) -> ServerFiles:
+    """Issue one certificate for all these IP addresses.
+
+    The authority in the directory is kept, so that clients trust it over restarts."""
+    authority = _load_or_make_authority(directory / "ca.pem", directory / "ca.key")
     leaf = authority.issue_cert(*addresses)
     files = ServerFiles(directory / "ca.pem", directory / "server.pem", directory / "server.key")
     write_atomic(files.certificate, b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
@@ -34,7 +37,7 @@ def issue(directory: Path, addresses: Sequence[str]) -> ServerFiles:
     return files
 
 
-def _authority(certificate: Path, key: Path) -> trustme.CA:
+def _load_or_make_authority(certificate: Path, key: Path) -> trustme.CA:
     if certificate.exists() and key.exists():
         return trustme.CA.from_pem(certificate.read_bytes(), key.read_bytes())
     authority = trustme.CA(organization_name="Hostwright lab")

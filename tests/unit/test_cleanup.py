@@ -5,19 +5,28 @@ from uuid import uuid4
 
 import pytest
 
+from orchestrator.domain.cleanup import (
+    choose_steps,
+    is_kept,
+    mark_played,
+    mark_step,
+    may_come_late,
+    plan_cleanup,
+    remaining_steps,
+)
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import Cleanup, CleanupStep, Failure, OperationRow
-from orchestrator.domain.phases import UNDO, Kind, Phase
+from orchestrator.domain.operations import KINDS, PROVISION, START, OperationKind
+from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus, PhaseStatus
-from orchestrator.worker.undo import ended, is_kept, may_come_late, planned, stepped, unfinished
 
-STEPS = UNDO[Kind.PROVISION]
+STEPS = PROVISION.undo
 
 
 def row(**changes: Any) -> OperationRow:
     given: dict[str, Any] = dict.fromkeys(OperationRow.model_fields)
     given |= {
-        "id": uuid4(), "instance_id": uuid4(), "request_id": uuid4(), "customer_id": "c", "kind": Kind.PROVISION,
+        "id": uuid4(), "instance_id": uuid4(), "request_id": uuid4(), "customer_id": "c", "kind": PROVISION.name,
         "status": OperationStatus.RUNNING, "attempt": 1, "ctype": "game", "spec": {"on_failure": "keep"},
         "fencing_token": 1, "created_at": "2026-01-01T00:00:00Z", "last_seq": 0, "losses": 0, "background": False,
     }  # fmt: skip
@@ -26,6 +35,10 @@ def row(**changes: Any) -> OperationRow:
 
 def failure(phase: Phase | None, code: Code = Code.AGENT_ERROR) -> Failure:
     return Failure(code=code, phase=phase, message="it failed")
+
+
+def planned(kind: OperationKind, *, kept: bool, made: bool) -> Cleanup:
+    return plan_cleanup(choose_steps(kind, kept=kept, made=made))
 
 
 def statuses(cleanup: Cleanup) -> list[str]:
@@ -47,60 +60,62 @@ def statuses(cleanup: Cleanup) -> list[str]:
     ],
 )
 def test_keeps_a_machine_that_there_is_and_that_is_wanted(phase: Phase | None, code: Code, kept: bool) -> None:
-    assert is_kept(row(), failure(phase, code)) is kept
-    assert not is_kept(row(spec={"on_failure": "cleanup"}), failure(phase, code))
-    assert not is_kept(row(kind=Kind.START), failure(phase, code))
+    assert is_kept(PROVISION, row(), failure(phase, code)) is kept
+    assert not is_kept(PROVISION, row(spec={"on_failure": "cleanup"}), failure(phase, code))
+    assert not is_kept(START, row(kind=START.name), failure(phase, code))
 
 
 # steps
 
 
 def test_plans_the_steps_of_each_kind() -> None:
-    assert unfinished(planned(Kind.PROVISION, kept=False, made=True)) == STEPS
-    assert unfinished(planned(Kind.PROVISION, kept=True, made=True)) == (Phase.UNPUBLISH_EDGE,)
-    assert unfinished(planned(Kind.PROVISION, kept=False, made=False)) == ()
-    assert unfinished(planned(Kind.START, kept=False, made=True)) == (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER)
+    assert remaining_steps(planned(PROVISION, kept=False, made=True)) == STEPS
+    assert remaining_steps(planned(PROVISION, kept=True, made=True)) == (Phase.UNPUBLISH_EDGE,)
+    assert remaining_steps(planned(PROVISION, kept=False, made=False)) == ()
+    assert remaining_steps(planned(START, kept=False, made=True)) == (Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER)
 
 
 def test_knows_a_cleanup_that_keeps_its_machine() -> None:
-    assert planned(Kind.PROVISION, kept=True, made=True).keeps_machine
-    for kind in UNDO:
+    assert planned(PROVISION, kept=True, made=True).keeps_machine
+    for kind in (kind for kind in KINDS.values() if kind.undo):
         assert not planned(kind, kept=False, made=True).keeps_machine
         assert not planned(kind, kept=False, made=False).keeps_machine
 
 
 def test_goes_on_at_the_step_that_was_cut_off() -> None:
-    cleanup = planned(Kind.PROVISION, kept=False, made=True)
-    cleanup = stepped(cleanup, Phase.UNPUBLISH_EDGE, PhaseStatus.RUNNING)
-    cleanup = stepped(cleanup, Phase.STOP_CONTAINER, PhaseStatus.RUNNING)
+    cleanup = planned(PROVISION, kept=False, made=True)
+    cleanup = mark_step(cleanup, Phase.UNPUBLISH_EDGE, PhaseStatus.RUNNING)
+    cleanup = mark_step(cleanup, Phase.STOP_CONTAINER, PhaseStatus.RUNNING)
     assert statuses(cleanup) == ["ok", "running", "pending"]
-    assert unfinished(cleanup) == STEPS[1:]
+    assert remaining_steps(cleanup) == STEPS[1:]
 
 
 def test_takes_the_steps_after_one_that_failed() -> None:
-    cleanup = planned(Kind.PROVISION, kept=False, made=True)
-    cleanup = ended(cleanup, STEPS, failure(Phase.STOP_CONTAINER, Code.PROXMOX_UNREACHABLE))
+    cleanup = planned(PROVISION, kept=False, made=True)
+    cleanup = mark_played(cleanup, STEPS, failure(Phase.STOP_CONTAINER, Code.PROXMOX_UNREACHABLE))
     assert statuses(cleanup) == ["ok", "failed", "pending"]
-    assert unfinished(cleanup) == (Phase.DELETE_CONTAINER,)
-    cleanup = ended(cleanup, unfinished(cleanup), None)
+    assert remaining_steps(cleanup) == (Phase.DELETE_CONTAINER,)
+    cleanup = mark_played(cleanup, remaining_steps(cleanup), None)
     assert statuses(cleanup) == ["ok", "failed", "ok"]
     assert cleanup.steps[1].message == "it failed"
 
 
 def test_takes_a_failure_without_a_phase_for_one_of_the_first_step() -> None:
-    cleanup = ended(planned(Kind.PROVISION, kept=False, made=True), STEPS, failure(None, Code.INTERNAL))
+    cleanup = mark_played(planned(PROVISION, kept=False, made=True), STEPS, failure(None, Code.INTERNAL))
     assert statuses(cleanup) == ["failed", "pending", "pending"]
 
 
 def test_takes_somebody_elses_container_for_the_absence_of_ours() -> None:
-    cleanup = ended(planned(Kind.PROVISION, kept=False, made=True), STEPS, failure(Phase.STOP_CONTAINER, Code.NOT_OURS))
+    cleanup = mark_played(
+        planned(PROVISION, kept=False, made=True), STEPS, failure(Phase.STOP_CONTAINER, Code.NOT_OURS)
+    )
     assert statuses(cleanup) == ["ok", "ok", "pending"]
 
 
 def test_leaves_finished_steps_alone() -> None:
     done = CleanupStep(name=Phase.UNPUBLISH_EDGE, status=PhaseStatus.FAILED, message="x")
     cleanup = Cleanup(status=PhaseStatus.RUNNING, steps=(done,))
-    assert unfinished(cleanup) == ()
+    assert remaining_steps(cleanup) == ()
 
 
 # what may come late

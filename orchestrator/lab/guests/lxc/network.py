@@ -1,4 +1,4 @@
-"""The network of the lab's containers: a bridge of its own, with a DHCP server, closed to the world."""
+"""The network of the lab's LXC containers: a bridge with a DHCP server, without a way to the world."""
 
 import asyncio
 import signal
@@ -10,11 +10,11 @@ from orchestrator.processes import die_with_parent
 
 PREFIX = 24
 LEASE = "2m"
-"""dnsmasq's shortest: the addresses of deleted containers come free again."""
+"""The shortest lease of dnsmasq, so that the addresses of deleted containers are soon free again."""
 
 
-class LxcNetwork:
-    """10.86.<block>.0/24: the machine is .1, containers get the rest."""
+class Network:
+    """The network 10.86.<block>.0/24. The machine is .1, the containers get the other addresses."""
 
     def __init__(self, block: int, directory: Path) -> None:
         self.bridge = f"hwbr{block}"
@@ -24,13 +24,13 @@ class LxcNetwork:
 
     async def open(self) -> None:
         """Make the bridge and start its DHCP server. Raises LabError when that is not possible."""
-        self._remove_bridge()  # a lab that was killed left it
+        self._remove_bridge()  # a lab that was killed has left its own
         _ip("link", "add", self.bridge, "type", "bridge")
         _ip("address", "add", f"{self._net}.1/{PREFIX}", "dev", self.bridge)
         _ip("link", "set", self.bridge, "up")
         with (self._directory / "dhcp.log").open("wb") as log:
             self._server = await asyncio.create_subprocess_exec(
-                # In debug mode it keeps its credentials; a change of them would untie it from its parent's death.
+                # In debug mode dnsmasq keeps its credentials. A change of them would undo `die_with_parent`.
                 "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0",
                 f"--interface={self.bridge}", "--bind-interfaces", "--except-interface=lo", "--no-ping",
                 "--dhcp-authoritative", f"--dhcp-range={self._net}.2,{self._net}.254,255.255.255.0,{LEASE}",

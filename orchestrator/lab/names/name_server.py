@@ -1,4 +1,4 @@
-"""The lab's name server: one zone of one view on one address, over UDP and TCP."""
+"""The lab's name server: it serves one zone in one view at one address, over UDP and TCP."""
 
 import asyncio
 import logging
@@ -17,14 +17,15 @@ import dns.tsig
 import dns.update
 
 from orchestrator.lab.faults import Faults
-from orchestrator.lab.listen import StreamServer, cannot_listen
-from orchestrator.lab.names.answers import answer
-from orchestrator.lab.names.rfc2136 import apply
+from orchestrator.lab.names.answers import answer_query
+from orchestrator.lab.names.rfc2136 import apply_update
 from orchestrator.lab.names.zones import Zone
+from orchestrator.lab.servers.connections import ConnectionServer
+from orchestrator.lab.servers.sockets import explain_bind_failure
 
 log = logging.getLogger(__name__)
 
-# The TSIG key that may update: name and algorithm; its secret is rfc2136_key.
+# The name and algorithm of the TSIG key that may update; its secret is rfc2136_key.
 KEY_NAME = "hostwright."
 KEY_ALGORITHM = "hmac-sha256"
 UDP_SIZE = 512
@@ -46,32 +47,32 @@ class NameServer:
         self.port = port
         self._key = dns.tsig.Key(KEY_NAME, key, KEY_ALGORITHM)
         self._faults = faults
-        self._streams = StreamServer(self._serve_tcp)
+        self._connections = ConnectionServer(self._serve_tcp)
         self._udp: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Raises LabError when the address is taken."""
-        await self._streams.listen(self.zone.address, self.port)
+        await self._connections.listen(self.zone.address, self.port)
         try:
             transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
                 lambda: _Datagrams(self), (self.zone.address, self.port), family=socket.AF_INET
             )
         except OSError as error:
-            await self._streams.close()
-            raise cannot_listen(self.zone.address, self.port, error) from error
+            await self._connections.close()
+            raise explain_bind_failure(self.zone.address, self.port, error) from error
         self._udp = transport
 
     async def close(self) -> None:
         if self._udp is not None:
             self._udp.close()
-        await self._streams.close()
+        await self._connections.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def spawn_reply(self, wire: bytes, address: tuple[str, int]) -> None:
-        """Answers a datagram in a task of its own: an injected delay may not hold up other queries."""
+        """Answer a datagram in a task of its own, so that a fault's delay holds up no other query."""
         task = asyncio.get_running_loop().create_task(self._reply_udp(wire, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -94,13 +95,13 @@ class NameServer:
             await writer.drain()
 
     async def _reply(self, wire: bytes) -> dns.message.Message | None:
-        """The response, or None for what is no question at all."""
+        """The response; None for a message that is no question at all."""
         try:
             query = dns.message.from_wire(wire, keyring={self._key.name: self._key})
         except tuple(kind for kind, _ in TSIG_ERRORS) as error:
-            return _tsig_failure(wire, error)
+            return _refuse_signature(wire, error)
         except (dns.exception.DNSException, ValueError):
-            return _malformed(wire)
+            return _refuse_malformed(wire)
         if query.flags & dns.flags.QR:
             return None
         fault = self._faults.take("dns", view=self.zone.view)
@@ -114,19 +115,21 @@ class NameServer:
 
     def _respond(self, query: dns.message.Message) -> dns.message.Message:
         if query.opcode() == dns.opcode.QUERY:
-            return answer(self.zone, query)
+            return answer_query(self.zone, query)
         response = dns.message.make_response(query)
         if not isinstance(query, dns.update.UpdateMessage):
             response.set_rcode(dns.rcode.NOTIMP)
         elif not query.had_tsig:
-            # BIND answers REFUSED here, knot NOTAUTH; a client has to take either for "you may not".
+            # BIND answers REFUSED here and Knot NOTAUTH. A client has to take either for a refusal.
             response.set_rcode(dns.rcode.REFUSED)
         else:
-            response.set_rcode(apply(self.zone, query))
+            response.set_rcode(apply_update(self.zone, query))
         return response
 
 
 class _Datagrams(asyncio.DatagramProtocol):
+    """Hands each datagram to the name server."""
+
     def __init__(self, server: NameServer) -> None:
         self._server = server
 
@@ -135,12 +138,12 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 def _encode(message: dns.message.Message, *, limit: int) -> bytes:
-    """Cut at the limit with the truncation flag, which sends the client to TCP."""
+    """The message in at most `limit` bytes; one that is cut has the flag that sends the client to TCP."""
     return message.to_wire(max_size=max(limit, UDP_SIZE), prefer_truncation=True)
 
 
-def _tsig_failure(wire: bytes, error: Exception) -> dns.message.Message:
-    """NOTAUTH with the TSIG error and no signature (RFC 8945 section 5.2)."""
+def _refuse_signature(wire: bytes, error: Exception) -> dns.message.Message:
+    """The response NOTAUTH with the TSIG error and without a signature (RFC 8945 section 5.2)."""
     query = dns.message.from_wire(wire, keyring=False)
     response = dns.message.make_response(query)
     response.set_rcode(dns.rcode.NOTAUTH)
@@ -149,13 +152,13 @@ def _tsig_failure(wire: bytes, error: Exception) -> dns.message.Message:
     key = dns.tsig.Key(query.keyname or dns.name.root, b"", query.keyalgorithm or KEY_ALGORITHM)
     response.use_tsig(key, tsig_error=code)
     response.want_tsig_sign = False
-    assert response.tsig is not None  # noqa: S101  (use_tsig has just set it)
+    assert response.tsig is not None  # noqa: S101 - use_tsig has just set it
     unsigned = response.tsig[0].replace(mac=b"", time_signed=int(time.time()))
     response.tsig = dns.rrset.from_rdata(response.tsig.name, 0, unsigned)
     return response
 
 
-def _malformed(wire: bytes) -> dns.message.Message | None:
+def _refuse_malformed(wire: bytes) -> dns.message.Message | None:
     if len(wire) < 12 or wire[2] & 0x80:
         return None
     response = dns.message.Message(id=struct.unpack("!H", wire[:2])[0])

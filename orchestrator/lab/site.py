@@ -1,4 +1,4 @@
-"""What a running lab writes about itself: where it listens, and how to use it (no secrets)."""
+"""What a running lab writes about itself, without secrets: its services, and the site that the inventory describes."""
 
 import hashlib
 from pathlib import Path
@@ -15,15 +15,16 @@ from orchestrator.lab.addresses import (
     VELOCITY_PORT,
     Addresses,
 )
+from orchestrator.lab.guests.agent import AGENT_PORT
+from orchestrator.lab.proxmox.layout import NODE, PVE_USER, TEMPLATE, TOKEN_NAME
 
 INTERNAL_ZONE = "lab.internal"
 PUBLIC_ZONE = "lab.example"
 ZONE_ID = hashlib.sha256(PUBLIC_ZONE.encode()).hexdigest()[:32]
-TEMPLATE = 9000
-AGENT_PORT = 18888
 
 
-def lab(addresses: Addresses) -> dict[str, str]:
+def describe_services(addresses: Addresses) -> dict[str, str]:
+    """The content of lab.json: where each service listens."""
     return {
         "proxmoxUrl": f"https://{addresses.proxmox}:{PROXMOX_PORT}",
         "internalDns": f"{addresses.internal_dns}:{DNS_PORT}",
@@ -38,16 +39,16 @@ def lab(addresses: Addresses) -> dict[str, str]:
     }
 
 
-def site(addresses: Addresses, ca: Path, traefik_directory: Path) -> dict[str, Any]:
-    """The site data that the inventory maps; secrets stand in it by name only."""
-    urls = lab(addresses)
+def describe_site(addresses: Addresses, ca: Path, traefik_directory: Path) -> dict[str, Any]:
+    """The content of site.json, which the lab's inventory maps to variables. Secrets stand in it by name only."""
+    urls = describe_services(addresses)
     return {
         "proxmox": {
             "host": addresses.proxmox,
             "port": PROXMOX_PORT,
-            "user": "hostwright@pve",
-            "token_name": "lab",
-            "node": "pve1",
+            "user": PVE_USER,
+            "token_name": TOKEN_NAME,
+            "node": NODE,
             "ca_file": str(ca),
         },
         "templates": {"game": TEMPLATE, "dev": TEMPLATE},
@@ -56,35 +57,43 @@ def site(addresses: Addresses, ca: Path, traefik_directory: Path) -> dict[str, A
             "dev": {"bridge": "vmbr1", "interface": "eth0"},
         },
         "agent": {"port": AGENT_PORT, "secret": "agent_token"},
-        "dns": [_technitium(addresses, urls, ca), _cloudflare(addresses, urls, ca)],
+        "dns": [
+            _describe_provider(
+                "technitium",
+                urls["technitiumUrl"],
+                INTERNAL_ZONE,
+                ca,
+                address=addresses.internal_edge,
+                nameserver=urls["internalDns"],
+            ),
+            _describe_provider(
+                "cloudflare",
+                urls["cloudflareUrl"],
+                PUBLIC_ZONE,
+                ca,
+                address=addresses.public_edge,
+                nameserver=urls["publicDns"],
+                zone_id=ZONE_ID,
+            ),
+        ],
         "proxy": {"driver": "zpack-bridge", "url": urls["velocityUrl"], "secret": "velocity_secret"},
-        # A host of inventory/lab/hosts.yml.
+        # inventory/lab/hosts.yml has this host.
         "entry_points": {"driver": "traefik", "host": "edge-1", "directory": str(traefik_directory)},
     }
 
 
-def _technitium(addresses: Addresses, urls: dict[str, str], ca: Path) -> dict[str, str]:
+def _describe_provider(
+    driver: str, url: str, zone: str, ca: Path, *, address: str, nameserver: str, **more: str
+) -> dict[str, str]:
+    """A DNS provider; `address` is where its records lead, `nameserver` serves its zone."""
     return {
-        "name": "technitium",
-        "driver": "technitium",
-        "url": urls["technitiumUrl"],
-        "zone": INTERNAL_ZONE,
-        "address": addresses.internal_edge,
-        "nameserver": urls["internalDns"],
-        "secret": "technitium_token",
+        "name": driver,
+        "driver": driver,
+        "url": url,
+        "zone": zone,
+        "address": address,
+        "nameserver": nameserver,
+        "secret": f"{driver}_token",
         "ca_file": str(ca),
-    }
-
-
-def _cloudflare(addresses: Addresses, urls: dict[str, str], ca: Path) -> dict[str, str]:
-    return {
-        "name": "cloudflare",
-        "driver": "cloudflare",
-        "url": urls["cloudflareUrl"],
-        "zone": PUBLIC_ZONE,
-        "zone_id": ZONE_ID,
-        "address": addresses.public_edge,
-        "nameserver": urls["publicDns"],
-        "secret": "cloudflare_token",
-        "ca_file": str(ca),
+        **more,
     }

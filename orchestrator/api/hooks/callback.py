@@ -1,0 +1,33 @@
+"""What an instance says of itself, with its one-time token."""
+
+import re
+from typing import Literal
+
+from pydantic import Field
+from starlette.responses import Response
+
+from orchestrator.api.http.bodies import RequestBody, parse_body
+from orchestrator.api.http.call import Call
+from orchestrator.api.http.parameters import verbatim
+from orchestrator.api.http.problems import not_found
+from orchestrator.store import callbacks
+
+TOKEN = verbatim("token", "path")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+class CallbackReport(RequestBody):
+    """What an instance says of itself."""
+
+    status: Literal["provisioned", "failed"]
+    message: str | None = Field(default=None, max_length=1000)
+
+
+def take_report(call: Call) -> Response:
+    """Keep what an instance says, once, while its order runs."""
+    report = parse_body(CallbackReport, call.body)
+    message = _CONTROL.sub(" ", report.message or "").strip()
+    if not callbacks.use_callback(call.parts.database, call.read(TOKEN), report.status, message):
+        raise not_found()
+    call.actor = "instance"
+    return Response(status_code=204)

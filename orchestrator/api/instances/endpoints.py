@@ -1,0 +1,56 @@
+"""The endpoints of instances."""
+
+from orchestrator.api.http.endpoint import BILLING_PROBLEMS, BODY_PROBLEMS, Endpoint
+from orchestrator.api.http.parameters import SERVER, WAIT
+from orchestrator.api.instances import handlers
+from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage
+from orchestrator.api.instances.orders import KEY, DevOrder, GameOrder
+from orchestrator.api.operations.answers import Accepted
+from orchestrator.domain.billing import Action
+from orchestrator.domain.errors import ProblemCode
+
+_ORDER_PROBLEMS = (
+    *BODY_PROBLEMS,
+    ProblemCode.FORBIDDEN,
+    *BILLING_PROBLEMS,
+    ProblemCode.QUOTA_EXCEEDED,
+    ProblemCode.IDEMPOTENCY_KEY_REUSED,
+    ProblemCode.CREATE_IN_PROGRESS,
+)
+_POWER_PROBLEMS = (
+    ProblemCode.NOT_FOUND,
+    ProblemCode.DELETED,
+    ProblemCode.INSTANCE_BUSY,
+    ProblemCode.NOT_STARTABLE,
+    ProblemCode.CUSTOMER_SUSPENDED,
+)
+
+LIST = Endpoint(
+    "GET", "", handlers.list_all, "List instances in the order they were ordered", result=InstancePage,
+    parameters=(handlers.LEAKED, *handlers.PAGES.parameters), problems=(ProblemCode.INVALID_REQUEST,),
+)  # fmt: skip
+LEGACY_LIST = Endpoint("GET", "", handlers.list_legacy, "List instances as the predecessor does", result=LegacyPage)
+ENDPOINTS = (
+    Endpoint(
+        "POST", "", handlers.create, "Order a game server or a dev container",
+        status=202, result=Accepted, body=(GameOrder, DevOrder), parameters=(KEY, WAIT), problems=_ORDER_PROBLEMS,
+    ),
+    LIST,
+    Endpoint(
+        "GET", "/{server_id}", handlers.show, "Show an instance, by its id or its VMID",
+        result=InstanceAnswer, parameters=(SERVER,), problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED),
+    ),
+    Endpoint(
+        "DELETE", "/{server_id}", handlers.delete, "Tear an instance down",
+        status=202, result=Accepted, parameters=(SERVER,), action=Action.DELETE,
+        problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
+    ),
+    Endpoint(
+        "POST", "/{server_id}/start", handlers.start, "Start a stopped instance and publish it again",
+        status=202, result=Accepted, parameters=(SERVER,), action=Action.START, problems=_POWER_PROBLEMS,
+    ),
+    Endpoint(
+        "POST", "/{server_id}/stop", handlers.stop, "Take an instance off the edge and stop it",
+        status=202, result=Accepted, parameters=(SERVER,), action=Action.STOP, problems=_POWER_PROBLEMS,
+    ),
+)  # fmt: skip

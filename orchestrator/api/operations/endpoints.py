@@ -1,0 +1,43 @@
+"""The endpoints of operations, below the paths of instances."""
+
+from orchestrator.api.http.endpoint import Endpoint
+from orchestrator.api.http.parameters import CUSTOMER, IF_NONE_MATCH, WAIT
+from orchestrator.api.operations import handlers
+from orchestrator.api.operations.answers import Accepted, EventPage, OperationAnswer, OperationPage
+from orchestrator.domain.billing import Action
+from orchestrator.domain.errors import ProblemCode
+
+ENDPOINTS = (
+    Endpoint(
+        "GET", "/operations", handlers.list_all, "List operations, newest first", result=OperationPage,
+        parameters=(handlers.STATUS, handlers.KIND, CUSTOMER, *handlers.PAGES.parameters),
+        problems=(ProblemCode.INVALID_REQUEST, ProblemCode.FORBIDDEN),
+    ),
+    Endpoint(
+        "GET", "/operations/{operation_id}", handlers.show, "Show an operation, or wait for its next change",
+        result=OperationAnswer, parameters=(handlers.OPERATION, WAIT, IF_NONE_MATCH),
+        problems=(ProblemCode.NOT_FOUND,),
+    ),
+    Endpoint(
+        "GET", "/operations/{operation_id}/events", handlers.events, "Read an operation's log",
+        result=EventPage, parameters=(handlers.OPERATION, *handlers.EVENT_PAGES.parameters),
+        problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
+    ),
+    Endpoint(
+        "POST", "/operations/{operation_id}/cancel", handlers.cancel, "Cancel an order or a start, and undo it",
+        status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.CANCEL,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.ALREADY_FINISHED, ProblemCode.NOT_CANCELLABLE,
+            ProblemCode.CUSTOMER_SUSPENDED,
+        ),
+    ),
+    Endpoint(
+        "POST", "/operations/{operation_id}/retry", handlers.retry,
+        "Take a failed order up again on the machine that was kept",
+        status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.RETRY,
+        problems=(
+            ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.PAYMENT_REQUIRED,
+            ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,35 @@
+"""`hostwright migrate` and `hostwright check`: what is done before API and worker start."""
+
+import typer
+from rich.console import Console
+
+from orchestrator.domain.errors import HostwrightError
+from orchestrator.settings import load_settings
+
+app = typer.Typer()
+console = Console(highlight=False)
+
+
+@app.command(rich_help_panel="Administration")
+def migrate() -> None:
+    """Bring the database's schema up to this release."""
+    from orchestrator.store.embedded import resolve_url
+    from orchestrator.store.migrations import migrate as run
+
+    applied = run(resolve_url(load_settings()))
+    console.print(f"applied: {', '.join(map(str, applied))}" if applied else "the schema is up to date")
+
+
+@app.command(rich_help_panel="Administration")
+def check() -> None:
+    """See whether inventory, catalogue and secrets are complete. It asks nobody and changes nothing."""
+    from orchestrator.drivers.secrets import read_secrets
+    from orchestrator.play.inventory import load_catalogue, problems_of, read_variables, require_filled
+
+    settings = load_settings()
+    require_filled(settings.inventory)
+    load_catalogue(settings.catalogue_path)
+    problems = problems_of(read_variables(settings), read_secrets(settings.secrets_path))
+    if problems:
+        raise HostwrightError("; ".join(problems))
+    console.print(f"{settings.inventory}: inventory, catalogue and secrets are complete", soft_wrap=True)

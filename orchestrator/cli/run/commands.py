@@ -1,0 +1,100 @@
+"""`hostwright up`, `demo`, `serve` and `worker`: the commands that run Hostwright."""
+
+import gc
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli.options import GuestKind, Guests, StateDir
+from orchestrator.domain.errors import HostwrightError
+from orchestrator.settings import load_settings
+
+app = typer.Typer()
+console = Console(highlight=False)
+
+_KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than clients and fronts keep theirs (5 to 60 s), because who closes first
+must be the one who would send the next request, or that request is lost in the closing."""
+_GRACEFUL_SECONDS = 15
+"""How long a leaving API waits for its open requests; who waits for a change is answered at once."""
+
+
+@app.command(rich_help_panel="Run")
+def up(
+    lab: Annotated[bool, typer.Option("--lab", help="With the lab: a whole data centre on loopback.")] = False,
+    state_dir: StateDir = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
+    speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations; 0 for none.")] = 1.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Operations the worker runs at once.")] = 4,
+    guests: Guests = GuestKind.PROCESS,
+) -> None:
+    """Run all parts in the foreground: database, lab, API and one worker."""
+    from orchestrator.cli.run.demo import serve_stack
+
+    if not lab:
+        raise HostwrightError("only `up --lab` runs everything at once; production runs serve, worker and migrate")
+    serve_stack(load_settings(state_dir=state_dir, port=port, concurrency=concurrency), speed, guests, console)
+
+
+@app.command(rich_help_panel="Run")
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Order, verify, tear down, check that nothing is left.")] = False,
+    speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations.")] = 1.0,
+    state_dir: StateDir = None,
+    guests: Guests = GuestKind.PROCESS,
+) -> None:
+    """Order a game server and a dev container on the lab, and join as a player would."""
+    from orchestrator.cli.run.demo import run_demo
+
+    settings = load_settings(state_dir=state_dir, port=0, concurrency=2)
+    run_demo(settings, once=once, speed=speed, guests=guests, console=console)
+
+
+@app.command(rich_help_panel="Run")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Run the API alone, as production does."""
+    import uvicorn
+
+    from orchestrator.api.app import make_app
+    from orchestrator.cli.run.protocol import BoundedProtocol
+
+    settings = load_settings(host=host, port=port)
+    _log_to_stderr()
+    application = make_app(settings)
+    gc.collect()
+    gc.freeze()  # what start-up made lives for ever: the collector need not walk it for every request
+    uvicorn.run(
+        application,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # whom to believe about a client's address is a setting of ours
+        http=BoundedProtocol,
+        ws="none",
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+    )
+
+
+@app.command(rich_help_panel="Run")
+def worker(concurrency: Annotated[int | None, typer.Option(min=1, help="Operations at once.")] = None) -> None:
+    """Run one worker alone, as production does."""
+    from orchestrator.worker.loop import Worker
+
+    _log_to_stderr()
+    Worker(load_settings(concurrency=concurrency)).run()
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("huey").setLevel(logging.WARNING)
+    # Its warnings are one for every try to connect; the store says itself that the database is away (store.outage).
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

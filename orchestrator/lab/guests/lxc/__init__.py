@@ -1,0 +1,1 @@
+"""Guests as real LXC containers. They need root and Debian's lxc."""

@@ -1,0 +1,1 @@
+"""What every server of the lab stands on: sockets, connections, HTTP, certificates."""

@@ -1,0 +1,15 @@
+"""Removes what dead workers left on this machine: run directories with secrets, and processes that run for them."""
+
+from orchestrator.play import run_directory
+from orchestrator.settings import Settings
+from orchestrator.worker.duties.duty import Duty
+
+
+def make(settings: Settings) -> Duty:
+    """The duty."""
+
+    def remove() -> list[str]:
+        run_directory.remove_orphans()
+        return []
+
+    return Duty("orphans", settings.sweep_seconds, remove)

@@ -1,0 +1,16 @@
+"""Shows that this worker lives: `/readyz` counts the workers that were seen lately."""
+
+from orchestrator.settings import Settings
+from orchestrator.store import sweep
+from orchestrator.store.connection import Database
+from orchestrator.worker.duties.duty import Duty
+
+
+def make(database: Database, settings: Settings, worker: str) -> Duty:
+    """The duty."""
+
+    def show() -> list[str]:
+        sweep.worker_seen(database, worker)
+        return []
+
+    return Duty("presence", settings.sweep_seconds, show)

@@ -1,0 +1,136 @@
+"""What one run tells while it goes on, and why it has to stop.
+
+The run's event handler only puts into the lease's queue. Whoever wants the run to end sets a reason; the runner asks
+for it and kills the process tree.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import CANCELLED, Failure
+from orchestrator.domain.operations import OperationKind
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
+from orchestrator.domain.updates import CloneBegun, PhaseEntered, PublicationsRecorded, PublicationsStruck
+from orchestrator.play.events import AddressSeen, Event, to_updates
+from orchestrator.play.run_directory import RecordedFile
+from orchestrator.settings import Settings
+from orchestrator.worker.lease import HeldLease
+
+_PHASE_GRACE_SECONDS = 10
+"""A role ends by itself at its limit, with a better reason; the watch waits a little longer."""
+_START_SECONDS = 120
+"""How long ansible-playbook may take to its first play; it is half a second on an idle machine."""
+_MESSAGE_CHARACTERS = 4000
+"""Of a failure's message; one task's own is bounded by the events."""
+
+
+class Watch:
+    """Listens to one run and looks at the clock for it."""
+
+    def __init__(
+        self,
+        held: HeldLease,
+        settings: Settings,
+        handing_over: threading.Event,
+        recorded: RecordedFile,
+        publications: Iterable[Publication],
+        *,
+        kind: OperationKind,
+        ends_at: float = math.inf,
+        cancellable: bool = False,
+        on_phase: Callable[[Phase], object] | None = None,
+    ) -> None:
+        """`handing_over` is set when the worker waits no longer. `ends_at` is on time.monotonic().
+
+        `on_phase` hears of every phase that begins, and must not block.
+        """
+        self.failure: Failure | None = None
+        """What the run says of why it failed."""
+        self.stopped: Failure | None = None
+        """Why the run was made to stop."""
+        self.address: str | None = None
+        self.clone_upid: str | None = None
+        self.publications = list(publications)
+        self._held = held
+        self._settings = settings
+        self._handing_over = handing_over
+        self._recorded = recorded
+        self._kind = kind
+        self._ends_at = ends_at
+        self._cancellable = cancellable
+        self._on_phase = on_phase
+        self._phase: Phase | None = None
+        self._since = time.monotonic()
+
+    def hear(self, event: Event) -> None:
+        """Take an event of the run."""
+        for update in to_updates(event):
+            match update:
+                case AddressSeen(address):
+                    self.address = address
+                    continue
+                case Failure():
+                    self.failure = update if self.failure is None else _join(self.failure, update)
+                    continue
+                case PhaseEntered(phase):
+                    self._enter(phase)
+                case CloneBegun(upid):
+                    self.clone_upid = upid
+                case PublicationsStruck(publications):
+                    self.publications = [each for each in self.publications if each not in publications]
+            self._held.put(update)
+            if isinstance(update, PublicationsRecorded):
+                self._record(update.publications)
+
+    def should_stop(self) -> bool:
+        """Look at the clock and at the lease; whether the run has to end."""
+        self._held.watch()
+        if self.stopped is None:
+            self.stopped = self._reason()
+        return self._held.lost.is_set() or self._handing_over.is_set() or self.stopped is not None
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase, self._since = phase, time.monotonic()
+        if self._on_phase is not None:
+            self._on_phase(phase)
+
+    def _record(self, publications: Iterable[Publication]) -> None:
+        """Let the tasks make these once they are in the database."""
+        self.publications = list(dict.fromkeys([*self.publications, *publications]))
+        known = tuple(self.publications)
+        self._held.when_written(lambda: self._recorded.write(known))
+
+    def _reason(self) -> Failure | None:
+        now, phase = time.monotonic(), self._phase
+        if self._cancellable and self._held.cancelled:
+            return CANCELLED.model_copy(update={"phase": phase})
+        if now > self._ends_at:
+            return _too_long(phase, "the operation", self._settings.deadline(self._kind))
+        if phase is None:
+            late = now > self._since + _START_SECONDS
+            return _too_long(phase, "the start of the playbook", _START_SECONDS) if late else None
+        limit = self._settings.timeout(phase)
+        late = now > self._since + limit + _PHASE_GRACE_SECONDS
+        return _too_long(phase, f"the phase {phase}", limit) if late else None
+
+
+def _join(first: Failure, further: Failure) -> Failure:
+    """The first failure is the cause; what failed after it in the same phase is said too, as long as there is room."""
+    if further.phase != first.phase or further.message in first.message:
+        return first
+    message = f"{first.message}; also: {further.message}"
+    if len(message) > _MESSAGE_CHARACTERS:
+        message = message[: _MESSAGE_CHARACTERS - 1] + "…"
+    return first.model_copy(update={"message": message})
+
+
+def _too_long(phase: Phase | None, what: str, seconds: float) -> Failure:
+    return Failure(
+        code=Code.DEADLINE_EXCEEDED,
+        phase=phase,
+        message=f"{what} took longer than its {seconds:g} s: see what hangs, then order again",
+    )

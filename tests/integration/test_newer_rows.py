@@ -1,0 +1,101 @@
+"""Rows that a newer release wrote: they are passed over and shown as they are, and everybody else's go on (case A1)."""
+
+import json
+import logging
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from orchestrator.domain.states import OperationStatus
+from orchestrator.store import leases, reads
+from orchestrator.store.connection import Database
+from tests.support import storage
+from tests.support.fix_api import running_api
+from tests.support.fix_database import fresh_database
+from tests.support.fix_stack import GAME
+
+STEP = {"name": "defragment", "status": "pending", "message": None}
+CLEANING = {"status": "running", "steps": [STEP], "leaked": []}
+
+# What a newer release may have written into a queued operation.
+CHANGES: dict[str, str] = {
+    "kind": "kind = 'reboot'",
+    "phase": "phase = 'warm-up', attempt = 1",
+    "status of its cleanup": "status = 'cleaning', lease_expires_at = now() - interval '1 s', "
+    f"""cleanup = '{json.dumps(CLEANING)}'""",
+    "code of its error": "status = 'cleaning', lease_expires_at = now() - interval '1 s', "
+    """error = '{"code": 7, "message": "x"}'""",
+}
+
+
+def write_newer(database: Database, operation_id: UUID, change: str) -> None:
+    if "cleaning" in change:
+        storage.query(database, "update operation set status = 'running' where id = %s", operation_id)
+    storage.query(database, f"update operation set {change} where id = %s", operation_id)  # noqa: S608  # our own text
+    # Its customer was served longest ago, so that it is its turn.
+    storage.query(database, "update customer set served_at = null")
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_case_a1_passes_a_row_over_that_it_cannot_read(
+    database: Database, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = storage.place(database).operation_id
+    other = storage.place(database).operation_id
+    write_newer(database, newer, CHANGES[what])
+    claimant = storage.claimant()
+    with caplog.at_level(logging.WARNING):
+        claimed = leases.claim_next(database, claimant)
+        assert claimed is not None
+        assert claimed.operation.id == other
+        assert leases.claim_next(database, claimant) is None
+        assert leases.claim_next(database, claimant) is None
+    told = [record.message for record in caplog.records if str(newer) in record.message]
+    assert len(told) == 1
+    row = storage.query(database, "select fencing_token, attempt from operation where id = %s", newer)
+    assert row[0][0] == 0, "it was not taken"
+
+
+def test_case_a1_sweeps_what_it_knows_and_leaves_the_rest(database: Database) -> None:
+    newer, other = storage.start(database).operation_id, storage.start(database).operation_id
+    storage.query(database, "update operation set kind = 'reboot', losses = 1 where id = %s", newer)
+    for operation_id in (newer, other):
+        storage.expire(database, operation_id)
+    assert storage.swept(database).lost == [other]
+    assert storage.operation(database, newer).status is OperationStatus.RUNNING
+
+
+def test_case_a1_lists_rows_as_they_are(server_url: str, template: str) -> None:
+    with fresh_database(server_url, "newer", template=template) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter type operation_status add value 'paused'")
+            connection.execute("alter type instance_status add value 'hibernating'")
+            connection.execute("alter table operation disable trigger operation_transition")
+            connection.execute("alter table instance disable trigger instance_transition")
+        with running_api(url) as api:
+            customer = api.customer()
+            newer = customer.order(GAME, Idempotency_Key="newer")
+            known = customer.order(GAME, Idempotency_Key="known")
+            change = "update operation set kind = 'reboot', status = 'paused', phase = 'warm-up' where id = %s"
+            api.query(change, newer["operationId"])
+            api.query("update instance set status = 'hibernating' where id = %s", newer["serverId"])
+            listed = {
+                each["operationId"]: each for each in customer.get("/api/instances/operations").json()["operations"]
+            }
+            assert set(listed) == {newer["operationId"], known["operationId"]}
+            seen = listed[newer["operationId"]]
+            assert (seen["kind"], seen["status"], seen["phase"]) == ("reboot", "paused", "warm-up")
+            shown: dict[str, Any] = customer.operation(newer["operationId"])
+            assert (shown["kind"], shown["phases"]) == ("reboot", [])
+            assert "cancel" not in shown["links"]
+            servers = customer.get("/api/instances").json()["instances"]
+            assert [server["status"] for server in servers] == ["hibernating", "provisioning"]
+            assert api.http.get("/readyz").status_code in (200, 503)
+
+
+def test_reads_the_words_that_it_knows_as_its_own(database: Database) -> None:
+    row = reads.get_operation(database, storage.start(database).operation_id, None)
+    assert row is not None
+    assert isinstance(row.status, OperationStatus)
