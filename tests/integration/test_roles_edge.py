@@ -12,7 +12,8 @@ from orchestrator.drivers.players.minecraft import ping
 from orchestrator.drivers.players.reachability import CheckError, Instance, checks
 from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
 from orchestrator.drivers.secrets import Secrets
-from tests.support import lab_proxy
+from tests.support import containers, lab_proxy
+from tests.support.containers import Stage
 from tests.support.edge import (
     GONE,
     HOST,
@@ -25,6 +26,7 @@ from tests.support.edge import (
     assert_published,
     assert_unpublished,
     expected,
+    is_published,
     other_secrets,
     publish,
     records,
@@ -37,16 +39,14 @@ from tests.support.edge import (
 from tests.support.fix_lab import Lab
 from tests.support.http_server import Answer, http_server
 from tests.support.lab_dns import technitium
-from tests.support.playbook import CONFIGURE, CREATE, DELETE, play
 
 
 @pytest.fixture(scope="module")
 def game(lab: Lab) -> Iterator[dict[str, Any]]:
     """A game server that runs and is not published."""
-    order = {"vmid": VMID, "server_id": "f1e2d3c4-0000-4000-8000-000000005950"}
-    run = play((*CREATE, *CONFIGURE), lab.state_dir, order).ok()
-    yield order | {"address": run.result("Wait for the address")["address"]}
-    play(DELETE, lab.state_dir, order).ok()
+    order: dict[str, Any] = {"vmid": VMID, "server_id": "f1e2d3c4-0000-4000-8000-000000005950"}
+    yield order | {"address": containers.make(lab, VMID, Stage.READY, server_id=order["server_id"])}
+    containers.remove(lab, VMID, server_id=order["server_id"])
 
 
 @pytest.fixture
@@ -54,7 +54,8 @@ def order(lab: Lab, game: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The same, for a test that publishes it."""
     yield game
     lab.clear_faults()
-    unpublish(lab, game).ok()
+    if is_published(lab):
+        unpublish(lab, game).ok()
 
 
 def test_publish_makes_a_player_get_through_and_twice_changes_nothing(lab: Lab, order: dict[str, Any]) -> None:

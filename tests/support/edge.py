@@ -66,6 +66,13 @@ def assert_unpublished(lab: Lab) -> None:
     assert not [one for one in lab.inventory()["registrations"] if one["name"].startswith(HOST)]
 
 
+def is_published(lab: Lab, host: str = HOST) -> bool:
+    """Whether anything at all leads to a host."""
+    inventory = lab.inventory()
+    published = ("records", "registrations", "routes", "entryPoints")
+    return any(host in one["name"] for kind in published for one in inventory[kind])
+
+
 def seed_cloudflare(lab: Lab, **record: Any) -> None:
     provider = lab.site["dns"][1]
     answer = httpx.post(
