@@ -66,14 +66,14 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
         self.database.open()
+        # What was published is recorded before anything is taken back by its record.
+        self.duties[0].perform_once(self.database.outage)
         duties = (self._leaving, self.duties, self.database.outage)
         sweeper = threading.Thread(target=perform_until, args=duties, name="sweeper", daemon=True)
         sweeper.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
         threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
-        # What was published is recorded before anything is taken back by its record.
-        self.duties[0].perform_once(self.database.outage)
         log.info("worker %s: %d operations at once", self.name, self.settings.threads or self.settings.concurrency)
         try:
             self._wakeups.start()

@@ -1,0 +1,108 @@
+"""What an earlier release published stands in no record: a worker works it out once, by its inventory and catalogue."""
+
+import psycopg
+import pytest
+
+from orchestrator.domain.models import Lease
+from orchestrator.domain.operations import PROVISION, TEARDOWN
+from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
+from orchestrator.domain.updates import PhaseEntered
+from orchestrator.drivers.result import PhaseError
+from orchestrator.play.inventory import load_catalogue, read_variables
+from orchestrator.settings import Settings
+from orchestrator.store import endings, leases, requests
+from orchestrator.store.connection import Database
+from orchestrator.store.migrations import migrate
+from orchestrator.store.publications import UnrecordedInstance, list_unrecorded
+from orchestrator.worker.duties import record
+from tests.support import storage
+from tests.support.fix_database import CUSTOMER, fresh_database, load_schema
+from tests.support.fix_lab import Lab
+
+
+def settings_of(lab: Lab) -> Settings:
+    return Settings(state_dir=lab.state_dir)
+
+
+def publish_as_before(database: Database, game: str) -> tuple[Lease, UnrecordedInstance]:
+    """A server of a game that is being published, as the release before this one has left it."""
+    lease = storage.start(database)
+    leases.record(database, lease, [PhaseEntered(Phase.PUBLISH_EDGE, "publishing")])
+    row = storage.operation(database, lease.operation_id)
+    spec = f'{{"game": "{game}"}}'
+    storage.query(
+        database,
+        "update instance set publications_known = false, spec = spec || %s, address = '192.0.2.7' where id = %s",
+        spec, row.instance_id,
+    )  # fmt: skip
+    (found,) = list_unrecorded(database)
+    return lease, found
+
+
+def recorded(database: Database) -> list[Publication]:
+    rows = storage.query(database, "select driver, place, type, name, value from publication order by 1, 2, 3, 4, 5")
+    return [Publication(*row) for row in rows]
+
+
+def test_marks_what_an_earlier_release_published(server_url: str) -> None:
+    with fresh_database(server_url, "earlier") as url:
+        load_schema(url, 3)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "insert into operation_phase (operation_id, name, status, started_at) "
+                "select id, 'publish-edge', 'ok', now() from operation where kind = 'provision' and status = 'succeeded'"
+            )
+        migrate(url)
+        database = Database(url)
+        database.open()
+        try:
+            published = storage.query(
+                database,
+                "select distinct i.id from instance i join operation o on o.instance_id = i.id "
+                "join operation_phase p on p.operation_id = o.id where p.name = 'publish-edge' and i.ctype = 'game'",
+            )
+            assert published != []
+            assert {each.id for each in list_unrecorded(database)} == {instance_id for (instance_id,) in published}
+        finally:
+            database.close()
+
+
+def test_records_it_once_by_the_inventory_of_the_day(database: Database, lab: Lab) -> None:
+    _, instance = publish_as_before(database, "terraria")
+    assert instance.vmid is not None
+    duty = record.make(database, settings_of(lab), load_catalogue(settings_of(lab).catalogue_path))
+    assert [str(instance.hostname) in line for line in duty.perform()] == [True]
+    port = 25000 + instance.vmid
+    found = recorded(database)
+    assert {(one.driver, one.type) for one in found} == {
+        ("technitium", "A"), ("technitium", "SRV"), ("cloudflare", "A"), ("cloudflare", "SRV"), ("traefik", "file"),
+    }  # fmt: skip
+    assert all(f" {port} " in one.value for one in found if one.type == "SRV")
+    assert [one.value for one in found if one.type == "file"] == ["192.0.2.7:7777"]
+    assert list_unrecorded(database) == []
+    assert list(duty.perform()) == []
+    assert recorded(database) == found
+
+
+def test_names_a_game_that_is_gone_and_forgets_nothing(
+    database: Database, lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, instance = publish_as_before(database, "quake")
+    settings = settings_of(lab)
+    catalogue = load_catalogue(settings.catalogue_path)
+    with pytest.raises(PhaseError, match="the game quake is not in the catalogue"):
+        record.plan_earlier(instance, catalogue, read_variables(settings))
+    assert list(record.make(database, settings, catalogue).perform()) == []
+    assert "the game quake is not in the catalogue" in caplog.text
+    assert [each.id for each in list_unrecorded(database)] == [instance.id]
+
+
+def test_claims_a_deletion_knowing_whether_the_record_is_whole(database: Database) -> None:
+    lease, instance = publish_as_before(database, "minecraft")
+    endings.complete(database, PROVISION, instance.id, lease, address="192.0.2.7", hostname="mc")
+    placed = requests.place(database, TEARDOWN, server_id=instance.id, vmid=None, customer_id=CUSTOMER)
+    assert placed is not None
+    claimed = leases.claim(database, placed[0], storage.claimant())
+    assert claimed is not None
+    assert not claimed.publications_known
