@@ -8,13 +8,13 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg.errors import CheckViolation, ForeignKeyViolation
-from psycopg.rows import dict_row
 
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.domain.models import CustomerRow, Limits, Principal, TokenRow
-from orchestrator.store.connection import Database, cursor_execute, execute, read_rows
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import execute, fetch_row, read_rows, write_rows
 
 TOKEN_PREFIX = "hw_"  # noqa: S105  # a mark for secret scanners, not a secret
 
@@ -43,15 +43,10 @@ def issue_token(
     Raises HostwrightError when there is no such customer.
     """
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    parameters = {
-        "hash": hash_token(token),
-        "name": name,
-        "customer_id": customer_id,
-        "expires_at": expires_at,
-    }
+    facts = {"hash": hash_token(token), "name": name, "customer_id": customer_id, "expires_at": expires_at}
     try:
-        with database.transaction() as connection:
-            row = cursor_execute(connection.cursor(row_factory=dict_row), "insert_token", parameters).fetchone()
+        with database.connection() as connection:
+            row = fetch_row(connection, "insert_token", **facts)
     except ForeignKeyViolation as error:
         raise HostwrightError(f"there is no customer {customer_id}: create it with `hostwright customer`") from error
     return TokenRow.model_validate(row), token
@@ -67,25 +62,23 @@ def list_tokens(
 
 def revoke_token(database: Database, token_id: UUID) -> bool:
     """End a token, at once in every API process; False when there is no such token."""
-    with database.transaction() as connection:
-        return execute(connection, "revoke_token", {"id": token_id}) == 1
+    return write_rows(database, "revoke_token", id=token_id) == 1
 
 
 def note_token_uses(database: Database, uses: Mapping[UUID, str | None], *, at_most_every: float) -> None:
     """Keep that tokens were used now, each from its address, at most every so many seconds."""
-    parameters = {"ids": list(uses), "addresses": list(uses.values()), "seconds": at_most_every / 2}
-    with database.transaction() as connection:
-        execute(connection, "note_token_uses", parameters)
+    addresses = list(uses.values())
+    write_rows(database, "note_token_uses", ids=list(uses), addresses=addresses, seconds=at_most_every / 2)
 
 
 def ensure_customer(database: Database, customer_id: str) -> None:
     """Make a customer unless there is one. Raises HostwrightError when the id cannot be one."""
-    with _proper_id(customer_id), database.transaction() as connection:
-        execute(connection, "ensure_customer", {"id": customer_id})
+    with _refuse_improper(customer_id):
+        write_rows(database, "ensure_customer", id=customer_id)
 
 
 @contextmanager
-def _proper_id(customer_id: str) -> Iterator[None]:
+def _refuse_improper(customer_id: str) -> Iterator[None]:
     try:
         yield
     except CheckViolation as error:
@@ -109,37 +102,35 @@ def update_customer(
 
     The limits of a container type are replaced as a whole. Raises HostwrightError when the id cannot be one.
     """
-    parameters = {
-        "id": customer_id,
-        "billing_state": billing_state,
-        "max_instances": max_instances,
-        "max_memory_mib": max_memory_mib,
-        "max_cpu_cores": max_cpu_cores,
-    }
-    with _proper_id(customer_id), database.transaction() as connection:
+    with _refuse_improper(customer_id), database.transaction() as connection:
         if make:
-            execute(connection, "ensure_customer", {"id": customer_id})
-        if execute(connection, "update_customer", parameters) == 0:
+            execute(connection, "ensure_customer", id=customer_id)
+        touched = execute(
+            connection,
+            "update_customer",
+            id=customer_id,
+            billing_state=billing_state,
+            max_instances=max_instances,
+            max_memory_mib=max_memory_mib,
+            max_cpu_cores=max_cpu_cores,
+        )
+        if touched == 0:
             return False
         for ctype, limits in (quotas or {}).items():
-            execute(connection, "set_quota", {"customer_id": customer_id, "ctype": ctype, **limits.model_dump()})
+            execute(connection, "set_quota", customer_id=customer_id, ctype=ctype, **limits.model_dump())
         return True
 
 
 def list_customers(database: Database, *, after: str | None = None, limit: int = 50) -> list[CustomerRow]:
     """Customers by id; `after` is the last id of the page before."""
-    return _customers(database, customer_id=None, after=after, limit=limit)
+    rows = read_rows(database, "list_customers", customer_id=None, after=after, limit=limit)
+    return [CustomerRow.model_validate(row) for row in rows]
 
 
 def get_customer(database: Database, customer_id: str) -> CustomerRow | None:
     """One customer."""
-    found = _customers(database, customer_id=customer_id, after=None, limit=1)
-    return found[0] if found else None
-
-
-def _customers(database: Database, *, customer_id: str | None, after: str | None, limit: int) -> list[CustomerRow]:
-    rows = read_rows(database, "list_customers", customer_id=customer_id, after=after, limit=limit)
-    return [CustomerRow.model_validate(row) for row in rows]
+    rows = read_rows(database, "list_customers", customer_id=customer_id, after=None, limit=1)
+    return CustomerRow.model_validate(rows[0]) if rows else None
 
 
 def billing_state(database: Database, customer_id: str) -> BillingState:
@@ -150,6 +141,4 @@ def billing_state(database: Database, customer_id: str) -> BillingState:
 
 def set_proxy_status(database: Database, hostname: str, proxy_status: str) -> bool:
     """Keep what the proxy last said of a backend; False when no instance has that host name."""
-    with database.transaction() as connection:
-        parameters = {"hostname": hostname, "proxy_status": proxy_status}
-        return execute(connection, "set_proxy_status", parameters) == 1
+    return write_rows(database, "set_proxy_status", hostname=hostname, proxy_status=proxy_status) == 1

@@ -3,13 +3,13 @@
 from datetime import datetime
 
 from orchestrator.domain.models import AuditEntry, AuditRow
-from orchestrator.store.connection import Database, execute, read_rows
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import execute, read_rows, write_rows
 
 
 def record(database: Database, entry: AuditEntry) -> None:
     """Append a line."""
-    with database.connection() as connection:
-        execute(connection, "insert_audit", entry.model_dump())
+    write_rows(database, "insert_audit", **entry.model_dump())
 
 
 def list_entries(
@@ -24,4 +24,4 @@ def prune(database: Database, before: datetime) -> int:
     """Forget lines that are older; returns how many."""
     with database.transaction() as connection:
         execute(connection, "allow_retention")
-        return execute(connection, "prune_audit", {"before": before})
+        return execute(connection, "prune_audit", before=before)

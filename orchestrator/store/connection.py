@@ -1,18 +1,17 @@
 """Connections: one pool a process, errors of the driver turned into our own."""
 
 import select
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import Row, TupleRow, dict_row
+from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from orchestrator.domain.errors import ConfigurationError, IllegalTransition, StoreUnavailable
-from orchestrator.sql import QUERIES
 
 ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
@@ -163,23 +162,3 @@ def hide_password(url: str) -> tuple[str, dict[str, str]]:
         raise ConfigurationError("the address of the database has an sslpassword: name a key without one in sslkey")
     password = parameters.pop("password", None)
     return make_conninfo("", **parameters), {} if password is None else {"PGPASSWORD": str(password)}
-
-
-def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:
-    """Run a named query; returns the number of rows it touched."""
-    return connection.execute(_text(query), parameters).rowcount
-
-
-def read_rows(database: Database, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    """The rows of a named query that only reads."""
-    with database.connection() as connection:
-        return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchall()
-
-
-def _text(query: str) -> sql.SQL:
-    return sql.SQL(QUERIES[query])
-
-
-def cursor_execute(cursor: psycopg.Cursor[Row], query: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Row]:
-    """Run a named query on a cursor that shapes its rows."""
-    return cursor.execute(_text(query), parameters)

@@ -11,8 +11,8 @@ from orchestrator.domain.models import Cleanup, Failure, Lease
 from orchestrator.domain.operations import Ending, OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus, PhaseStatus
-from orchestrator.store.connection import Connection, Database, execute
-from orchestrator.store.leases import as_json, close_phases, guarded, guarded_flag
+from orchestrator.store.connection import Connection, Database
+from orchestrator.store.queries import as_json, execute, execute_held, fetch_held
 
 
 def complete(
@@ -29,17 +29,17 @@ def complete(
     Raises LostLease, and CancelRequested when somebody wants it cancelled that can be.
     """
     with database.transaction() as connection:
-        if kind.cancellable and guarded_flag(connection, "hold_lease", lease):
+        if kind.cancellable and fetch_held(connection, "hold_lease", lease)["cancelled"]:
             raise CancelRequested(f"operation {lease.operation_id} is to be cancelled")
-        guarded(connection, "enter_phase", lease, phase=kind.final_phase, message=kind.final_phase.first_line)
-        close_phases(connection, lease, PhaseStatus.OK)
+        execute_held(connection, "enter_phase", lease, phase=kind.final_phase, message=kind.final_phase.first_line)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.OK)
         message = kind.success.format(hostname=hostname)
         _finish(connection, lease, OperationStatus.SUCCEEDED, "info", message)
-        execute(connection, "strike_superseded", {"instance_id": instance_id})
-        execute(connection, _ENDING_QUERIES[kind.ending], {"instance_id": instance_id, "address": address})
+        execute(connection, "strike_superseded", instance_id=instance_id)
+        execute(connection, ENDING_QUERIES[kind.ending], instance_id=instance_id, address=address)
 
 
-_ENDING_QUERIES = {
+ENDING_QUERIES = {
     Ending.READY: "instance_ready",
     Ending.STOPPED: "instance_stopped",
     Ending.CLEANED: "instance_cleaned",
@@ -51,8 +51,8 @@ _ENDING_QUERIES = {
 def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
     """It failed: keep the reason, then undo it under the same lease. Raises LostLease."""
     with database.transaction() as connection:
-        close_phases(connection, lease, PhaseStatus.FAILED)
-        guarded(connection, "begin_cleaning", lease, error=as_json(failure), message=failure.message)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)
+        execute_held(connection, "begin_cleaning", lease, error=as_json(failure), message=failure.message)
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
         level, message = _summary(undone)
         _finish(connection, lease, status, level, message, cleanup=as_json(undone.cleanup))
         if undone.kept:
-            execute(connection, "instance_kept", facts)
+            execute(connection, "instance_kept", **facts)
         elif undone.kind.makes_machine:
-            execute(connection, "instance_failed", facts)
+            execute(connection, "instance_failed", **facts)
         elif leaked:
-            execute(connection, "instance_left_running", facts)
+            execute(connection, "instance_left_running", **facts)
         elif undone.is_stopped:
-            execute(connection, "instance_stopped", facts)
+            execute(connection, "instance_stopped", **facts)
 
 
 def _summary(undone: Undone) -> tuple[str, str]:
@@ -117,9 +117,9 @@ def _summary(undone: Undone) -> tuple[str, str]:
 def fail(database: Database, instance_id: UUID, lease: Lease, failure: Failure, *, attend_seconds: float) -> None:
     """It failed and there is nothing to undo; the sweep takes a deletion or a cleanup up again. Raises LostLease."""
     with database.transaction() as connection:
-        close_phases(connection, lease, PhaseStatus.FAILED)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)
         _finish(connection, lease, OperationStatus.FAILED, "error", failure.message, error=as_json(failure))
-        execute(connection, "attend_later", {"instance_id": instance_id, "attend_seconds": attend_seconds})
+        execute(connection, "attend_later", instance_id=instance_id, attend_seconds=attend_seconds)
 
 
 def _finish(
@@ -132,7 +132,7 @@ def _finish(
     error: Jsonb | None = None,
     cleanup: Jsonb | None = None,
 ) -> None:
-    guarded(
+    execute_held(
         connection,
         "finish_operation",
         lease,

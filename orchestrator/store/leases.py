@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
 from orchestrator.domain.catalogue import ContainerType
-from orchestrator.domain.errors import LostLease
-from orchestrator.domain.models import Claim, Cleanup, Failure, Lease, OperationRow
+from orchestrator.domain.models import Claim, Lease, OperationRow
 from orchestrator.domain.operations import KINDS, names
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import PhaseStatus
@@ -27,8 +25,9 @@ from orchestrator.domain.updates import (
     Retried,
     Update,
 )
-from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.connection import Connection, Database
 from orchestrator.store.orders import rouse
+from orchestrator.store.queries import as_json, execute, execute_held, fetch_held, fetch_row
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +71,15 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
     with database.transaction() as connection:
         execute(connection, "lock_claims")
         while True:
-            row = cursor_execute(connection.cursor(), "next_waiting", claimant.parameters()).fetchone()
+            row = fetch_row(connection, "next_waiting", **claimant.parameters())
             if row is None:
                 return None
             try:
                 with connection.transaction():
-                    return _claim(connection, row[0], claimant)
+                    return _claim(connection, row["id"], claimant)
             except UnreadableOperation as error:
-                claimant.passed_over.add(row[0])
-                log.warning("operation %s is passed over, a newer release wrote it: %s", row[0], error)
+                claimant.passed_over.add(row["id"])
+                log.warning("operation %s is passed over, a newer release wrote it: %s", row["id"], error)
 
 
 def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim | None:
@@ -93,8 +92,7 @@ def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim |
 
 
 def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor_execute(cursor, "claim", claimant.parameters() | {"operation_id": operation_id}).fetchone()
+    row = fetch_row(connection, "claim", operation_id=operation_id, **claimant.parameters())
     return None if row is None else _read_claim(row)
 
 
@@ -120,14 +118,14 @@ def _read_claim(row: Mapping[str, Any]) -> Claim:
 
 def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:
     """Prolong the lease; returns whether the operation is to be cancelled. Raises LostLease, StoreUnavailable."""
-    with database.transaction() as connection:
-        return guarded_flag(connection, "heartbeat", lease, lease_seconds=lease_seconds)
+    with database.connection() as connection:
+        return bool(fetch_held(connection, "heartbeat", lease, lease_seconds=lease_seconds)["cancelled"])
 
 
 def hand_over(database: Database, lease: Lease) -> None:
     """The worker leaves: put the operation back, for another to go on with at once. Raises LostLease."""
     with database.transaction() as connection:
-        guarded(connection, "hand_over", lease, message="handed over: its worker is leaving")
+        execute_held(connection, "hand_over", lease, message="handed over: its worker is leaving")
         rouse(connection, lease.operation_id)
 
 
@@ -137,24 +135,26 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
         for update in updates:
             match update:
                 case PhaseEntered(phase, message):
-                    guarded(connection, "enter_phase", lease, phase=phase, message=message)
+                    execute_held(connection, "enter_phase", lease, phase=phase, message=message)
                 case Logged(logged_phase, level, message):
-                    guarded(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
+                    execute_held(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
                 case Retried(phase, retries):
-                    guarded(connection, "count_retry", lease, phase=phase, retries=retries)
+                    execute_held(connection, "count_retry", lease, phase=phase, retries=retries)
                 case PhasesClosed(status):
-                    close_phases(connection, lease, status)
+                    execute_held(connection, "close_phases", lease, status=status)
                 case CloneBegun(upid, message):
-                    guarded(connection, "note_clone", lease, upid=upid)
-                    guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="info", message=message)
+                    execute_held(connection, "note_clone", lease, upid=upid)
+                    execute_held(
+                        connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="info", message=message
+                    )
                 case CleanupRecorded(cleanup):
-                    guarded(connection, "record_cleanup", lease, cleanup=as_json(cleanup))
+                    execute_held(connection, "record_cleanup", lease, cleanup=as_json(cleanup))
                 case PublicationsRecorded(publications):
                     for publication in publications:
-                        guarded(connection, "record_publication", lease, **publication.as_dict())
+                        execute_held(connection, "record_publication", lease, **publication.as_dict())
                 case PublicationsStruck(publications):
                     for publication in publications:
-                        guarded(connection, "strike_publication", lease, **publication.as_dict())
+                        execute_held(connection, "strike_publication", lease, **publication.as_dict())
 
 
 def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int]) -> int | None:
@@ -162,48 +162,25 @@ def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple
 
     Raises LostLease.
     """
-    parameters: dict[str, Any] = {"ctype": ctype, "first": bounds[0], "final": bounds[1]}
+    first, final = bounds
     with database.transaction() as connection:
-        guarded(connection, "hold_lease", lease)
-        execute(connection, "lock_vmid_cursor", parameters)
-        row = cursor_execute(connection.cursor(), "allocate_vmid", parameters | lease.model_dump()).fetchone()
-        return int(row[0]) if row else None
+        execute_held(connection, "hold_lease", lease)
+        execute(connection, "lock_vmid_cursor", ctype=ctype, first=first)
+        row = fetch_row(connection, "allocate_vmid", ctype=ctype, first=first, final=final, **lease.model_dump())
+        return row["vmid"] if row else None
 
 
 def set_hostname(database: Database, lease: Lease, hostname: str) -> None:
     """Name the instance, which ends the allocation. Raises LostLease."""
     with database.transaction() as connection:
-        guarded(connection, "set_hostname", lease, hostname=hostname)
-        close_phases(connection, lease, PhaseStatus.OK)
+        execute_held(connection, "set_hostname", lease, hostname=hostname)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.OK)
 
 
 def give_up_vmid(database: Database, lease: Lease, vmid: int) -> None:
     """Remember that a VMID is somebody else's, and take it off the operation. Raises LostLease."""
     with database.transaction() as connection:
-        guarded(connection, "release_vmid", lease)
-        execute(connection, "mark_foreign", {"vmid": vmid})
+        execute_held(connection, "release_vmid", lease)
+        execute(connection, "mark_foreign", vmid=vmid)
         message = f"VMID {vmid} belongs to somebody else's machine: left alone, another is taken"
-        guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)
-
-
-def close_phases(connection: Connection, lease: Lease, status: PhaseStatus) -> None:
-    guarded(connection, "close_phases", lease, phase_status=status)
-
-
-def as_json(model: Cleanup | Failure) -> Jsonb:
-    return Jsonb(model.model_dump(mode="json"))
-
-
-def guarded_flag(connection: Connection, query: str, lease: Lease, **parameters: Any) -> bool:
-    """As `_guarded`, for a statement that returns one truth value."""
-    row = cursor_execute(connection.cursor(), query, parameters | lease.model_dump()).fetchone()
-    if row is None:
-        raise LostLease(f"operation {lease.operation_id} is no longer held with token {lease.fencing_token}")
-    return bool(row[0])
-
-
-def guarded(connection: Connection, query: str, lease: Lease, **parameters: Any) -> None:
-    """Run a statement that carries the fencing token; no row touched means that the lease is lost."""
-    given: Mapping[str, Any] = parameters | lease.model_dump()
-    if execute(connection, query, given) == 0:
-        raise LostLease(f"operation {lease.operation_id} is no longer held with token {lease.fencing_token}")
+        execute_held(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from orchestrator.domain import admission
@@ -12,7 +11,8 @@ from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import AuditEntry
 from orchestrator.domain.operations import PROVISION
 from orchestrator.store import wakeups
-from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.connection import Connection, Database
+from orchestrator.store.queries import execute, fetch_row, write_rows
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def place_order(database: Database, order: Order, line: AuditEntry | None = None
             facts = read_facts(connection, order)
             decision = admission.decide(order.demand, facts)
             if decision.operation_id is not None:
-                return _known(connection, decision.kind, decision.operation_id)
+                return _read_placed(connection, decision.kind, decision.operation_id)
             placed = Placed("accept", uuid4(), uuid4(), uuid4())
-            if execute(connection, "insert_order", _parameters(order, placed, facts.revision, line)) == 1:
+            if execute(connection, "insert_order", **_order_row(order, placed, facts.revision, line)) == 1:
                 return placed
 
 
-def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
+def _order_row(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
     names = ("principal", "token_id", "customer_id", "address", "method", "route", "status")
     return {
         "operation_id": placed.operation_id,
@@ -76,29 +76,28 @@ def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | 
 
 def read_facts(connection: Connection, order: Order) -> admission.Facts:
     """What the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
-    parameters = {
-        "customer_id": order.customer_id,
-        "kind": PROVISION.name,
-        "key": order.demand.key,
-        "ctype": order.demand.ctype,
-        "request_hash": order.demand.request_hash,
-        "keep": order.demand.keep,
-        "max_failed": admission.MAX_FAILED,
-    }
-    cursor = connection.cursor(row_factory=class_row(admission.Facts))
-    facts = cursor_execute(cursor, "order_facts", parameters).fetchone()
-    if facts is None:
+    row = fetch_row(
+        connection,
+        "order_facts",
+        customer_id=order.customer_id,
+        kind=PROVISION.name,
+        key=order.demand.key,
+        ctype=order.demand.ctype,
+        request_hash=order.demand.request_hash,
+        keep=order.demand.keep,
+        max_failed=admission.MAX_FAILED,
+    )
+    if row is None:
         raise Problem(
             ProblemCode.INVALID_REQUEST,
             f"there is no customer {order.customer_id}",
             {"errors": [{"pointer": "/customerId", "detail": "is not a known customer"}]},
         )
-    return facts
+    return admission.Facts(**row)
 
 
-def _known(connection: Connection, kind: Literal["accept", "replay", "active"], operation_id: UUID) -> Placed:
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor_execute(cursor, "accepted_operation", {"operation_id": operation_id}).fetchone()
+def _read_placed(connection: Connection, kind: Literal["accept", "replay", "active"], operation_id: UUID) -> Placed:
+    row = fetch_row(connection, "accepted_operation", operation_id=operation_id)
     if row is None:
         raise Problem(ProblemCode.NOT_FOUND, "the operation of this order is gone")
     return Placed(kind, operation_id, row["instance_id"], row["request_id"])
@@ -106,13 +105,13 @@ def _known(connection: Connection, kind: Literal["accept", "replay", "active"], 
 
 def enqueue(connection: Connection, operation_id: UUID) -> None:
     """Put the wake-up for an operation into the queue, within the caller's transaction."""
-    execute(connection, "enqueue", {"queue": wakeups.QUEUE, "message": wakeups.message(operation_id)})
+    execute(connection, "enqueue", queue=wakeups.QUEUE, message=wakeups.message(operation_id))
 
 
 def rouse(connection: Connection, operation_id: UUID) -> None:
     """Put a wake-up into the queue and tell the workers, within the caller's transaction."""
     enqueue(connection, operation_id)
-    execute(connection, "wake_workers", {"channel": wakeups.CHANNEL})
+    execute(connection, "wake_workers", channel=wakeups.CHANNEL)
 
 
 def pass_on(database: Database, operation_id: UUID) -> None:
@@ -123,5 +122,4 @@ def pass_on(database: Database, operation_id: UUID) -> None:
 
 def wake_workers(database: Database) -> None:
     """Make idle workers look into the queue now instead of at their next poll (1 s)."""
-    with database.transaction() as connection:
-        execute(connection, "wake_workers", {"channel": wakeups.CHANNEL})
+    write_rows(database, "wake_workers", channel=wakeups.CHANNEL)

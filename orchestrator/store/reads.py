@@ -4,7 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from orchestrator.domain.models import EventRow, InstanceRow, OperationRow
-from orchestrator.store.connection import Database, read_rows
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import read_rows
 
 
 def get_operation(database: Database, operation_id: UUID, customer_id: str | None) -> OperationRow | None:
@@ -24,13 +25,7 @@ def list_operations(
 ) -> list[OperationRow]:
     """Operations, newest first; `after` is the last id of the page before."""
     rows = read_rows(
-        database,
-        "list_operations",
-        customer_id=customer_id,
-        status=status,
-        kind=kind,
-        after=after,
-        limit=limit,
+        database, "list_operations", customer_id=customer_id, status=status, kind=kind, after=after, limit=limit
     )
     return [OperationRow.model_validate(row) for row in rows]
 

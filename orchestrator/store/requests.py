@@ -3,17 +3,15 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.rows import dict_row
-
 from orchestrator.domain import admission
 from orchestrator.domain.billing import Action, BillingState, refuse
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, InstanceRow
 from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
-from orchestrator.store.connection import Connection, Database, cursor_execute, execute
-from orchestrator.store.leases import as_json
+from orchestrator.store.connection import Connection, Database
 from orchestrator.store.orders import Order, enqueue, read_facts, rouse
+from orchestrator.store.queries import as_json, execute, fetch_row
 
 
 def place(
@@ -25,11 +23,11 @@ def place(
     not-startable when the instance is in no state for it.
     """
     with database.transaction() as connection:
-        row = _one(connection, "lock_instance", {"server_id": server_id, "vmid": vmid, "customer_id": customer_id})
+        row = fetch_row(connection, "lock_instance", server_id=server_id, vmid=vmid, customer_id=customer_id)
         if row is None:
             return None
         instance = InstanceRow.model_validate(row)
-        active = _one(connection, "active_operation", {"instance_id": instance.id})
+        active = fetch_row(connection, "active_operation", instance_id=instance.id)
         if active is not None:
             return _meet_active(active, kind), instance.id
         if instance.status not in kind.begins_in:
@@ -38,14 +36,15 @@ def place(
                 ProblemCode.NOT_STARTABLE, f"the server is {instance.status}: only a {states} one can {kind.name}"
             )
         operation_id = uuid4()
-        request = {
-            "operation_id": operation_id,
-            "request_id": uuid4(),
-            "instance_id": instance.id,
-            "kind": kind.name,
-            "instance_status": kind.held_in,
-        }
-        execute(connection, "insert_request", request)
+        execute(
+            connection,
+            "insert_request",
+            operation_id=operation_id,
+            request_id=uuid4(),
+            instance_id=instance.id,
+            kind=kind.name,
+            instance_status=kind.held_in,
+        )
         enqueue(connection, operation_id)
         return operation_id, instance.id
 
@@ -64,7 +63,7 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
     False when there is no such operation. Raises Problem: already-finished, not-cancellable for what cannot be undone.
     """
     with database.transaction() as connection:
-        row = _one(connection, "lock_operation", {"operation_id": operation_id, "customer_id": customer_id})
+        row = fetch_row(connection, "lock_operation", operation_id=operation_id, customer_id=customer_id)
         if row is None:
             return False
         if row["status"] in OPERATION_FINAL:
@@ -74,12 +73,12 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
             raise Problem(
                 ProblemCode.NOT_CANCELLABLE, f"a {row['kind']} cannot be taken back: wait until it has finished"
             )
-        facts = {"operation_id": operation_id, "error": as_json(CANCELLED), "message": CANCELLED.message}
         # A retry has a machine from its order's first try, so even a fresh one leaves something to undo.
         if row["status"] == OperationStatus.QUEUED and row["attempt"] == 0 and row["retry_of"] is None:
-            execute(connection, "cancel_waiting", facts)
+            error, message = as_json(CANCELLED), CANCELLED.message
+            execute(connection, "cancel_waiting", operation_id=operation_id, error=error, message=message)
         else:
-            execute(connection, "request_cancel", facts | {"message": "cancel requested"})
+            execute(connection, "request_cancel", operation_id=operation_id, message="cancel requested")
             if row["status"] == OperationStatus.QUEUED:
                 rouse(connection, operation_id)
         return True
@@ -100,7 +99,7 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
     """
     with database.connection() as connection:
         while True:
-            kept = _one(connection, "retry_facts", {"operation_id": operation_id, "customer_id": customer_id})
+            kept = fetch_row(connection, "retry_facts", operation_id=operation_id, customer_id=customer_id)
             if kept is None:
                 return None
             if kept["active_retry"] is not None:
@@ -120,7 +119,7 @@ def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | 
         raise refusal
     admission.check_quota(demand, facts)
     retry = uuid4()
-    written = {
+    row = {
         "operation_id": retry,
         "request_id": uuid4(),
         "retry_of": kept["id"],
@@ -131,7 +130,7 @@ def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | 
         "kind": PROVISION.name,
     }
     with connection.transaction():
-        if execute(connection, "insert_retry", written) == 0:
+        if execute(connection, "insert_retry", **row) == 0:
             return None
         rouse(connection, retry)
     return retry
@@ -144,7 +143,3 @@ def _require_kept(kept: dict[str, Any]) -> None:
         ProblemCode.NOT_RETRYABLE,
         "only a failed order whose machine was kept (onFailure: keep) can be retried: order again",
     )
-
-
-def _one(connection: Connection, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchone()
