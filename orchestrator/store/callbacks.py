@@ -1,4 +1,4 @@
-"""One-time tokens with which an instance reports back. Only their hashes are kept; a report is a line in the log."""
+"""One-time tokens with which an instance reports back. Only their hashes are kept. A report is a line in the log."""
 
 import hashlib
 import secrets
@@ -12,7 +12,7 @@ _MESSAGE_CHARACTERS = 500
 
 
 def create_callback(database: Database, lease: Lease) -> str:
-    """A token for an attempt, good once while the operation runs. Raises LostLease."""
+    """Make a token for an attempt, which can be used once while the operation runs. Raises LostLease."""
     token = secrets.token_urlsafe(32)
     with database.connection() as connection:
         execute_held(connection, "insert_callback", lease, hash=_hash(token))
@@ -20,7 +20,7 @@ def create_callback(database: Database, lease: Lease) -> str:
 
 
 def use_callback(database: Database, token: str, status: Literal["provisioned", "failed"], message: str) -> bool:
-    """Log what an instance says; False when the token is unknown or used, or its operation no longer runs."""
+    """Log what an instance says. False when the token is unknown or used, or its operation has ended."""
     said = f"the instance says that it is {status}" if status == "provisioned" else "the instance says that it failed"
     level = "info" if status == "provisioned" else "warning"
     line = f"{said}: {message[:_MESSAGE_CHARACTERS]}" if message else said

@@ -36,31 +36,34 @@ class Occupants:
     """Sentences about operations that a worker holds, as far as the database knows."""
 
 
-def server_major(url: str) -> int:
+def read_major(url: str) -> int:
     """The major version of the server. Raises StoreUnavailable."""
     with _connect(url) as connection:
         return connection.info.server_version // 10000
 
 
 @contextmanager
-def snapshot(url: str) -> Iterator[tuple[str, Contents]]:
-    """A snapshot that pg_dump can share, and what is in it; it is there until the end. Raises StoreUnavailable."""
+def take_snapshot(url: str) -> Iterator[tuple[str, Contents]]:
+    """Take a snapshot that pg_dump can share until the end. Yields its name and what is in it.
+
+    Raises StoreUnavailable.
+    """
     with _connect(url) as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        # However long pg_dump takes.
+        # pg_dump may take any time.
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         (row,) = fetch_rows(connection, "export_snapshot")
         yield row["snapshot"], _read_contents(connection)
 
 
 def read_contents(url: str) -> Contents:
-    """What is in a database now. Raises StoreUnavailable."""
+    """Read what is in a database now. Raises StoreUnavailable."""
     with _connect(url) as connection:
         return _read_contents(connection)
 
 
 def read_occupants(url: str) -> Occupants:
-    """What is in a database and who is connected to it. Raises StoreUnavailable."""
+    """Read what is in a database and who is connected to it. Raises StoreUnavailable."""
     with _connect(url) as connection:
         leased = fetch_rows(connection, "list_live_leases") if "operation" in _list_tables(connection) else []
         return Occupants(

@@ -1,4 +1,4 @@
-"""How an operation ends: succeeded, failed, cancelled, undone; its instance changes in the same transaction."""
+"""How an operation ends: succeeded, failed, cancelled or undone. Its instance changes in the same transaction."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +24,9 @@ def complete(
     address: str | None = None,
     hostname: str | None = None,
 ) -> None:
-    """An operation succeeded, and its instance becomes what its kind ends in.
+    """End an operation that succeeded, and make of its instance what its kind ends in.
 
-    Raises LostLease, and CancelRequested when somebody wants it cancelled that can be.
+    Raises LostLease. Raises CancelRequested when the kind can be cancelled and somebody wants that.
     """
     with database.transaction() as connection:
         if kind.cancellable and fetch_held(connection, "hold_lease", lease)["cancelled"]:
@@ -49,7 +49,7 @@ ENDING_QUERIES = {
 
 
 def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
-    """It failed: keep the reason, then undo it under the same lease. Raises LostLease."""
+    """Keep why an operation failed. It is undone under the same lease. Raises LostLease."""
     with database.transaction() as connection:
         execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)
         execute_held(connection, "begin_cleaning", lease, error=as_json(failure), message=failure.message)
@@ -62,14 +62,14 @@ class Undone:
     kind: OperationKind
     cleanup: Cleanup
     attend_seconds: float
-    """When the sweep looks after what may be left."""
+    """After how long the sweep looks after what may be left."""
     quarantine_seconds: float
     """How long a kept machine is kept."""
     certain: bool = True
-    """Whether nothing can turn up any more: a clone that Proxmox held back may come through late."""
+    """Whether nothing can turn up any more. A clone that Proxmox held back may still come late."""
     kept: bool = False
     untouched: bool = False
-    """Whether there was nothing to undo: a start of what ran already."""
+    """Whether there was nothing to undo, as after the start of a server that ran already."""
     cancelled: bool = False
 
     @property
@@ -79,7 +79,7 @@ class Undone:
 
 
 def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: Undone) -> None:
-    """It is undone, or kept for a look, or what is left of it is named. Raises LostLease."""
+    """End an operation that was undone or kept for a look, and name what is left of it. Raises LostLease."""
     leaked = list(undone.cleanup.leaked)
     status = OperationStatus.CANCELLED if undone.cancelled else OperationStatus.FAILED
     facts: dict[str, Any] = {
@@ -90,7 +90,7 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
         "quarantine_seconds": undone.quarantine_seconds,
     }
     with database.transaction() as connection:
-        level, message = _summary(undone)
+        level, message = _sum_up(undone)
         _finish(connection, lease, status, level, message, cleanup=as_json(undone.cleanup))
         if undone.kept:
             execute(connection, "instance_kept", **facts)
@@ -102,7 +102,7 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
             execute(connection, "instance_stopped", **facts)
 
 
-def _summary(undone: Undone) -> tuple[str, str]:
+def _sum_up(undone: Undone) -> tuple[str, str]:
     if undone.cleanup.leaked:
         return "error", f"left behind: {', '.join(undone.cleanup.leaked)}"
     if undone.kept:
@@ -115,7 +115,10 @@ def _summary(undone: Undone) -> tuple[str, str]:
 
 
 def fail(database: Database, instance_id: UUID, lease: Lease, failure: Failure, *, attend_seconds: float) -> None:
-    """It failed and there is nothing to undo; the sweep takes a deletion or a cleanup up again. Raises LostLease."""
+    """End an operation that failed and left nothing to undo. Raises LostLease.
+
+    The sweep tries a deletion or a cleanup again after `attend_seconds`.
+    """
     with database.transaction() as connection:
         execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)
         _finish(connection, lease, OperationStatus.FAILED, "error", failure.message, error=as_json(failure))

@@ -39,7 +39,7 @@ class Claimant:
     worker: str
     lease_seconds: float
     deadline_seconds: float | None
-    """How long any operation may run in all; None: as long as its kind may."""
+    """How long any operation may run in all. None: as long as its kind may."""
     concurrency: int
     node: str | None = None
     node_concurrency: int | None = None
@@ -63,10 +63,10 @@ class UnreadableOperation(Exception):
 
 
 def claim_next(database: Database, claimant: Claimant) -> Claim | None:
-    """Take the operation whose turn it is, or None when none waits or the limits are reached.
+    """Take the operation whose turn it is. None when none waits or the limits are reached.
 
-    An operation that this release cannot read is passed over, and said so in the log once: a newer release wrote it and
-    will carry it out, and everybody else's must not wait for that.
+    An operation that this release cannot read is passed over, because a newer release wrote it and will carry it out.
+    The log says so once, and the other operations do not wait for it.
     """
     with database.transaction() as connection:
         execute(connection, "lock_claims")
@@ -83,9 +83,9 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
 
 
 def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim | None:
-    """Take one operation whoever's turn it is, or None when somebody else has it or it is final.
+    """Take one operation, whoever's turn it is. None when somebody else has it or it is final.
 
-    Raises UnreadableOperation, and then it is not taken.
+    Raises UnreadableOperation and leaves it where it is when a newer release wrote it.
     """
     with database.transaction() as connection:
         return _claim(connection, operation_id, claimant)
@@ -117,13 +117,13 @@ def _read_claim(row: Mapping[str, Any]) -> Claim:
 
 
 def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:
-    """Prolong the lease; returns whether the operation is to be cancelled. Raises LostLease, StoreUnavailable."""
+    """Prolong the lease. Returns whether the operation is to be cancelled. Raises LostLease, StoreUnavailable."""
     with database.connection() as connection:
         return bool(fetch_held(connection, "heartbeat", lease, lease_seconds=lease_seconds)["cancelled"])
 
 
 def hand_over(database: Database, lease: Lease) -> None:
-    """The worker leaves: put the operation back, for another to go on with at once. Raises LostLease."""
+    """Put the operation back because the worker leaves. Another continues it at once. Raises LostLease."""
     with database.transaction() as connection:
         execute_held(connection, "hand_over", lease, message="handed over: its worker is leaving")
         rouse(connection, lease.operation_id)
@@ -158,7 +158,7 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
 
 
 def allocate_vmid(database: Database, lease: Lease, *, ctype: str, bounds: tuple[int, int]) -> int | None:
-    """Give the operation's instance the next free VMID of its range; None when the range is used up.
+    """Give the operation's instance the next free VMID of its range. None when the range is used up.
 
     Raises LostLease.
     """

@@ -26,7 +26,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where an order ended: its operation, and whether that was there already."""
+    """What became of an order: its operation, and whether that was there already."""
 
     kind: Literal["accept", "replay", "active"]
     operation_id: UUID
@@ -35,12 +35,11 @@ class Placed:
 
 
 def place_order(database: Database, order: Order, line: AuditEntry | None = None) -> Placed:
-    """Decide about an order and write it, if nothing of its customer has changed since; else decide again.
+    """Decide about an order and write it. The decision is made again when its customer has changed meanwhile.
 
-    `line` goes into the audit log with an order that is accepted, in the same statement.
-
-    Every time that the writing is refused another order of the same customer got through, so this ends. Raises Problem
-    when the order is refused, StoreUnavailable when nothing could be written.
+    This ends, because another order of the same customer got through each time that the writing is refused. `line` goes
+    into the audit log with an accepted order, in the same statement. Raises Problem when the order is refused,
+    StoreUnavailable when nothing could be written.
     """
     with database.connection() as connection:
         while True:
@@ -49,11 +48,11 @@ def place_order(database: Database, order: Order, line: AuditEntry | None = None
             if decision.operation_id is not None:
                 return _read_placed(connection, decision.kind, decision.operation_id)
             placed = Placed("accept", uuid4(), uuid4(), uuid4())
-            if execute(connection, "insert_order", **_order_row(order, placed, facts.revision, line)) == 1:
+            if execute(connection, "insert_order", **_fill_in(order, placed, facts.revision, line)) == 1:
                 return placed
 
 
-def _order_row(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
+def _fill_in(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
     names = ("principal", "token_id", "customer_id", "address", "method", "route", "status")
     return {
         "operation_id": placed.operation_id,
@@ -75,7 +74,7 @@ def _order_row(order: Order, placed: Placed, revision: int, line: AuditEntry | N
 
 
 def read_facts(connection: Connection, order: Order) -> admission.Facts:
-    """What the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
+    """Read what the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
     row = fetch_row(
         connection,
         "order_facts",
@@ -115,7 +114,7 @@ def rouse(connection: Connection, operation_id: UUID) -> None:
 
 
 def pass_on(database: Database, operation_id: UUID) -> None:
-    """Put a wake-up back that a worker took which is leaving."""
+    """Put a wake-up back that a leaving worker had taken."""
     with database.transaction() as connection:
         rouse(connection, operation_id)
 

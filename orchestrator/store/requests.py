@@ -1,4 +1,4 @@
-"""Asking for something to be done with an instance or an operation that is there: each one transaction."""
+"""Requests about an instance or an operation that exists. Each is one transaction."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ from orchestrator.store.queries import as_json, execute, fetch_row
 def place(
     database: Database, kind: OperationKind, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
 ) -> tuple[UUID, UUID] | None:
-    """Ask for an operation on an instance; returns (operation, instance), or None when there is no such instance.
+    """Ask for an operation on an instance. Returns (operation, instance), or None when there is no such instance.
 
     Asking again while it runs gives the same operation. Raises Problem: instance-busy while another one is active, and
     not-startable when the instance is in no state for it.
@@ -58,9 +58,10 @@ def _meet_active(active: dict[str, Any], kind: OperationKind) -> UUID:
 
 
 def place_cancel(database: Database, operation_id: UUID, customer_id: str | None) -> bool:
-    """Cancel an operation: at once when nothing was done for it, else by the worker that has it or takes it next.
+    """Cancel an operation at once when nothing was done for it. Else the worker that holds it, or takes it next, does.
 
-    False when there is no such operation. Raises Problem: already-finished, not-cancellable for what cannot be undone.
+    Returns whether there is such an operation. Raises Problem: already-finished, and not-cancellable for what cannot be
+    undone.
     """
     with database.transaction() as connection:
         row = fetch_row(connection, "lock_operation", operation_id=operation_id, customer_id=customer_id)
@@ -92,10 +93,10 @@ _ENDED = {
 
 
 def place_retry(database: Database, operation_id: UUID, customer_id: str | None) -> UUID | None:
-    """Take a failed order up again at its failed phase, on the machine that was kept; returns the new operation.
+    """Continue a failed order at its failed phase, on the machine that was kept. Returns the new operation.
 
-    None when there is no such operation; asking again while it runs gives the same one. Decided on the customer's facts
-    as an order is. Raises Problem: not-retryable, and what refuses an order.
+    None when there is no such operation. Asking again while it runs gives the same one. The decision is made on the
+    customer's facts, as for an order. Raises Problem: not-retryable, and what refuses an order.
     """
     with database.connection() as connection:
         while True:
@@ -113,7 +114,7 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
 def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | None) -> UUID | None:
     demand = admission.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
     facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
-    # Decided on the same facts that it is written on: the account may have been stopped since the request came in.
+    # The account may have been stopped since the request came in. These are the facts that the retry is written on.
     refusal = refuse(BillingState(facts.billing_state), Action.RETRY) if customer_id is not None else None
     if refusal is not None:
         raise refusal

@@ -1,6 +1,6 @@
-"""The sweep: lost workers, lost wake-ups, orders nobody took, what nobody asks for, and who is alive.
+"""The sweep: lost workers, lost wake-ups, orders that nobody took, leftovers, and which workers are alive.
 
-Each verb is one transaction and safe to run by any number of workers at once: a row that another sweep holds is passed
+Each verb is one transaction, and any number of workers may run it at once: a row that another sweep holds is passed
 over. Operations of a kind that this release does not know are left to the newer release that wrote them.
 """
 
@@ -30,9 +30,9 @@ _RESUMED = "its worker stopped answering: another goes on"
 
 
 def rescue_lost(database: Database, *, attend_seconds: float) -> list[UUID]:
-    """Resume operations whose worker stopped writing, or undo and fail those that were lost before.
+    """Resume operations whose worker stopped writing. Those that were lost before are undone, or fail.
 
-    `attend_seconds`: when a deletion that fails so is taken up again.
+    A deletion that fails so is tried again after `attend_seconds`.
     """
     return _sweep(
         database,
@@ -50,7 +50,7 @@ def rescue_lost(database: Database, *, attend_seconds: float) -> list[UUID]:
 def expire_overdue(database: Database, *, queue_seconds: float, quarantine_seconds: float) -> list[UUID]:
     """Fail orders that waited longer than `queue_seconds` for a worker.
 
-    `quarantine_seconds`: how long the machine of a retry that waited too long is kept.
+    The machine of a retry that waited too long is kept for `quarantine_seconds` more.
     """
     return _sweep(
         database,
@@ -64,7 +64,7 @@ def expire_overdue(database: Database, *, queue_seconds: float, quarantine_secon
 
 
 def cancel_unwanted(database: Database) -> list[UUID]:
-    """Cancel starts that wait although their customer's account was stopped meanwhile."""
+    """Cancel starts that wait although the account of their customer was stopped meanwhile."""
     return _sweep(
         database,
         "sweep_unwanted",
@@ -76,7 +76,7 @@ def cancel_unwanted(database: Database) -> list[UUID]:
 
 
 def attend_leftovers(database: Database) -> list[UUID]:
-    """Begin an operation for each instance that needs something nobody asks for."""
+    """Begin an operation for each instance that needs one although nobody asks for it."""
     kind_of = Jsonb({status: kind.name for status, kind in SWEPT.items()})
     return _sweep(database, "sweep_unattended", wake=True, kind_of=kind_of, stopped_states=sorted(STOPPED_STATES))
 
