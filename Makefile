@@ -51,10 +51,11 @@ hosts: $(VENV)/.stamp-dev ## cut the network between workers, database and lab o
 fuzz: $(VENV)/.stamp-dev ## search long for histories and requests that break the store or the API
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 tests/integration/test_store_model.py tests/integration/test_api_schema.py $(ARGS)
 
-lint: $(VENV)/.stamp-dev ## format check, lint, types, roles
+lint: $(VENV)/.stamp-dev ## format check, lint, types, SQL, roles
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar orchestrator/sql
 	@$(BIN)/yamllint --strict .
 	@$(BIN)/ansible-lint --offline
 

@@ -1,20 +1,36 @@
-"""The named queries: one file below queries/ for each module of the store, of the same name."""
+"""The named queries: one file below queries/ for each module of the store, of the same name.
+
+What many queries have in common stands once, in fragments.sql. A query includes a fragment by its name, as in
+`where {{held}}`. The texts are put together when this module is imported, from these files alone, and
+`QUERIES["log_event"]` is the text that PostgreSQL gets (docs/adr/0010-composed-queries.md).
+"""
 
 import re
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_PURPOSE = re.compile(r"^(--.*\n)+")
+_INCLUDE = re.compile(r"{{(\w+)}}")
+_FOLDER = files(__package__)
 
 
-def _load() -> dict[str, str]:
+def _read_named(file: Traversable) -> dict[str, str]:
+    """The texts of a file by their names, each with its lines of purpose."""
+    _, *parts = _NAME.split(file.read_text(encoding="utf-8"))
+    return {name: text.strip().removesuffix(";") for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _compose_queries() -> dict[str, str]:
     queries: dict[str, str] = {}
-    for entry in sorted((files(__package__) / "queries").iterdir(), key=lambda entry: entry.name):
-        _, *parts = _NAME.split(entry.read_text(encoding="utf-8"))
-        for name, text in zip(parts[::2], parts[1::2], strict=True):
+    for file in sorted((_FOLDER / "queries").iterdir(), key=lambda file: file.name):
+        for name, text in _read_named(file).items():
             assert name not in queries, f"the query {name} is named twice"  # noqa: S101
-            queries[name] = text.strip().removesuffix(";")
+            queries[name] = _INCLUDE.sub(lambda include: FRAGMENTS[include[1]], text)
     return queries
 
 
-QUERIES: dict[str, str] = _load()
-"""Query name to SQL text, its line of purpose included."""
+FRAGMENTS = {name: _PURPOSE.sub("", text) for name, text in _read_named(_FOLDER / "fragments.sql").items()}
+"""Fragment name to SQL text, its lines of purpose left out."""
+QUERIES = _compose_queries()
+"""Query name to SQL text, its lines of purpose included."""

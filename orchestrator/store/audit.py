@@ -3,25 +3,25 @@
 from datetime import datetime
 
 from orchestrator.domain.models import AuditEntry, AuditRow
-from orchestrator.store.connection import Database, execute, read_rows
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import execute, read_rows, write_rows
 
 
 def record(database: Database, entry: AuditEntry) -> None:
     """Append a line."""
-    with database.connection() as connection:
-        execute(connection, "insert_audit", entry.model_dump())
+    write_rows(database, "insert_audit", **entry.model_dump())
 
 
 def list_entries(
     database: Database, *, customer_id: str | None = None, after: int | None = None, limit: int = 50
 ) -> list[AuditRow]:
-    """Lines, newest first; a customer's are those of its tokens and those about it."""
+    """List lines, newest first. A customer sees the lines of its tokens and those about it."""
     rows = read_rows(database, "list_audit", customer_id=customer_id, after=after, limit=limit)
     return [AuditRow.model_validate(row) for row in rows]
 
 
 def prune(database: Database, before: datetime) -> int:
-    """Forget lines that are older; returns how many."""
+    """Delete the lines from before a time. Returns how many there were."""
     with database.transaction() as connection:
         execute(connection, "allow_retention")
-        return execute(connection, "prune_audit", {"before": before})
+        return execute(connection, "prune_audit", before=before)

@@ -1,4 +1,4 @@
-"""Back-ups of the database: one is good when all of it was read back, a restored one when every row is there."""
+"""Back-ups of the database. Every back-up is read back, and every restored row is counted, before it is called good."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from orchestrator.store.contents import Contents, Occupants
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has brought."""
+    """What a restore has loaded."""
 
     contents: Contents
     """Of the archive."""
@@ -21,17 +21,17 @@ class Restored:
 
 
 def back_up(url: str, file: Path, *, force: bool) -> Contents:
-    """Write the database into a file that only its owner may read; returns what is in it.
+    """Write the database into a file that only its owner may read. Returns what is in it.
 
-    The file appears when it is whole and was read back. Others may go on working meanwhile: it holds one moment.
+    The file appears when it is whole and was read back. It holds one moment, and others may go on working meanwhile.
     Raises BackupError, StoreUnavailable.
     """
     if file.exists() and not force:
         raise BackupError(f"{file} is there already: name another file, or overwrite it with --force")
-    tools = archives.choose_tools(archives.find_tools(), contents.server_major(url))
+    tools = archives.choose_tools(archives.find_tools(), contents.read_major(url))
     making = _make_beside(file)
     try:
-        with contents.snapshot(url) as (snapshot, held):
+        with contents.take_snapshot(url) as (snapshot, held):
             if not held.migrations:
                 raise BackupError("the database has no schema of Hostwright: compare HOSTWRIGHT_DATABASE_URL")
             archives.write(making, url, tools, snapshot=snapshot)
@@ -45,14 +45,14 @@ def back_up(url: str, file: Path, *, force: bool) -> Contents:
 def restore(url: str, file: Path, *, replace: bool) -> Restored:
     """Load an archive into an empty database, or with `replace` in place of what is there, and migrate it.
 
-    All that can be checked is checked before anything is changed. Raises BackupError, ConfigurationError when the
-    archive is newer than this release, StoreUnavailable.
+    Everything that can be checked is checked before anything is changed. Raises BackupError, StoreUnavailable, and
+    ConfigurationError when the archive is newer than this release.
     """
-    tools = archives.choose_tools(archives.find_tools(), contents.server_major(url))
+    tools = archives.choose_tools(archives.find_tools(), contents.read_major(url))
     archived = archives.read(file, tools)
     if not archived.migrations:
         raise BackupError(f"{file} is no back-up of Hostwright: it has no table {contents.MIGRATIONS}")
-    migrations.pending(archived.migrations, "the back-up")
+    migrations.find_pending(archived.migrations, "the back-up")
     refuse_occupants(contents.read_occupants(url), replace=replace)
     if replace:
         contents.clear(url)
@@ -91,7 +91,7 @@ def refuse_difference(expected: Contents, found: Contents, subject: str) -> None
 
 
 def _make_beside(file: Path) -> Path:
-    """An empty file of mode 0600 in the same directory, to be renamed."""
+    """Make an empty file of mode 0600 in the same directory, to be renamed later."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     except OSError as error:
@@ -101,7 +101,7 @@ def _make_beside(file: Path) -> Path:
 
 
 def _put_in_place(made: Path, file: Path) -> None:
-    """Give the file its name; pg_dump has seen to it that its content is on the disk before."""
+    """Give the file its name. pg_dump has already written its content to the disk."""
     try:
         made.replace(file)
     except OSError as error:

@@ -1,40 +1,39 @@
-"""Connections: one pool a process, errors of the driver turned into our own."""
+"""Connections to the database: one pool for each process. Errors of the driver become our own."""
 
 import select
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import Row, TupleRow, dict_row
+from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from orchestrator.domain.errors import ConfigurationError, IllegalTransition, StoreUnavailable
-from orchestrator.sql import QUERIES
 from orchestrator.store.outage import Outage
 
 ILLEGAL_TRANSITION = "HW001"
 """SQLSTATE of our transition triggers (sql/migrations)."""
 OPERATION_CHANNEL = "hostwright_operation"
-"""Notified with an operation's id whenever one changes (sql/queries)."""
+"""Notified with an operation's id whenever it changes (the fragment `notify` of sql/fragments.sql)."""
 TOKEN_CHANNEL = "hostwright_token"  # noqa: S105  # a channel's name
 """Notified with a token's id when it is revoked."""
 
 _RECONNECT_SECONDS = 3.0
-"""How long the pool tries to connect by itself, with growing pauses; after that whoever wants a connection makes it try
-again at once. With its default, 300 s, the pauses grow to minutes, and an outage with them."""
+"""How long the pool tries to connect by itself, with growing pauses. After that whoever wants a connection makes it try
+again at once. With the default of 300 s the pauses grow to minutes, and an outage grows with them."""
 
 _KEEPALIVE = {"idle": 10, "interval": 5, "count": 2}
-"""Seconds until a silent peer is asked, between two such questions, and how many may stay unanswered."""
+"""Seconds until a silent peer is asked, seconds between two questions, and how many of these may stay unanswered."""
 _UNANSWERED_MILLISECONDS = 15_000
-"""How long what was sent may stay unacknowledged."""
+"""How long sent data may stay unacknowledged."""
 
 _STANDSTILL_SECONDS = 5
-"""How long a transaction may be open without a statement; ours take milliseconds."""
+"""How long a transaction may be open without a statement. Ours take milliseconds."""
 _LOCK_SECONDS = 10
-"""How long a statement waits for somebody else's rows: longer than whoever stands still may keep them."""
+"""How long a statement waits for locked rows: longer than a process that stands still may keep them."""
 
 _CONNECTION_ERRORS = (
     psycopg.OperationalError,
@@ -48,13 +47,13 @@ Connection = psycopg.Connection[TupleRow]
 
 @contextmanager
 def wrap_errors() -> Iterator[None]:
-    """Turn the driver's errors into StoreUnavailable and IllegalTransition; others are defects and pass."""
+    """Turn the driver's errors into StoreUnavailable and IllegalTransition. Other errors are defects and pass."""
     try:
         yield
     except PoolTimeout as error:
         raise StoreUnavailable("no database connection came free in time") from error
     except psycopg.Error as error:
-        # First: psycopg takes an SQLSTATE it does not know for an OperationalError.
+        # This comes first because psycopg takes an SQLSTATE that it does not know for an OperationalError.
         if error.sqlstate == ILLEGAL_TRANSITION:
             raise IllegalTransition(str(error).splitlines()[0]) from error
         if isinstance(error, _CONNECTION_ERRORS):
@@ -65,7 +64,7 @@ def wrap_errors() -> Iterator[None]:
 _OPTIONS: dict[str, Any] = {
     "application_name": "hostwright",
     "autocommit": True,
-    # A host that vanished without a word is noticed within 15 s or so, not after the system's quarter of an hour.
+    # A host that vanished is noticed within about 15 s and not after the system's quarter of an hour.
     "connect_timeout": 5,
     **{f"keepalives_{name}": value for name, value in _KEEPALIVE.items()},
     "tcp_user_timeout": _UNANSWERED_MILLISECONDS,
@@ -76,7 +75,7 @@ class Database:
     """A pool of connections to one database."""
 
     def __init__(self, url: str, *, size: int = 20, timeout: float = 5) -> None:
-        """Make the pool without connecting; `timeout` is how long a caller waits for a connection, in seconds."""
+        """Make the pool without connecting. `timeout` is how many seconds a caller waits for a connection."""
         self.url = url
         self.outage = Outage()
         self._pool = ConnectionPool(
@@ -92,7 +91,7 @@ class Database:
         )
 
     def open(self) -> None:
-        """Start the pool; it connects in the background."""
+        """Start the pool, which connects in the background."""
         self._pool.open()
 
     def close(self) -> None:
@@ -100,9 +99,10 @@ class Database:
         self._pool.close()
 
     def _refuse_closed(self, connection: Connection) -> None:
-        """Do not hand out what the server closed meanwhile, as it does when it is restarted; costs no round trip.
+        """Refuse to hand out a connection that the server has closed, as it does when it is restarted.
 
-        An idle connection has nothing to read but its end, and where one has ended the others of its time have too.
+        This takes no round trip: an idle connection has nothing to read but its end. When one has ended, those
+        that were made at its time have ended too.
         """
         waiting = select.poll()
         waiting.register(connection.fileno(), select.POLLIN)
@@ -113,20 +113,20 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection whose every statement stands for itself: one round trip where a transaction takes three."""
+        """A connection on which each statement is a transaction: one round trip instead of three."""
         with wrap_errors(), self._pool.connection() as connection:
             yield connection
         self.outage.over()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection whose work is committed at the end, or rolled back when it raises."""
+        """A connection whose work is committed at the end, or rolled back when the block raises."""
         with wrap_errors(), self._pool.connection() as connection, connection.transaction():
             yield connection
         self.outage.over()
 
     def connect(self) -> Connection:
-        """A connection of its own, outside the pool: for the queue's threads."""
+        """Open a connection outside the pool, for the queue's threads."""
         with wrap_errors():
             connection = psycopg.connect(self.url, **_OPTIONS)
             _prepare(connection)
@@ -134,7 +134,7 @@ class Database:
 
     @contextmanager
     def listen(self, channel: str) -> Iterator[Callable[[float], list[str]]]:
-        """Gives a function that waits so many seconds for the next notifications; returns their payloads.
+        """Yields a function that waits so many seconds for the next notifications and returns their payloads.
 
         Both raise StoreUnavailable when the connection breaks.
         """
@@ -145,11 +145,12 @@ class Database:
 
 
 def _prepare(connection: Connection) -> None:
-    """Times come back in UTC, whatever the server's zone is; JSON made in a query carries them as text.
+    """Set what every connection of ours has.
 
-    A process that stands still within a transaction loses it: its rows, which the sweep passes over while they are
-    locked, and its turn to claim must not be held for as long as it stands still. The server too notices a host that
-    vanished: by its own settings it keeps that connection for two hours, and after a few more it takes no new ones.
+    Times come back in UTC, whatever the server's zone is, since JSON that a query makes carries them as text. A process
+    that stands still within a transaction loses it. Otherwise it would keep its turn to claim, and its locked rows,
+    which the sweep passes over. The server notices a host that vanished as soon as we do. By its own settings it would
+    keep that connection for two hours, and after a few more it would take no new ones.
     """
     keepalive = "".join(f"set tcp_keepalives_{name} = {value}; " for name, value in _KEEPALIVE.items())
     connection.execute(
@@ -159,32 +160,12 @@ def _prepare(connection: Connection) -> None:
 
 
 def hide_password(url: str) -> tuple[str, dict[str, str]]:
-    """The address for another program's arguments, which everybody may read, and the password for its environment.
+    """Split an address for another program: arguments, which everybody may read, and the password for its environment.
 
-    Raises ConfigurationError for the one secret that only fits into the address.
+    Raises ConfigurationError for an sslpassword, a secret that fits only into the address.
     """
     parameters = conninfo_to_dict(url)
     if parameters.pop("sslpassword", None) is not None:
         raise ConfigurationError("the address of the database has an sslpassword: name a key without one in sslkey")
     password = parameters.pop("password", None)
     return make_conninfo("", **parameters), {} if password is None else {"PGPASSWORD": str(password)}
-
-
-def execute(connection: Connection, query: str, parameters: Mapping[str, Any] | None = None) -> int:
-    """Run a named query; returns the number of rows it touched."""
-    return connection.execute(_text(query), parameters).rowcount
-
-
-def read_rows(database: Database, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    """The rows of a named query that only reads."""
-    with database.connection() as connection:
-        return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchall()
-
-
-def _text(query: str) -> sql.SQL:
-    return sql.SQL(QUERIES[query])
-
-
-def cursor_execute(cursor: psycopg.Cursor[Row], query: str, parameters: Mapping[str, Any]) -> psycopg.Cursor[Row]:
-    """Run a named query on a cursor that shapes its rows."""
-    return cursor.execute(_text(query), parameters)

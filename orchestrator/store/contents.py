@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel, sql
-from psycopg.rows import dict_row
 
 from orchestrator.domain.errors import BackupError
-from orchestrator.store.connection import Connection, cursor_execute, wrap_errors
+from orchestrator.store.connection import Connection, wrap_errors
+from orchestrator.store.queries import fetch_rows
 
 MIGRATIONS = "schema_migration"
 
@@ -37,36 +36,39 @@ class Occupants:
     """Sentences about operations that a worker holds, as far as the database knows."""
 
 
-def server_major(url: str) -> int:
+def read_major(url: str) -> int:
     """The major version of the server. Raises StoreUnavailable."""
     with _connect(url) as connection:
         return connection.info.server_version // 10000
 
 
 @contextmanager
-def snapshot(url: str) -> Iterator[tuple[str, Contents]]:
-    """A snapshot that pg_dump can share, and what is in it; it is there until the end. Raises StoreUnavailable."""
+def take_snapshot(url: str) -> Iterator[tuple[str, Contents]]:
+    """Take a snapshot that pg_dump can share until the end. Yields its name and what is in it.
+
+    Raises StoreUnavailable.
+    """
     with _connect(url) as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
-        # However long pg_dump takes.
+        # pg_dump may take any time.
         connection.execute("set local idle_in_transaction_session_timeout = 0")
-        (row,) = _rows(connection, "export_snapshot")
-        yield row["snapshot"], _contents(connection)
+        (row,) = fetch_rows(connection, "export_snapshot")
+        yield row["snapshot"], _read_contents(connection)
 
 
 def read_contents(url: str) -> Contents:
-    """What is in a database now. Raises StoreUnavailable."""
+    """Read what is in a database now. Raises StoreUnavailable."""
     with _connect(url) as connection:
-        return _contents(connection)
+        return _read_contents(connection)
 
 
 def read_occupants(url: str) -> Occupants:
-    """What is in a database and who is connected to it. Raises StoreUnavailable."""
+    """Read what is in a database and who is connected to it. Raises StoreUnavailable."""
     with _connect(url) as connection:
-        leased = _rows(connection, "list_live_leases") if "operation" in _tables(connection) else []
+        leased = fetch_rows(connection, "list_live_leases") if "operation" in _list_tables(connection) else []
         return Occupants(
-            objects=[row["statement"] for row in _rows(connection, "list_objects")],
-            sessions=_rows(connection, "count_sessions")[0]["sessions"],
+            objects=[row["statement"] for row in fetch_rows(connection, "list_objects")],
+            sessions=fetch_rows(connection, "count_sessions")[0]["sessions"],
             leases=[row["sentence"] for row in leased],
         )
 
@@ -78,7 +80,7 @@ def clear(url: str) -> None:
     """
     with _connect(url) as connection:
         try:
-            for row in _rows(connection, "list_objects"):
+            for row in fetch_rows(connection, "list_objects"):
                 connection.execute(row["statement"].encode())
         except psycopg.errors.InsufficientPrivilege as error:
             raise BackupError(f"the database cannot be emptied ({error}): restore into a new one") from error
@@ -91,18 +93,14 @@ def _connect(url: str) -> Iterator[Connection]:
         yield connection
 
 
-def _contents(connection: Connection) -> Contents:
+def _read_contents(connection: Connection) -> Contents:
     rows = {}
-    for table in _tables(connection):
+    for table in _list_tables(connection):
         counted = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table))).fetchone()
         rows[table] = int(counted[0]) if counted else 0
-    applied = _rows(connection, "list_migrations") if MIGRATIONS in rows else []
+    applied = fetch_rows(connection, "list_migrations") if MIGRATIONS in rows else []
     return Contents(rows=rows, migrations={row["version"]: row["checksum"] for row in applied})
 
 
-def _tables(connection: Connection) -> list[str]:
-    return [row["name"] for row in _rows(connection, "list_tables")]
-
-
-def _rows(connection: Connection, query: str) -> list[dict[str, Any]]:
-    return cursor_execute(connection.cursor(row_factory=dict_row), query, {}).fetchall()
+def _list_tables(connection: Connection) -> list[str]:
+    return [row["name"] for row in fetch_rows(connection, "list_tables")]

@@ -1,4 +1,4 @@
-"""How an operation ends: succeeded, failed, cancelled, undone; its instance changes in the same transaction."""
+"""How an operation ends: succeeded, failed, cancelled or undone. Its instance changes in the same transaction."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,8 @@ from orchestrator.domain.models import Cleanup, Failure, Lease
 from orchestrator.domain.operations import Ending, OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OperationStatus, PhaseStatus
-from orchestrator.store.connection import Connection, Database, execute
-from orchestrator.store.leases import as_json, close_phases, guarded, guarded_flag
+from orchestrator.store.connection import Connection, Database
+from orchestrator.store.queries import as_json, execute, execute_held, fetch_held
 
 
 def complete(
@@ -24,22 +24,22 @@ def complete(
     address: str | None = None,
     hostname: str | None = None,
 ) -> None:
-    """An operation succeeded, and its instance becomes what its kind ends in.
+    """End an operation that succeeded, and make of its instance what its kind ends in.
 
-    Raises LostLease, and CancelRequested when somebody wants it cancelled that can be.
+    Raises LostLease. Raises CancelRequested when the kind can be cancelled and somebody wants that.
     """
     with database.transaction() as connection:
-        if kind.cancellable and guarded_flag(connection, "hold_lease", lease):
+        if kind.cancellable and fetch_held(connection, "hold_lease", lease)["cancelled"]:
             raise CancelRequested(f"operation {lease.operation_id} is to be cancelled")
-        guarded(connection, "enter_phase", lease, phase=kind.final_phase, message=kind.final_phase.first_line)
-        close_phases(connection, lease, PhaseStatus.OK)
+        execute_held(connection, "enter_phase", lease, phase=kind.final_phase, message=kind.final_phase.first_line)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.OK)
         message = kind.success.format(hostname=hostname)
         _finish(connection, lease, OperationStatus.SUCCEEDED, "info", message)
-        execute(connection, "strike_superseded", {"instance_id": instance_id})
-        execute(connection, _ENDING_QUERIES[kind.ending], {"instance_id": instance_id, "address": address})
+        execute(connection, "strike_superseded", instance_id=instance_id)
+        execute(connection, ENDING_QUERIES[kind.ending], instance_id=instance_id, address=address)
 
 
-_ENDING_QUERIES = {
+ENDING_QUERIES = {
     Ending.READY: "instance_ready",
     Ending.STOPPED: "instance_stopped",
     Ending.CLEANED: "instance_cleaned",
@@ -49,10 +49,10 @@ _ENDING_QUERIES = {
 
 
 def begin_cleaning(database: Database, lease: Lease, failure: Failure) -> None:
-    """It failed: keep the reason, then undo it under the same lease. Raises LostLease."""
+    """Keep why an operation failed. It is undone under the same lease. Raises LostLease."""
     with database.transaction() as connection:
-        close_phases(connection, lease, PhaseStatus.FAILED)
-        guarded(connection, "begin_cleaning", lease, error=as_json(failure), message=failure.message)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)
+        execute_held(connection, "begin_cleaning", lease, error=as_json(failure), message=failure.message)
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class Undone:
     kind: OperationKind
     cleanup: Cleanup
     attend_seconds: float
-    """When the sweep looks after what may be left."""
+    """After how long the sweep looks after what may be left."""
     quarantine_seconds: float
     """How long a kept machine is kept."""
     certain: bool = True
-    """Whether nothing can turn up any more: a clone that Proxmox held back may come through late."""
+    """Whether nothing can turn up any more. A clone that Proxmox held back may still come late."""
     kept: bool = False
     untouched: bool = False
-    """Whether there was nothing to undo: a start of what ran already."""
+    """Whether there was nothing to undo, as after the start of a server that ran already."""
     cancelled: bool = False
 
     @property
@@ -79,7 +79,7 @@ class Undone:
 
 
 def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: Undone) -> None:
-    """It is undone, or kept for a look, or what is left of it is named. Raises LostLease."""
+    """End an operation that was undone or kept for a look, and name what is left of it. Raises LostLease."""
     leaked = list(undone.cleanup.leaked)
     status = OperationStatus.CANCELLED if undone.cancelled else OperationStatus.FAILED
     facts: dict[str, Any] = {
@@ -90,19 +90,19 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
         "quarantine_seconds": undone.quarantine_seconds,
     }
     with database.transaction() as connection:
-        level, message = _summary(undone)
+        level, message = _sum_up(undone)
         _finish(connection, lease, status, level, message, cleanup=as_json(undone.cleanup))
         if undone.kept:
-            execute(connection, "instance_kept", facts)
+            execute(connection, "instance_kept", **facts)
         elif undone.kind.makes_machine:
-            execute(connection, "instance_failed", facts)
+            execute(connection, "instance_failed", **facts)
         elif leaked:
-            execute(connection, "instance_left_running", facts)
+            execute(connection, "instance_left_running", **facts)
         elif undone.is_stopped:
-            execute(connection, "instance_stopped", facts)
+            execute(connection, "instance_stopped", **facts)
 
 
-def _summary(undone: Undone) -> tuple[str, str]:
+def _sum_up(undone: Undone) -> tuple[str, str]:
     if undone.cleanup.leaked:
         return "error", f"left behind: {', '.join(undone.cleanup.leaked)}"
     if undone.kept:
@@ -115,11 +115,14 @@ def _summary(undone: Undone) -> tuple[str, str]:
 
 
 def fail(database: Database, instance_id: UUID, lease: Lease, failure: Failure, *, attend_seconds: float) -> None:
-    """It failed and there is nothing to undo; the sweep takes a deletion or a cleanup up again. Raises LostLease."""
+    """End an operation that failed and left nothing to undo. Raises LostLease.
+
+    The sweep tries a deletion or a cleanup again after `attend_seconds`.
+    """
     with database.transaction() as connection:
-        close_phases(connection, lease, PhaseStatus.FAILED)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)
         _finish(connection, lease, OperationStatus.FAILED, "error", failure.message, error=as_json(failure))
-        execute(connection, "attend_later", {"instance_id": instance_id, "attend_seconds": attend_seconds})
+        execute(connection, "attend_later", instance_id=instance_id, attend_seconds=attend_seconds)
 
 
 def _finish(
@@ -132,7 +135,7 @@ def _finish(
     error: Jsonb | None = None,
     cleanup: Jsonb | None = None,
 ) -> None:
-    guarded(
+    execute_held(
         connection,
         "finish_operation",
         lease,

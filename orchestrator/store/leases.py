@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 from uuid import UUID
 
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import ValidationError
 
 from orchestrator.domain.catalogue import ContainerType
-from orchestrator.domain.errors import LostLease
-from orchestrator.domain.models import Claim, Cleanup, Failure, Lease, OperationRow
+from orchestrator.domain.models import Claim, Lease, OperationRow
 from orchestrator.domain.operations import KINDS
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import PhaseStatus
@@ -27,8 +25,9 @@ from orchestrator.domain.updates import (
     Retried,
     Update,
 )
-from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.connection import Connection, Database
 from orchestrator.store.orders import rouse
+from orchestrator.store.queries import as_json, execute, execute_held, fetch_held, fetch_row
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class Claimant:
     worker: str
     lease_seconds: float
     deadline_seconds: float | None
-    """How long any operation may run in all; None: as long as its kind may."""
+    """How long any operation may run in all. None: as long as its kind may."""
     concurrency: int
     node: str | None = None
     node_concurrency: int | None = None
@@ -63,37 +62,36 @@ class UnreadableOperation(Exception):
 
 
 def claim_next(database: Database, claimant: Claimant) -> Claim | None:
-    """Take the operation whose turn it is, or None when none waits or the limits are reached.
+    """Take the operation whose turn it is. None when none waits or the limits are reached.
 
-    An operation that this release cannot read is passed over, and said so in the log once: a newer release wrote it and
-    will carry it out, and everybody else's must not wait for that.
+    An operation that this release cannot read is passed over, because a newer release wrote it and will carry it out.
+    The log says so once, and the other operations do not wait for it.
     """
     with database.transaction() as connection:
         execute(connection, "lock_claims")
         while True:
-            row = cursor_execute(connection.cursor(), "next_waiting", claimant.parameters()).fetchone()
+            row = fetch_row(connection, "next_waiting", **claimant.parameters())
             if row is None:
                 return None
             try:
                 with connection.transaction():
-                    return _claim(connection, row[0], claimant)
+                    return _claim(connection, row["id"], claimant)
             except UnreadableOperation as error:
-                claimant.passed_over.add(row[0])
-                log.warning("operation %s is passed over, a newer release wrote it: %s", row[0], error)
+                claimant.passed_over.add(row["id"])
+                log.warning("operation %s is passed over, a newer release wrote it: %s", row["id"], error)
 
 
 def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim | None:
-    """Take one operation whoever's turn it is, or None when somebody else has it or it is final.
+    """Take one operation, whoever's turn it is. None when somebody else has it or it is final.
 
-    Raises UnreadableOperation, and then it is not taken.
+    Raises UnreadableOperation and leaves it where it is when a newer release wrote it.
     """
     with database.transaction() as connection:
         return _claim(connection, operation_id, claimant)
 
 
 def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor_execute(cursor, "claim", claimant.parameters() | {"operation_id": operation_id}).fetchone()
+    row = fetch_row(connection, "claim", operation_id=operation_id, **claimant.parameters())
     return None if row is None else _read_claim(row)
 
 
@@ -118,15 +116,15 @@ def _read_claim(row: Mapping[str, Any]) -> Claim:
 
 
 def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:
-    """Prolong the lease; returns whether the operation is to be cancelled. Raises LostLease, StoreUnavailable."""
-    with database.transaction() as connection:
-        return guarded_flag(connection, "heartbeat", lease, lease_seconds=lease_seconds)
+    """Prolong the lease. Returns whether the operation is to be cancelled. Raises LostLease, StoreUnavailable."""
+    with database.connection() as connection:
+        return bool(fetch_held(connection, "heartbeat", lease, lease_seconds=lease_seconds)["cancelled"])
 
 
 def hand_over(database: Database, lease: Lease) -> None:
-    """The worker leaves: put the operation back, for another to go on with at once. Raises LostLease."""
+    """Put the operation back because the worker leaves. Another continues it at once. Raises LostLease."""
     with database.transaction() as connection:
-        guarded(connection, "hand_over", lease, message="handed over: its worker is leaving")
+        execute_held(connection, "hand_over", lease, message="handed over: its worker is leaving")
         rouse(connection, lease.operation_id)
 
 
@@ -136,24 +134,26 @@ def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:
         for update in updates:
             match update:
                 case PhaseEntered(phase, message):
-                    guarded(connection, "enter_phase", lease, phase=phase, message=message)
+                    execute_held(connection, "enter_phase", lease, phase=phase, message=message)
                 case Logged(logged_phase, level, message):
-                    guarded(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
+                    execute_held(connection, "log_event", lease, phase=logged_phase, level=level, message=message)
                 case Retried(phase, retries):
-                    guarded(connection, "count_retry", lease, phase=phase, retries=retries)
+                    execute_held(connection, "count_retry", lease, phase=phase, retries=retries)
                 case PhasesClosed(status):
-                    close_phases(connection, lease, status)
+                    execute_held(connection, "close_phases", lease, status=status)
                 case CloneBegun(upid, message):
-                    guarded(connection, "note_clone", lease, upid=upid)
-                    guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="info", message=message)
+                    execute_held(connection, "note_clone", lease, upid=upid)
+                    execute_held(
+                        connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="info", message=message
+                    )
                 case CleanupRecorded(cleanup):
-                    guarded(connection, "record_cleanup", lease, cleanup=as_json(cleanup))
+                    execute_held(connection, "record_cleanup", lease, cleanup=as_json(cleanup))
                 case PublicationsRecorded(publications):
                     for publication in publications:
-                        guarded(connection, "record_publication", lease, **publication.as_dict())
+                        execute_held(connection, "record_publication", lease, **publication.as_dict())
                 case PublicationsStruck(publications):
                     for publication in publications:
-                        guarded(connection, "strike_publication", lease, **publication.as_dict())
+                        execute_held(connection, "strike_publication", lease, **publication.as_dict())
 
 
 def allocate_vmid(
@@ -163,47 +163,23 @@ def allocate_vmid(
 
     None when the range is used up. Raises LostLease.
     """
-    parameters: dict[str, Any] = {"ctype": ctype, "first": bounds[0], "final": bounds[1]}
+    first, final = bounds
     with database.transaction() as connection:
-        guarded(connection, "hold_lease", lease)
-        execute(connection, "lock_vmid_cursor", parameters)
-        row = cursor_execute(connection.cursor(), "allocate_vmid", parameters | lease.model_dump()).fetchone()
+        execute_held(connection, "hold_lease", lease)
+        execute(connection, "lock_vmid_cursor", ctype=ctype, first=first)
+        row = fetch_row(connection, "allocate_vmid", ctype=ctype, first=first, final=final, **lease.model_dump())
         if row is None:
             return None
-        vmid = int(row[0])
-        hostname = name(vmid)
-        guarded(connection, "set_hostname", lease, hostname=hostname)
-        close_phases(connection, lease, PhaseStatus.OK)
-        return vmid, hostname
+        hostname = name(row["vmid"])
+        execute_held(connection, "set_hostname", lease, hostname=hostname)
+        execute_held(connection, "close_phases", lease, status=PhaseStatus.OK)
+        return row["vmid"], hostname
 
 
 def give_up_vmid(database: Database, lease: Lease, vmid: int) -> None:
     """Remember that a VMID is somebody else's, and take it off the operation. Raises LostLease."""
     with database.transaction() as connection:
-        guarded(connection, "release_vmid", lease)
-        execute(connection, "mark_foreign", {"vmid": vmid})
+        execute_held(connection, "release_vmid", lease)
+        execute(connection, "mark_foreign", vmid=vmid)
         message = f"VMID {vmid} belongs to somebody else's machine: left alone, another is taken"
-        guarded(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)
-
-
-def close_phases(connection: Connection, lease: Lease, status: PhaseStatus) -> None:
-    guarded(connection, "close_phases", lease, phase_status=status)
-
-
-def as_json(model: Cleanup | Failure) -> Jsonb:
-    return Jsonb(model.model_dump(mode="json"))
-
-
-def guarded_flag(connection: Connection, query: str, lease: Lease, **parameters: Any) -> bool:
-    """As `_guarded`, for a statement that returns one truth value."""
-    row = cursor_execute(connection.cursor(), query, parameters | lease.model_dump()).fetchone()
-    if row is None:
-        raise LostLease(f"operation {lease.operation_id} is no longer held with token {lease.fencing_token}")
-    return bool(row[0])
-
-
-def guarded(connection: Connection, query: str, lease: Lease, **parameters: Any) -> None:
-    """Run a statement that carries the fencing token; no row touched means that the lease is lost."""
-    given: Mapping[str, Any] = parameters | lease.model_dump()
-    if execute(connection, query, given) == 0:
-        raise LostLease(f"operation {lease.operation_id} is no longer held with token {lease.fencing_token}")
+        execute_held(connection, "log_event", lease, phase=Phase.CLONE_CONTAINER, level="warning", message=message)

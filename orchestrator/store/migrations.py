@@ -27,15 +27,15 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def known_migrations() -> list[Migration]:
-    """The migrations of this release, in order."""
+def read_migrations() -> list[Migration]:
+    """Read the migrations of this release, in order."""
     folder = files("orchestrator.sql") / "migrations"
     named = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [Migration(int(name.split("_")[0]), (folder / name).read_text(encoding="utf-8")) for name in named]
 
 
 def migrate(url: str) -> list[int]:
-    """Bring a database up to this release; returns the versions applied now.
+    """Bring a database up to this release. Returns the versions that were applied now.
 
     Raises ConfigurationError when a file was edited after it was applied, or the database is newer than the code.
     """
@@ -45,7 +45,7 @@ def migrate(url: str) -> list[int]:
             "create table if not exists schema_migration ("
             "version integer primary key, checksum text not null, applied_at timestamptz not null default now())"
         )
-        waiting = pending(_applied(connection))
+        waiting = find_pending(_read_applied(connection))
         for migration in waiting:
             with connection.transaction():
                 connection.execute(f"set local lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -60,23 +60,23 @@ def migrate(url: str) -> list[int]:
 def is_current(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
     """Whether the database has every migration of this release."""
     try:
-        return not pending(_applied(connection))
+        return not find_pending(_read_applied(connection))
     except psycopg.errors.UndefinedTable:
         connection.rollback()
         return False
 
 
-def _applied(connection: psycopg.Connection[tuple[object, ...]]) -> dict[int, str]:
+def _read_applied(connection: psycopg.Connection[tuple[object, ...]]) -> dict[int, str]:
     rows = connection.execute("select version, checksum from schema_migration").fetchall()
     return {int(str(version)): str(checksum) for version, checksum in rows}
 
 
-def pending(applied: Mapping[int, str], subject: str = "the database") -> list[Migration]:
-    """What is still to be applied where these checksums were, by version.
+def find_pending(applied: Mapping[int, str], subject: str = "the database") -> list[Migration]:
+    """Find the migrations that are still to be applied where those with these checksums, by version, were.
 
-    Raises ConfigurationError when it is newer than the code, or a file was edited since.
+    Raises ConfigurationError when the subject is newer than the code, or a file was edited since.
     """
-    known = known_migrations()
+    known = read_migrations()
     newest = known[-1].version
     if applied and max(applied) > newest:
         raise ConfigurationError(

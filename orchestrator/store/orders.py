@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from orchestrator.domain import admission
@@ -12,7 +11,8 @@ from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import AuditEntry
 from orchestrator.domain.operations import PROVISION
 from orchestrator.store import wakeups
-from orchestrator.store.connection import Connection, Database, cursor_execute, execute
+from orchestrator.store.connection import Connection, Database
+from orchestrator.store.queries import execute, fetch_row, write_rows
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where an order ended: its operation, and whether that was there already."""
+    """What became of an order: its operation, and whether that was there already."""
 
     kind: Literal["accept", "replay", "active"]
     operation_id: UUID
@@ -35,25 +35,24 @@ class Placed:
 
 
 def place_order(database: Database, order: Order, line: AuditEntry | None = None) -> Placed:
-    """Decide about an order and write it, if nothing of its customer has changed since; else decide again.
+    """Decide about an order and write it. The decision is made again when its customer has changed meanwhile.
 
-    `line` goes into the audit log with an order that is accepted, in the same statement.
-
-    Every time that the writing is refused another order of the same customer got through, so this ends. Raises Problem
-    when the order is refused, StoreUnavailable when nothing could be written.
+    This ends, because another order of the same customer got through each time that the writing is refused. `line` goes
+    into the audit log with an accepted order, in the same statement. Raises Problem when the order is refused,
+    StoreUnavailable when nothing could be written.
     """
     with database.connection() as connection:
         while True:
             facts = read_facts(connection, order)
             decision = admission.decide(order.demand, facts)
             if decision.operation_id is not None:
-                return _known(connection, decision.kind, decision.operation_id)
+                return _read_placed(connection, decision.kind, decision.operation_id)
             placed = Placed("accept", uuid4(), uuid4(), uuid4())
-            if execute(connection, "insert_order", _parameters(order, placed, facts.revision, line)) == 1:
+            if execute(connection, "insert_order", **_fill_in(order, placed, facts.revision, line)) == 1:
                 return placed
 
 
-def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
+def _fill_in(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
     names = ("principal", "token_id", "customer_id", "address", "method", "route", "status")
     return {
         "operation_id": placed.operation_id,
@@ -75,30 +74,29 @@ def _parameters(order: Order, placed: Placed, revision: int, line: AuditEntry | 
 
 
 def read_facts(connection: Connection, order: Order) -> admission.Facts:
-    """What the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
-    parameters = {
-        "customer_id": order.customer_id,
-        "kind": PROVISION.name,
-        "key": order.demand.key,
-        "ctype": order.demand.ctype,
-        "request_hash": order.demand.request_hash,
-        "keep": order.demand.keep,
-        "max_failed": admission.MAX_FAILED,
-    }
-    cursor = connection.cursor(row_factory=class_row(admission.Facts))
-    facts = cursor_execute(cursor, "order_facts", parameters).fetchone()
-    if facts is None:
+    """Read what the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
+    row = fetch_row(
+        connection,
+        "order_facts",
+        customer_id=order.customer_id,
+        kind=PROVISION.name,
+        key=order.demand.key,
+        ctype=order.demand.ctype,
+        request_hash=order.demand.request_hash,
+        keep=order.demand.keep,
+        max_failed=admission.MAX_FAILED,
+    )
+    if row is None:
         raise Problem(
             ProblemCode.INVALID_REQUEST,
             f"there is no customer {order.customer_id}",
             {"errors": [{"pointer": "/customerId", "detail": "is not a known customer"}]},
         )
-    return facts
+    return admission.Facts(**row)
 
 
-def _known(connection: Connection, kind: Literal["accept", "replay", "active"], operation_id: UUID) -> Placed:
-    cursor = connection.cursor(row_factory=dict_row)
-    row = cursor_execute(cursor, "accepted_operation", {"operation_id": operation_id}).fetchone()
+def _read_placed(connection: Connection, kind: Literal["accept", "replay", "active"], operation_id: UUID) -> Placed:
+    row = fetch_row(connection, "accepted_operation", operation_id=operation_id)
     if row is None:
         raise Problem(ProblemCode.NOT_FOUND, "the operation of this order is gone")
     return Placed(kind, operation_id, row["instance_id"], row["request_id"])
@@ -106,22 +104,21 @@ def _known(connection: Connection, kind: Literal["accept", "replay", "active"], 
 
 def enqueue(connection: Connection, operation_id: UUID) -> None:
     """Put the wake-up for an operation into the queue, within the caller's transaction."""
-    execute(connection, "enqueue", {"queue": wakeups.QUEUE, "message": wakeups.message(operation_id)})
+    execute(connection, "enqueue", queue=wakeups.QUEUE, message=wakeups.message(operation_id))
 
 
 def rouse(connection: Connection, operation_id: UUID) -> None:
     """Put a wake-up into the queue and tell the workers, within the caller's transaction."""
     enqueue(connection, operation_id)
-    execute(connection, "wake_workers", {"channel": wakeups.CHANNEL})
+    execute(connection, "wake_workers", channel=wakeups.CHANNEL)
 
 
 def pass_on(database: Database, operation_id: UUID) -> None:
-    """Put a wake-up back that a worker took which is leaving."""
+    """Put a wake-up back that a leaving worker had taken."""
     with database.transaction() as connection:
         rouse(connection, operation_id)
 
 
 def wake_workers(database: Database) -> None:
     """Make idle workers look into the queue now instead of at their next poll (1 s)."""
-    with database.transaction() as connection:
-        execute(connection, "wake_workers", {"channel": wakeups.CHANNEL})
+    write_rows(database, "wake_workers", channel=wakeups.CHANNEL)

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from orchestrator.domain.models import Frozen
 from orchestrator.domain.publications import Publication
-from orchestrator.store.connection import Database, execute, read_rows
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import execute, read_rows
 
 
 class UnrecordedInstance(Frozen):
@@ -32,5 +33,5 @@ def record_earlier(database: Database, instance_id: UUID, publications: Iterable
     """Record what is known of an instance: from here on its record is whole."""
     with database.transaction() as connection:
         for publication in publications:
-            execute(connection, "record_earlier", publication.as_dict() | {"instance_id": instance_id})
-        execute(connection, "mark_recorded", {"instance_id": instance_id})
+            execute(connection, "record_earlier", **publication.as_dict(), instance_id=instance_id)
+        execute(connection, "mark_recorded", instance_id=instance_id)

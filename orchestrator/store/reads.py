@@ -4,11 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from orchestrator.domain.models import EventRow, InstanceRow, OperationRow
-from orchestrator.store.connection import Database, read_rows
+from orchestrator.store.connection import Database
+from orchestrator.store.queries import read_rows
 
 
 def get_operation(database: Database, operation_id: UUID, customer_id: str | None) -> OperationRow | None:
-    """One operation with its phases."""
+    """Read one operation with its phases. None when there is no such operation."""
     rows = read_rows(database, "get_operation", operation_id=operation_id, customer_id=customer_id)
     return OperationRow.model_validate(rows[0]) if rows else None
 
@@ -22,21 +23,15 @@ def list_operations(
     after: UUID | None = None,
     limit: int = 50,
 ) -> list[OperationRow]:
-    """Operations, newest first; `after` is the last id of the page before."""
+    """List operations, newest first. `after` is the last id of the page before."""
     rows = read_rows(
-        database,
-        "list_operations",
-        customer_id=customer_id,
-        status=status,
-        kind=kind,
-        after=after,
-        limit=limit,
+        database, "list_operations", customer_id=customer_id, status=status, kind=kind, after=after, limit=limit
     )
     return [OperationRow.model_validate(row) for row in rows]
 
 
 def list_events(database: Database, operation_id: UUID, *, after: int = 0, limit: int = 500) -> list[EventRow]:
-    """An operation's log after a sequence number."""
+    """List an operation's log after a sequence number."""
     rows = read_rows(database, "list_events", operation_id=operation_id, after=after, limit=limit)
     return [EventRow.model_validate(row) for row in rows]
 
@@ -44,7 +39,7 @@ def list_events(database: Database, operation_id: UUID, *, after: int = 0, limit
 def get_instance(
     database: Database, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
 ) -> InstanceRow | None:
-    """One instance, by its id or its VMID."""
+    """Read one instance by its id or its VMID. None when there is no such instance."""
     rows = read_rows(database, "get_instance", server_id=server_id, vmid=vmid, customer_id=customer_id)
     return InstanceRow.model_validate(rows[0]) if rows else None
 
@@ -57,9 +52,9 @@ def list_instances(
     after: UUID | None = None,
     limit: int | None = 50,
 ) -> list[InstanceRow]:
-    """Instances in the order they were ordered; `after` is the last id of the page before, no limit means all.
+    """List instances in the order in which they were ordered. `after` is the last id of the page before.
 
-    `leaked`: only those of which something was left behind.
+    No limit lists all. `leaked` lists only those of which something was left behind.
     """
     rows = read_rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
     return [InstanceRow.model_validate(row) for row in rows]

@@ -1,9 +1,7 @@
-"""Asking for something to be done with an instance or an operation that is there: each one transaction."""
+"""Requests about an instance or an operation that exists. Each is one transaction."""
 
 from typing import Any
 from uuid import UUID, uuid4
-
-from psycopg.rows import dict_row
 
 from orchestrator.domain import admission
 from orchestrator.domain.billing import Action, BillingState, refuse
@@ -11,25 +9,25 @@ from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, InstanceRow
 from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
-from orchestrator.store.connection import Connection, Database, cursor_execute, execute
-from orchestrator.store.leases import as_json
+from orchestrator.store.connection import Connection, Database
 from orchestrator.store.orders import Order, enqueue, read_facts, rouse
+from orchestrator.store.queries import as_json, execute, fetch_row
 
 
 def place(
     database: Database, kind: OperationKind, *, server_id: UUID | None, vmid: int | None, customer_id: str | None
 ) -> tuple[UUID, UUID] | None:
-    """Ask for an operation on an instance; returns (operation, instance), or None when there is no such instance.
+    """Ask for an operation on an instance. Returns (operation, instance), or None when there is no such instance.
 
     Asking again while it runs gives the same operation. Raises Problem: instance-busy while another one is active, and
     not-startable when the instance is in no state for it.
     """
     with database.transaction() as connection:
-        row = _one(connection, "lock_instance", {"server_id": server_id, "vmid": vmid, "customer_id": customer_id})
+        row = fetch_row(connection, "lock_instance", server_id=server_id, vmid=vmid, customer_id=customer_id)
         if row is None:
             return None
         instance = InstanceRow.model_validate(row)
-        active = _one(connection, "active_operation", {"instance_id": instance.id})
+        active = fetch_row(connection, "active_operation", instance_id=instance.id)
         if active is not None:
             return _meet_active(active, kind), instance.id
         if instance.status not in kind.begins_in:
@@ -38,14 +36,15 @@ def place(
                 ProblemCode.NOT_STARTABLE, f"the server is {instance.status}: only a {states} one can {kind.name}"
             )
         operation_id = uuid4()
-        request = {
-            "operation_id": operation_id,
-            "request_id": uuid4(),
-            "instance_id": instance.id,
-            "kind": kind.name,
-            "instance_status": kind.held_in,
-        }
-        execute(connection, "insert_request", request)
+        execute(
+            connection,
+            "insert_request",
+            operation_id=operation_id,
+            request_id=uuid4(),
+            instance_id=instance.id,
+            kind=kind.name,
+            instance_status=kind.held_in,
+        )
         enqueue(connection, operation_id)
         return operation_id, instance.id
 
@@ -59,12 +58,13 @@ def _meet_active(active: dict[str, Any], kind: OperationKind) -> UUID:
 
 
 def place_cancel(database: Database, operation_id: UUID, customer_id: str | None) -> bool:
-    """Cancel an operation: at once when nothing was done for it, else by the worker that has it or takes it next.
+    """Cancel an operation at once when nothing was done for it. Else the worker that holds it, or takes it next, does.
 
-    False when there is no such operation. Raises Problem: already-finished, not-cancellable for what cannot be undone.
+    Returns whether there is such an operation. Raises Problem: already-finished, and not-cancellable for what cannot be
+    undone.
     """
     with database.transaction() as connection:
-        row = _one(connection, "lock_operation", {"operation_id": operation_id, "customer_id": customer_id})
+        row = fetch_row(connection, "lock_operation", operation_id=operation_id, customer_id=customer_id)
         if row is None:
             return False
         if row["status"] in OPERATION_FINAL:
@@ -74,12 +74,12 @@ def place_cancel(database: Database, operation_id: UUID, customer_id: str | None
             raise Problem(
                 ProblemCode.NOT_CANCELLABLE, f"a {row['kind']} cannot be taken back: wait until it has finished"
             )
-        facts = {"operation_id": operation_id, "error": as_json(CANCELLED), "message": CANCELLED.message}
         # A retry has a machine from its order's first try, so even a fresh one leaves something to undo.
         if row["status"] == OperationStatus.QUEUED and row["attempt"] == 0 and row["retry_of"] is None:
-            execute(connection, "cancel_waiting", facts)
+            error, message = as_json(CANCELLED), CANCELLED.message
+            execute(connection, "cancel_waiting", operation_id=operation_id, error=error, message=message)
         else:
-            execute(connection, "request_cancel", facts | {"message": "cancel requested"})
+            execute(connection, "request_cancel", operation_id=operation_id, message="cancel requested")
             if row["status"] == OperationStatus.QUEUED:
                 rouse(connection, operation_id)
         return True
@@ -93,14 +93,14 @@ _ENDED = {
 
 
 def place_retry(database: Database, operation_id: UUID, customer_id: str | None) -> UUID | None:
-    """Take a failed order up again at its failed phase, on the machine that was kept; returns the new operation.
+    """Continue a failed order at its failed phase, on the machine that was kept. Returns the new operation.
 
-    None when there is no such operation; asking again while it runs gives the same one. Decided on the customer's facts
-    as an order is. Raises Problem: not-retryable, and what refuses an order.
+    None when there is no such operation. Asking again while it runs gives the same one. The decision is made on the
+    customer's facts, as for an order. Raises Problem: not-retryable, and what refuses an order.
     """
     with database.connection() as connection:
         while True:
-            kept = _one(connection, "retry_facts", {"operation_id": operation_id, "customer_id": customer_id})
+            kept = fetch_row(connection, "retry_facts", operation_id=operation_id, customer_id=customer_id)
             if kept is None:
                 return None
             if kept["active_retry"] is not None:
@@ -114,13 +114,13 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
 def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | None) -> UUID | None:
     demand = admission.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
     facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
-    # Decided on the same facts that it is written on: the account may have been stopped since the request came in.
+    # The account may have been stopped since the request came in. These are the facts that the retry is written on.
     refusal = refuse(BillingState(facts.billing_state), Action.RETRY) if customer_id is not None else None
     if refusal is not None:
         raise refusal
     admission.check_quota(demand, facts)
     retry = uuid4()
-    written = {
+    row = {
         "operation_id": retry,
         "request_id": uuid4(),
         "retry_of": kept["id"],
@@ -131,7 +131,7 @@ def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | 
         "kind": PROVISION.name,
     }
     with connection.transaction():
-        if execute(connection, "insert_retry", written) == 0:
+        if execute(connection, "insert_retry", **row) == 0:
             return None
         rouse(connection, retry)
     return retry
@@ -144,7 +144,3 @@ def _require_kept(kept: dict[str, Any]) -> None:
         ProblemCode.NOT_RETRYABLE,
         "only a failed order whose machine was kept (onFailure: keep) can be retried: order again",
     )
-
-
-def _one(connection: Connection, query: str, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    return cursor_execute(connection.cursor(row_factory=dict_row), query, parameters).fetchone()

@@ -12,11 +12,11 @@ from orchestrator.cli.main import app
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.store import accounts, archives, audit, contents
 from orchestrator.store.connection import Database
-from orchestrator.store.migrations import known_migrations, migrate
+from orchestrator.store.migrations import migrate, read_migrations
 from tests.support.fix_database import CUSTOMER, fresh_database, load_schema
 from tests.support.storage import instance, provision, query, start
 
-NEWEST = known_migrations()[-1].version
+NEWEST = read_migrations()[-1].version
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_leaves_no_file_when_it_cannot_be_made(other_url: str, file: Path) -> No
 
 def test_holds_one_moment_while_others_go_on(database: Database, database_url: str, other_url: str, file: Path) -> None:
     provision(database)
-    with contents.snapshot(database_url) as (_, before):
+    with contents.take_snapshot(database_url) as (_, before):
         provision(database)
     assert before.rows["instance"] == 1
     start(database)
@@ -146,8 +146,8 @@ def test_refuses_a_damaged_file_before_it_changes_anything(
 
 def test_refuses_a_backup_of_something_else(server_url: str, other_url: str, file: Path) -> None:
     execute(other_url, "create table theirs (id integer); insert into theirs values (1)")
-    tools = archives.choose_tools(archives.find_tools(), contents.server_major(other_url))
-    with contents.snapshot(other_url) as (snapshot, _):
+    tools = archives.choose_tools(archives.find_tools(), contents.read_major(other_url))
+    with contents.take_snapshot(other_url) as (snapshot, _):
         archives.write(file, other_url, tools, snapshot=snapshot)
     assert "is no back-up of Hostwright" in refused(other_url, "restore", file, "--replace")
     assert held(other_url) == {"theirs": 1}

@@ -51,7 +51,8 @@ def test_marks_what_an_earlier_release_published(server_url: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(
                 "insert into operation_phase (operation_id, name, status, started_at) "
-                "select id, 'publish-edge', 'ok', now() from operation where kind = 'provision' and status = 'succeeded'"
+                "select id, 'publish-edge', 'ok', now() from operation "
+                "where kind = 'provision' and status = 'succeeded'"
             )
         migrate(url)
         database = Database(url)

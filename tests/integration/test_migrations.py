@@ -12,7 +12,7 @@ from orchestrator.domain.errors import ConfigurationError, StoreUnavailable
 from orchestrator.store import migrations
 from tests.support.fix_database import fresh_database
 
-VERSIONS = [migration.version for migration in migrations.known_migrations()]
+VERSIONS = [migration.version for migration in migrations.read_migrations()]
 
 
 @pytest.fixture

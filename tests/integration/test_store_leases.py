@@ -107,7 +107,7 @@ def test_lists_every_verb_that_takes_a_lease() -> None:
         name for name, verb in (vars(leases) | vars(endings)).items()
         if callable(verb) and not name.startswith("_") and "lease" in getattr(verb, "__annotations__", {})
     }  # fmt: skip
-    parts_of_verbs = {"guarded", "guarded_flag", "close_phases"}
+    parts_of_verbs = {"execute_held", "fetch_held"}
     assert taking - parts_of_verbs == {name.split()[0] for name in lease_verbs(uuid4())}
 
 
@@ -181,12 +181,14 @@ def test_numbers_events_without_gaps_under_concurrent_writers(database: Database
         assert [text.rpartition(".")[2] for text in texts[at : at + 3]] == ["0", "1", "2"], "one record stays together"
 
 
-def test_notifies_whoever_listens(database: Database) -> None:
-    lease = start(database)
+def test_notifies_whoever_listens_but_not_of_orders_and_heartbeats(database: Database) -> None:
+    beating, writing = start(database), start(database)
     with database.listen(OPERATION_CHANNEL) as changes:
         assert changes(0) == []
-        leases.record(database, lease, [Logged(None, "info", "x")])
-        assert changes(5) == [str(lease.operation_id)]
+        place(database)
+        leases.heartbeat(database, beating, lease_seconds=30)
+        leases.record(database, writing, [Logged(None, "info", "x")])
+        assert changes(5) == [str(writing.operation_id)]
 
 
 def test_ends_a_phase_when_the_next_begins(database: Database) -> None:

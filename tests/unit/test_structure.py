@@ -15,8 +15,9 @@ from orchestrator.domain.phases import PLAYED, Phase
 from orchestrator.domain.updates import PhaseEntered
 from orchestrator.play.events import to_updates
 from orchestrator.settings import PROJECT_DIR, Settings
-from orchestrator.sql import QUERIES
+from orchestrator.sql import FRAGMENTS, QUERIES
 from orchestrator.store.connection import OPERATION_CHANNEL, TOKEN_CHANNEL
+from orchestrator.store.endings import ENDING_QUERIES
 from tests.unit.test_roles import TEMPLATE_ROLES
 
 PACKAGE = PROJECT_DIR / "orchestrator"
@@ -229,35 +230,23 @@ def test_documents_every_code_and_status_of_a_refused_request() -> None:
 
 # queries
 
+RUN_HELD = {"execute_held", "fetch_held"}
+RUN_ANY = RUN_HELD | {"execute", "fetch_row", "fetch_rows", "read_rows", "write_rows", "_sweep"}
+"""The functions of the store that run a query, named by their second argument."""
 
-def used_queries() -> set[str]:
-    """The names given to the functions of the store that run a named query."""
-    runners = {
-        "execute": 1,
-        "cursor_execute": 1,
-        "guarded": 1,
-        "guarded_flag": 1,
-        "read_rows": 1,
-        "_ids": 1,
-        "_sweep": 1,
-        "_one": 1,
-        "_rows": 1,
-    }
+
+def used_queries(runners: set[str]) -> set[str]:
+    """The names of the queries that these functions are given."""
     used: set[str] = set()
     for _, path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("_QUERIES"):
-                used |= {
-                    str(value.value) for value in getattr(node.value, "values", []) if isinstance(value, ast.Constant)
-                }
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in runners:
-                name = node.args[runners[node.func.id]]
-                used |= {str(part.value) for part in ast.walk(name) if isinstance(part, ast.Constant)}
+                used |= {str(part.value) for part in ast.walk(node.args[1]) if isinstance(part, ast.Constant)}
     return used
 
 
 def test_uses_every_named_query_and_no_other() -> None:
-    assert used_queries() == set(QUERIES)
+    assert used_queries(RUN_ANY) | set(ENDING_QUERIES.values()) == set(QUERIES)
 
 
 def test_says_of_every_query_what_it_is_for() -> None:
@@ -265,6 +254,34 @@ def test_says_of_every_query_what_it_is_for() -> None:
         assert re.match(r"-- [A-Z].*(\n-- .+)*\.\n(?!--)", text), name
         code = [line for line in text.splitlines() if not line.startswith("--")]
         assert ";" not in "".join(code), f"{name} is more than one statement"
+
+
+SHARED = ("fencing_token = %(fencing_token)s", "insert into operation_event", f"pg_notify('{OPERATION_CHANNEL}'")
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "sql" / "queries").iterdir()), ids=lambda path: path.stem)
+def test_writes_what_queries_share_only_as_fragments(path: Path) -> None:
+    fragments = "".join(FRAGMENTS.values())
+    for shared in SHARED:
+        assert shared in fragments
+        assert shared not in path.read_text(encoding="utf-8")
+
+
+def test_includes_every_fragment_and_leaves_none_open() -> None:
+    text = "".join(QUERIES.values())
+    assert all(fragment in text for fragment in FRAGMENTS.values())
+    assert "{{" not in text
+
+
+def test_runs_under_a_lease_only_what_asks_for_the_lease() -> None:
+    for name in used_queries(RUN_HELD):
+        assert FRAGMENTS["held"] in QUERIES[name], name
+
+
+def test_notifies_of_every_line_in_a_log_but_of_no_order_and_no_heartbeat() -> None:
+    telling = {name for name, text in QUERIES.items() if f"pg_notify('{OPERATION_CHANNEL}'" in text}
+    assert {name for name, text in QUERIES.items() if "insert into operation_event" in text} <= telling
+    assert not telling & {"heartbeat", "insert_order"}  # docs/adr/0004-notify-outside-the-order.md
 
 
 def test_notifies_only_the_channels_that_are_listened_to() -> None:

@@ -1,6 +1,6 @@
--- Kinds of operations are a table of the code (orchestrator/domain/operations.py), so their column is text: a newer release
--- writes a new one without changing a type, and an older one passes such rows over.
--- What was published is recorded as it was published, and taken back from that record.
+-- The kinds of operations are a table in the code (orchestrator/domain/operations.py), so their column becomes text. A
+-- newer release can then write a new kind without changing a type, and an older one passes such rows over.
+-- What is published is recorded as it is published, and is taken back from that record.
 
 drop index operation_active_create;
 alter table operation alter column kind type text;
@@ -8,7 +8,8 @@ drop type operation_kind;
 create index operation_active_create on operation (customer_id, ctype, kind)
     where status in ('queued', 'running', 'cleaning');
 
--- Written before a record or registration is made, struck out when it is gone. An instance cannot be archived before.
+-- A row is written before the record or registration is made, and deleted when that is gone. An instance cannot be
+-- archived before.
 create table publication (
     instance_id uuid not null references instance,
     driver text not null,
@@ -17,11 +18,12 @@ create table publication (
     name text not null,
     value text not null,
     recorded_at timestamptz not null default now(),
-    -- The value too: what replaces a record is recorded while the old one may still be there.
+    -- The value is part of the key: a replacement is recorded while the old record may still be there.
     primary key (instance_id, driver, place, type, name, value)
 );
 
--- What earlier releases published stands in no record. A worker of this release fills it from its inventory when it starts.
+-- Earlier releases have recorded nothing of what they published. A worker of this release fills the records from its
+-- inventory when it starts.
 alter table instance add column publications_known boolean not null default true;
 update instance i set publications_known = false
 where ctype = 'game' and exists (

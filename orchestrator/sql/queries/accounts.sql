@@ -1,7 +1,7 @@
 -- Customers, tokens, and what the proxy reports.
 
 -- name: find_token
--- The principal of a bearer token, unless it is revoked or has expired.
+-- Find whom a bearer token belongs to, unless it is revoked or has expired.
 select t.name, t.customer_id, t.id as token_id, t.expires_at
 from token t
 where t.hash = %(hash)s and t.revoked_at is null and (t.expires_at is null or t.expires_at > now());
@@ -12,7 +12,7 @@ insert into token (hash, name, customer_id, expires_at) values (%(hash)s, %(name
 returning id, name, customer_id, created_at, expires_at, revoked_at, last_used_at, last_address;
 
 -- name: list_tokens
--- Tokens, newest first, in keyset pages.
+-- List tokens, newest first, in keyset pages.
 select id, name, customer_id, created_at, expires_at, revoked_at, last_used_at, last_address
 from token
 where (%(customer_id)s::text is null or customer_id = %(customer_id)s)
@@ -21,24 +21,26 @@ order by created_at desc, id desc
 limit %(limit)s;
 
 -- name: revoke_token
--- End a token and tell every API process; one that is revoked already stays as it was. No row: there is no such token.
+-- Revoke a token and tell every API process. A token that is revoked already stays as it was. No row means that there
+-- is no such token.
 with t as (
     update token set revoked_at = coalesce(revoked_at, now()) where id = %(id)s returning id
 )
 select pg_notify('hostwright_token', id::text) from t;
 
 -- name: note_token_uses
--- When and from where tokens were last used, unless another process has just written that.
+-- Keep when and from where tokens were last used, unless another process has just done so.
 update token t set last_used_at = now(), last_address = u.address::inet
 from unnest(%(ids)s::uuid[], %(addresses)s::text[]) as u (id, address)
 where t.id = u.id and (t.last_used_at is null or t.last_used_at < now() - make_interval(secs => %(seconds)s));
 
 -- name: ensure_customer
--- Make a customer unless there is one.
+-- Make a customer unless it exists.
 insert into customer (id) values (%(id)s) on conflict (id) do nothing;
 
 -- name: update_customer
--- Set what is given of a customer's billing state and limits. A state set here is newer than any event that happened before.
+-- Set what is given of a customer's billing state and limits. A billing event that happened before now does not change
+-- a state that is set here.
 update customer
 set billing_state = coalesce(%(billing_state)s::billing_state, billing_state),
     billed_at = case when %(billing_state)s::text is null then billed_at else now() end,
@@ -57,7 +59,7 @@ set max_instances = excluded.max_instances, max_memory_mib = excluded.max_memory
     max_cpu_cores = excluded.max_cpu_cores;
 
 -- name: list_customers
--- Customers by id, in keyset pages, with what counts against their limits.
+-- List customers by id, in keyset pages, with what counts against their limits.
 select c.id, c.billing_state, c.created_at,
        jsonb_build_object('instances', c.max_instances, 'memory_mib', c.max_memory_mib, 'cpu_cores', c.max_cpu_cores)
            as limits,
@@ -78,9 +80,9 @@ order by c.id
 limit %(limit)s;
 
 -- name: billing_state
--- How a customer stands.
+-- Read the billing state of a customer.
 select billing_state from customer where id = %(id)s;
 
 -- name: set_proxy_status
--- What the proxy last said of a backend.
+-- Keep what the proxy last said about a backend.
 update instance set proxy_status = %(proxy_status)s, updated_at = now() where hostname = %(hostname)s;

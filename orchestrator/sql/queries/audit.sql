@@ -1,13 +1,13 @@
 -- The audit log.
 
 -- name: insert_audit
--- Append a line. That of an accepted order is written with the order (insert_order).
+-- Append a line. The line of an accepted order is written with the order (insert_order).
 insert into audit (principal, token_id, customer_id, address, method, route, target, status, code, operation_id)
 values (%(principal)s, %(token_id)s, %(customer_id)s, %(address)s, %(method)s, %(route)s, %(target)s, %(status)s,
         %(code)s, %(operation_id)s);
 
 -- name: list_audit
--- Lines, newest first, in keyset pages; a customer's are those of its tokens and those about it.
+-- List lines, newest first, in keyset pages. A customer sees the lines of its tokens and those about it.
 select * from audit
 where (%(customer_id)s::text is null or customer_id = %(customer_id)s or target = %(customer_id)s)
   and (%(after)s::bigint is null or seq < %(after)s)
@@ -15,9 +15,9 @@ order by seq desc
 limit %(limit)s;
 
 -- name: allow_retention
--- Let this transaction delete lines; nothing else may.
+-- Allow this transaction to delete lines. No other transaction may.
 select set_config('hostwright.retention', 'on', true);
 
 -- name: prune_audit
--- Forget lines that are older.
+-- Delete the lines from before a time.
 delete from audit where at < %(before)s;

@@ -1,11 +1,11 @@
--- A database as a whole: what is in it and who is connected, for back-ups.
+-- What back-ups need to know about a whole database: what is in it and who is connected.
 
 -- name: export_snapshot
--- A name under which pg_dump can see exactly what this transaction sees.
+-- Export the snapshot of this transaction, so that pg_dump sees exactly the same.
 select pg_export_snapshot() as snapshot;
 
 -- name: list_tables
--- The tables of the schema that we make ours in, without those of extensions.
+-- List the tables of the schema that Hostwright's are made in, without those of extensions.
 select c.relname as name
 from pg_class c
 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
@@ -13,16 +13,17 @@ where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p'
 order by c.relname;
 
 -- name: list_migrations
--- What was applied, with the checksums of that time.
+-- List the applied migrations with their checksums of that time.
 select version, checksum from schema_migration;
 
 -- name: list_objects
--- What is in the schema, each with the statement that drops it. Extensions keep what is theirs, and what belongs to a
--- column goes with it.
+-- List what is in the schema, each with the statement that drops it. What belongs to an extension is left out, and so
+-- is what belongs to a column, since it goes with the column.
 select 'drop ' || o.kind || ' if exists ' || o.name || ' cascade' as statement
 from (
-    select case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table' end
-               as kind,
+    select case c.relkind
+               when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' else 'table'
+           end as kind,
            c.oid::regclass::text as name, c.oid, c.tableoid
     from pg_class c
     where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S')
@@ -40,13 +41,13 @@ where not exists (
 );
 
 -- name: count_sessions
--- Who else is connected to this database; the server's own workers have no user.
+-- Count who else is connected to this database. The server's own workers have no user.
 select count(*) as sessions
 from pg_stat_activity
 where datname = current_database() and pid <> pg_backend_pid() and usesysid is not null;
 
 -- name: list_live_leases
--- Operations that a worker may be at, whether or not it is connected just now.
+-- List the operations that a worker may be working at, whether or not it is connected now.
 select 'operation ' || id || ' is held by ' || worker || ' until ' || date_trunc('second', lease_expires_at) as sentence
 from operation
 where status in ('running', 'cleaning') and lease_expires_at > now()

@@ -1,13 +1,15 @@
--- What a worker writes under a lease: the fencing token is in the WHERE; no row touched means that the lease is lost.
+-- What a worker writes under a lease. The fragment `held` asks for the fencing token in the WHERE clause, so a query
+-- that touches no row tells that the lease is lost.
 
 -- name: lock_claims
--- One claim at a time, so that the limits hold over all workers.
+-- Let one worker claim at a time, so that the limits hold over all workers.
 select pg_advisory_xact_lock(hashtext('hostwright claim'));
 
 -- name: next_waiting
--- Whose turn it is, if a limit leaves room: what was interrupted first, then what was asked for, then work of our own,
--- unless it has waited for ten minutes; of the customers the one with the fewest running, then the one whose turn is
--- longest ago; of its own the oldest. `held_in` is the state that an instance must have, by kind.
+-- Find the operation whose turn it is, if the limits leave room. An interrupted operation comes before a new one, and
+-- background work comes last until it has waited for ten minutes. Among customers it is the turn of the one with the
+-- fewest running, then of the one served longest ago, and its oldest operation is taken. `held_in` names the state that
+-- an instance must have, by kind.
 with held as (
     select customer_id, node from operation
     where status in ('running', 'cleaning') and lease_expires_at > now()
@@ -21,7 +23,7 @@ cross join busy
 where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
   and o.id <> all(%(passed_over)s)
   and not exists (
-      -- What its claim would refuse must not stand in the way of the others, nor what is not due yet.
+      -- An operation that its claim would refuse, or that is not due yet, must not block the others.
       select from instance i
       where i.id = o.instance_id
         and (i.status::text <> %(held_in)s::jsonb ->> o.kind or (i.status = 'deleting' and i.attend_at > now()))
@@ -34,8 +36,9 @@ order by
 limit 1;
 
 -- name: claim
--- Take an operation: a new fencing token and a lease on the database's clock. No row: somebody else has it, it is final,
--- or its instance is not in the state that its kind needs, as one that is provisioned already. `left_seconds` is what remains until its deadline.
+-- Take an operation with a new fencing token and a lease on the database's clock. No row means that somebody else has
+-- it, that it is final, or that its instance is not in the state that its kind needs. `left_seconds` is the time that
+-- remains until its deadline.
 with claimed as (
     update operation
     set status = case when status = 'queued' then 'running' else status end,
@@ -59,7 +62,7 @@ with claimed as (
 )
 select claimed.*, null::jsonb as phases, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
-       exists (select from instance i where i.id = claimed.instance_id and i.status = 'ready') as was_ready,
+       (select i.status = 'ready' from instance i where i.id = claimed.instance_id) is true as was_ready,
        coalesce(
            (select jsonb_agg(to_jsonb(p) - '{instance_id,recorded_at}'::text[])
             from publication p where p.instance_id = claimed.instance_id),
@@ -68,14 +71,14 @@ select claimed.*, null::jsonb as phases, null::int as queue_position,
        not exists (
            select from instance i where i.id = claimed.instance_id and not i.publications_known
        ) as publications_known,
-       pg_notify('hostwright_operation', id::text)
+       {{notify}}
 from claimed;
 
 -- name: record_publication
--- Something is about to be published: its record comes first.
+-- Keep what is about to be published. The record comes before the deed.
 with o as (
     update operation set heartbeat_at = now()
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    where {{held}}
     returning instance_id
 )
 insert into publication (instance_id, driver, place, type, name, value)
@@ -83,52 +86,47 @@ select instance_id, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s from o
 on conflict (instance_id, driver, place, type, name, value) do update set recorded_at = excluded.recorded_at;
 
 -- name: strike_publication
--- It is gone from the world, so it is struck out. The operation's row comes back whether or not there was a record.
+-- Strike out what is no longer published. The operation's row comes back whether or not there was a record.
 with o as (
     update operation set heartbeat_at = now()
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    where {{held}}
     returning instance_id
 ), struck as (
     delete from publication p using o
     where p.instance_id = o.instance_id
-      and (p.driver, p.place, p.type, p.name, p.value)
-          = (%(driver)s, %(place)s, %(type)s, %(name)s, %(value)s)
+      and (p.driver, p.place, p.type, p.name, p.value) = (%(driver)s, %(place)s, %(type)s, %(name)s, %(value)s)
 )
 select instance_id from o;
 
 -- name: heartbeat
--- Prolong the lease, and hear whether somebody wants the operation cancelled. A lease that has run out stays so: its place may
--- be somebody else's by now, and its worker has stopped itself.
+-- Prolong the lease and ask whether somebody wants the operation cancelled. A lease that has ended cannot be prolonged:
+-- another worker may hold the operation by now, and this one has stopped its run.
 update operation
 set heartbeat_at = now(), lease_expires_at = now() + make_interval(secs => %(lease_seconds)s)
-where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
-  and lease_expires_at > now()
+where {{held}} and lease_expires_at > now()
 returning cancel_requested_at is not null as cancelled;
 
 -- name: hand_over
--- The worker leaves: another goes on where this one stopped, and nobody need wait for the lease to run out.
+-- Give an operation back because its worker leaves. Another worker continues it without waiting for the lease to end.
 with o as (
     update operation
     set status = case when status = 'running' then 'queued' else status end, fencing_token = fencing_token + 1,
         lease_expires_at = case when status = 'running' then null else now() - interval '1 microsecond' end,
         enqueued_at = now(), last_seq = last_seq + 1
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
-    returning id, last_seq, phase
+    where {{held}}
+    returning id, last_seq, phase, 'info' as level, %(message)s as message
 ), halted as (
     update operation_phase p set status = 'pending', finished_at = null
     from o where p.operation_id = o.id and p.status = 'running'
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, 'info', %(message)s from o returning operation_id
-)
-select pg_notify('hostwright_operation', operation_id::text) from logged;
+), {{logged}}
+select {{notify}} from o;
 
 -- name: enter_phase
--- A phase begins at the moment in which the one before it is done.
+-- Begin a phase. The phase before it ends at the same moment.
 with o as (
     update operation set phase = %(phase)s, heartbeat_at = now(), last_seq = last_seq + 1
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
-    returning id, last_seq, clock_timestamp() as at
+    where {{held}}
+    returning id, last_seq, clock_timestamp() as at, %(phase)s as phase, 'info' as level, %(message)s as message
 ), done as (
     update operation_phase p set status = 'ok', finished_at = o.at
     from o where p.operation_id = o.id and p.status = 'running' and p.name <> %(phase)s
@@ -137,48 +135,42 @@ with o as (
     select id, %(phase)s, 'running', at from o
     on conflict (operation_id, name) do update
     set status = 'running', started_at = excluded.started_at, finished_at = null, retries = 0
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, %(phase)s, 'info', %(message)s from o returning operation_id
-)
-select pg_notify('hostwright_operation', operation_id::text) from logged;
+), {{logged}}
+select {{notify}} from o;
 
 -- name: log_event
--- A line of the operation's log.
+-- Write a line into the operation's log.
 with o as (
     update operation set heartbeat_at = now(), last_seq = last_seq + 1
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
-    returning id, last_seq
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, %(phase)s, %(level)s, %(message)s from o returning operation_id
-)
-select pg_notify('hostwright_operation', operation_id::text) from logged;
+    where {{held}}
+    returning id, last_seq, %(phase)s as phase, %(level)s as level, %(message)s as message
+), {{logged}}
+select {{notify}} from o;
 
 -- name: count_retry
--- A waiting phase asked again.
+-- Count how often a waiting phase has asked again.
 with o as (
     update operation set heartbeat_at = now()
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    where {{held}}
     returning id
 ), counted as (
     update operation_phase p set retries = %(retries)s
     from o where p.operation_id = o.id and p.name = %(phase)s
 )
-select pg_notify('hostwright_operation', id::text) from o;
+select {{notify}} from o;
 
 -- name: hold_lease
--- Nobody takes a running operation away, or asks for its cancel, before this transaction ends.
+-- Lock a running operation, so that nobody takes it over or cancels it before this transaction ends.
 select cancel_requested_at is not null as cancelled from operation
-where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running' for update;
+where {{held}} and status = 'running' for update;
 
 -- name: lock_vmid_cursor
--- One allocation at a time in a range.
+-- Let one worker allocate at a time in a range.
 insert into vmid_cursor (ctype, last) values (%(ctype)s, %(first)s - 1)
 on conflict (ctype) do update set last = vmid_cursor.last;
 
 -- name: allocate_vmid
--- The next free VMID of the range, round robin; no row: the range is used up. Runs after hold_lease.
+-- Take the next free VMID of a range, round robin. No row means that the range is used up. Runs after hold_lease.
 with next as (
     select v from vmid_cursor c, generate_series(%(first)s::int, %(final)s::int) v
     where c.ctype = %(ctype)s
@@ -189,55 +181,55 @@ with next as (
     update vmid_cursor set last = next.v from next where ctype = %(ctype)s
 ), o as (
     update operation set vmid = next.v from next
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running'
+    where {{held}} and status = 'running'
     returning operation.vmid, instance_id
 )
 update instance set vmid = o.vmid, updated_at = now() from o where instance.id = o.instance_id returning instance.vmid;
 
 -- name: set_hostname
--- The host name follows the VMID.
+-- Give an instance its host name, which is made from its VMID.
 with o as (
     update operation set hostname = %(hostname)s
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running'
+    where {{held}} and status = 'running'
     returning instance_id
 )
 update instance set hostname = %(hostname)s, updated_at = now() from o where instance.id = o.instance_id;
 
 -- name: mark_foreign
--- A VMID that the cluster has and that is not ours: never chosen again.
+-- Remember a VMID that somebody else uses on the cluster. It is never chosen again.
 insert into foreign_vmid (vmid) values (%(vmid)s) on conflict (vmid) do update set seen_at = now();
 
 -- name: release_vmid
--- Forget the VMID of an operation that will be given another.
+-- Take the VMID off an operation that will be given another.
 with o as (
     update operation set vmid = null, hostname = null, clone_upid = null
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'running'
+    where {{held}} and status = 'running'
     returning instance_id
 )
 update instance set vmid = null, hostname = null, updated_at = now() from o where instance.id = o.instance_id;
 
 -- name: close_phases
--- Every running phase ends so.
+-- End every running phase with a status.
 with o as (
     update operation set heartbeat_at = now()
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning')
+    where {{held}}
     returning id
 ), closed as (
-    update operation_phase p set status = %(phase_status)s, finished_at = clock_timestamp()
+    update operation_phase p set status = %(status)s, finished_at = clock_timestamp()
     from o where p.operation_id = o.id and p.status = 'running'
 )
-select pg_notify('hostwright_operation', id::text) from o;
+select {{notify}} from o;
 
 -- name: note_clone
--- Proxmox's task of the running clone.
+-- Keep Proxmox's task of the running clone.
 update operation set clone_upid = %(upid)s
-where id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');
+where {{held}};
 
 -- name: record_cleanup
--- How far a cleanup has come.
+-- Keep how far a cleanup has come.
 with o as (
     update operation set cleanup = %(cleanup)s, heartbeat_at = now()
-    where id = %(operation_id)s and fencing_token = %(fencing_token)s and status = 'cleaning'
+    where {{held}} and status = 'cleaning'
     returning id
 )
-select pg_notify('hostwright_operation', id::text) from o;
+select {{notify}} from o;

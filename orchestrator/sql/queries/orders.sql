@@ -1,7 +1,7 @@
 -- Placing an order, and waking the workers.
 
 -- name: order_facts
--- What the decision about an order needs, in one row; no row: there is no such customer.
+-- Read what the decision about an order needs, in one row. No row means that there is no such customer.
 select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu_cores,
        q.max_instances as max_ctype_instances, q.max_memory_mib as max_ctype_memory_mib,
        q.max_cpu_cores as max_ctype_cpu_cores,
@@ -9,8 +9,8 @@ select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu
        a.id as active_operation, a.request_hash as active_hash,
        u.*,
        (select count(*) from (
-            select from instance f where f.customer_id = c.id and f.status = 'failed' limit %(max_failed)s) counted)::int
-           as failed,
+            select from instance f where f.customer_id = c.id and f.status = 'failed' limit %(max_failed)s
+        ) counted)::int as failed,
        case when %(keep)s then (
            select count(*) from instance i
            where i.customer_id = c.id
@@ -39,8 +39,8 @@ left join lateral (
 where c.id = %(customer_id)s;
 
 -- name: insert_order
--- Instance, operation, idempotency key, audit line and the queue's message, all or nothing. No row: another order of the customer came
--- between the decision and this, so the decision is made again on new facts.
+-- Write the instance, the operation, the idempotency key, the audit line and the queue's message of an order, all or
+-- nothing. No row means that another order of the customer came first, so the decision is made again on new facts.
 with guard as (
     update customer set revision = revision + 1 where id = %(customer_id)s and revision = %(revision)s returning id
 ), i as (
@@ -64,11 +64,11 @@ with guard as (
 insert into huey_task (queue, data) select %(queue)s, %(message)s from guard;
 
 -- name: accepted_operation
--- What the answer to an order said.
+-- Read what the answer to an earlier order said.
 select instance_id, request_id from operation where id = %(operation_id)s;
 
 -- name: enqueue
--- The queue's message for an operation.
+-- Write the queue's message for an operation.
 insert into huey_task (queue, data) values (%(queue)s, %(message)s);
 
 -- name: wake_workers

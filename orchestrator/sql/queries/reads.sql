@@ -1,8 +1,8 @@
 -- Reading operations and instances. A customer id narrows every read to that customer's own.
 
 -- name: get_operation
--- One operation with its phases; a customer sees only its own. Its place in the queue is that of
--- the customers' turns; a queue is counted up to 1000, no further.
+-- Read one operation with its phases. A customer sees only its own. Its position in the queue follows the customers'
+-- turns, and only the oldest 1000 that wait are counted.
 select o.*,
        (select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
                                             'finished_at', p.finished_at, 'retries', p.retries))
@@ -21,7 +21,7 @@ from operation o
 where o.id = %(operation_id)s and (%(customer_id)s::text is null or o.customer_id = %(customer_id)s);
 
 -- name: list_operations
--- Operations, newest first, in keyset pages.
+-- List operations, newest first, in keyset pages.
 select o.*, null::jsonb as phases, null::int as queue_position
 from operation o
 where (%(customer_id)s::text is null or o.customer_id = %(customer_id)s)
@@ -35,13 +35,13 @@ order by o.created_at desc, o.id desc
 limit %(limit)s;
 
 -- name: list_events
--- An operation's log after a sequence number, in order and without gaps.
+-- List an operation's log after a sequence number, in order and without gaps.
 select seq, at, phase, level, message from operation_event
 where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(limit)s;
 
 -- name: list_instances
--- Instances in the order they were ordered, with the active operation. The page before may end with one that is
--- deleted by now.
+-- List instances in the order in which they were ordered, each with its active operation. The last instance of the page
+-- before may be deleted by now.
 select i.*, o.id as active_operation from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
@@ -56,13 +56,13 @@ order by i.created_at, i.id
 limit %(limit)s::int;
 
 -- name: get_instance
--- One instance by its id or its VMID; a customer sees only its own.
+-- Read one instance by its id or its VMID. A customer sees only its own.
 select i.*, o.id as active_operation from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
   and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);
 
 -- name: get_archived
--- When a deleted instance was deleted, for its owner.
+-- Read when an instance was deleted. A customer sees only its own.
 select deleted_at from archived_instance
 where id = %(server_id)s::uuid and (%(customer_id)s::text is null or customer_id = %(customer_id)s);

@@ -1,21 +1,22 @@
--- Asking for something to be done with an instance or an operation that is there.
+-- Requests about an instance or an operation that exists.
 
 -- name: lock_instance
--- An instance by its id or its VMID, locked; a customer finds only its own.
+-- Lock an instance by its id or its VMID. A customer finds only its own.
 select * from instance
-where (id = %(server_id)s::uuid or vmid = %(vmid)s::int) and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
+where (id = %(server_id)s::uuid or vmid = %(vmid)s::int)
+  and (%(customer_id)s::text is null or customer_id = %(customer_id)s)
 for update;
 
 -- name: active_operation
--- The operation that holds an instance now, if any.
+-- Find the operation that holds an instance now, if there is one.
 select id, kind from operation where instance_id = %(instance_id)s and status in ('queued', 'running', 'cleaning');
 
 -- name: insert_request
--- An operation on an instance that is there, and the instance's state with it.
+-- Write an operation on an instance, and the state of the instance with it.
 with i as (
     update instance
     set status = coalesce(%(instance_status)s::instance_status, status), updated_at = now(), expires_at = null,
-        -- A clone that may still come late is waited for, else it would find its VMID free.
+        -- A clone may still come late: its VMID stays taken until then.
         attend_at = case when status = 'failed' and vmid is not null and leaked = '{}' then attend_at end
     where id = %(instance_id)s
     returning id, customer_id, ctype, vmid, hostname, spec
@@ -24,7 +25,8 @@ insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname
 select %(operation_id)s, id, customer_id, %(kind)s, ctype, vmid, hostname, spec, %(request_id)s, ''::bytea from i;
 
 -- name: insert_retry
--- The order of a kept machine once more. No row: the customer's facts have changed, so the decision is made again.
+-- Write the retry of an order whose machine was kept. No row means that the customer's facts have changed, so the
+-- decision is made again.
 with guard as (
     update customer set revision = revision + 1 where id = %(customer_id)s and revision = %(revision)s returning id
 ), i as (
@@ -39,39 +41,35 @@ select %(operation_id)s, id, customer_id, %(kind)s, ctype, vmid, hostname, spec,
 from i;
 
 -- name: lock_operation
--- An operation, locked; a customer finds only its own.
+-- Lock an operation. A customer finds only its own.
 select id, kind, status, attempt, retry_of from operation
 where id = %(operation_id)s and (%(customer_id)s::text is null or customer_id = %(customer_id)s) for update;
 
 -- name: cancel_waiting
--- Cancel what nothing was done for yet: it is certain that it never starts.
+-- Cancel an operation that nothing was done for yet. It will never start.
 with o as (
     update operation
-    set status = 'cancelled', error = %(error)s, finished_at = now(), cancel_requested_at = now(), last_seq = last_seq + 1
+    set status = 'cancelled', error = %(error)s, finished_at = now(), cancel_requested_at = now(),
+        last_seq = last_seq + 1
     where id = %(operation_id)s and status = 'queued' and attempt = 0
-    returning id, instance_id, last_seq
+    returning id, instance_id, last_seq, phase, 'info' as level, %(message)s as message
 ), failed as (
     update instance set status = 'failed', updated_at = now()
     from o where instance.id = o.instance_id and instance.status = 'provisioning'
-), logged as (
-    insert into operation_event (operation_id, seq, level, message)
-    select id, last_seq, 'info', %(message)s from o returning operation_id
-)
-select pg_notify('hostwright_operation', operation_id::text) from logged;
+), {{logged}}
+select {{notify}} from o;
 
 -- name: request_cancel
--- Ask the worker that has, or next takes, an operation to cancel it.
+-- Ask the worker that holds an operation, or takes it next, to cancel it.
 with o as (
     update operation set cancel_requested_at = now(), last_seq = last_seq + 1
-    where id = %(operation_id)s and cancel_requested_at is null returning id, last_seq, phase
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, 'info', %(message)s from o returning operation_id
-)
-select pg_notify('hostwright_operation', operation_id::text) from logged;
+    where id = %(operation_id)s and cancel_requested_at is null
+    returning id, last_seq, phase, 'info' as level, %(message)s as message
+), {{logged}}
+select {{notify}} from o;
 
 -- name: retry_facts
--- What a retry of an operation needs: whether its machine is kept, and the retry that runs already, if any.
+-- Read what a retry of an operation needs: whether its machine is kept, and which retry is active already.
 select o.id, o.kind, o.status, o.instance_id, o.customer_id, o.ctype, o.spec, o.request_hash, i.memory_mib, i.cpu_cores,
        coalesce(i.status = 'quarantined', false) as is_kept,
        (select later.id from operation later

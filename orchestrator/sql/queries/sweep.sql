@@ -1,8 +1,9 @@
--- Lost wake-ups, lost workers, and who is alive.
+-- The sweeps for lost wake-ups and lost workers, and which workers are alive.
 
 -- name: sweep_lost
--- Operations whose worker stopped writing. The token goes up, so a late writer finds nothing. The first loss is resumed; after
--- another, or a cancel that nobody heard, what can be undone is undone, and the rest fails.
+-- Take operations away from workers that stopped writing. The fencing token goes up, so a late writer finds no row. An
+-- operation is resumed after its first loss. After another one, or when it is to be cancelled, it is undone if its kind
+-- can be, and fails otherwise.
 with lost as (
     select id, case when losses = 0 and cancel_requested_at is null then 'queued'
                     when kind = any(%(undoable)s) then 'cleaning'
@@ -16,29 +17,27 @@ with lost as (
         lease_expires_at = case when becomes = 'cleaning' then lease_expires_at end,
         finished_at = case when becomes = 'failed' then now() end,
         error = case when becomes = 'queued' then error
-                     when cancel_requested_at is not null then %(cancelled)s::jsonb || jsonb_build_object('phase', phase)
-                     else %(lost)s::jsonb || jsonb_build_object('phase', phase) end
+                     else case when cancel_requested_at is null then %(lost)s::jsonb else %(cancelled)s::jsonb end
+                          || jsonb_build_object('phase', phase)
+                end
     from lost where operation.id = lost.id
-    returning operation.id, instance_id, last_seq, phase, becomes, error
+    returning operation.id, instance_id, last_seq, phase, becomes,
+              case when becomes = 'queued' then 'warning' else 'error' end as level,
+              case when becomes = 'queued' then %(resumed)s else error ->> 'message' end as message
 ), halted as (
     update operation_phase p
     set status = case when becomes = 'queued' then 'pending' else 'failed' end::phase_status,
         finished_at = case when becomes <> 'queued' then now() end
     from o where p.operation_id = o.id and p.status = 'running'
-), logged as (
-    insert into operation_event (operation_id, seq, phase, level, message)
-    select id, last_seq, phase, case when becomes = 'queued' then 'warning' else 'error' end,
-           case when becomes = 'queued' then %(resumed)s else error ->> 'message' end
-    from o
-), later as (
-    -- A deletion or a cleanup that failed is taken up again by the sweep.
+), {{logged}}, later as (
+    -- Have the sweep try a failed deletion or cleanup again.
     update instance set attend_at = now() + make_interval(secs => %(attend_seconds)s)
     from o where instance.id = o.instance_id and becomes = 'failed' and instance.status in ('deleting', 'failed')
 )
-select id, pg_notify('hostwright_operation', id::text) from o;
+select id, {{notify}} from o;
 
 -- name: sweep_overdue
--- Orders that waited too long for a worker fail, while nothing was done for them. The machine of a retry stays kept.
+-- Fail the orders that waited too long for a worker and that nothing was done for. The machine of a retry stays kept.
 with late as (
     select id from operation
     where status = 'queued' and attempt = 0 and kind = any(%(cancellable)s) and not background
@@ -48,21 +47,18 @@ with late as (
     update operation
     set status = 'failed', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
     from late where operation.id = late.id
-    returning operation.id, instance_id, last_seq, retry_of
+    returning operation.id, instance_id, last_seq, retry_of, phase, 'error' as level, %(message)s as message
 ), failed as (
     update instance
     set status = case when retry_of is null then 'failed' else 'quarantined' end::instance_status, updated_at = now(),
         expires_at = case when retry_of is not null then now() + make_interval(secs => %(quarantine_seconds)s) end
     from o where instance.id = o.instance_id and instance.status = 'provisioning'
-), logged as (
-    insert into operation_event (operation_id, seq, level, message)
-    select id, last_seq, 'error', %(message)s from o
-)
-select id, pg_notify('hostwright_operation', id::text) from o;
+), {{logged}}
+select id, {{notify}} from o;
 
 -- name: sweep_unattended
--- Instances that need something nobody asks for: what a cleanup or a deletion left behind, a quarantine that is over, a server
--- that runs although its customer's account is stopped or its start failed. One operation each.
+-- Begin an operation for each instance that needs one although nobody asks for it: a cleanup or a deletion left
+-- something behind, a quarantine is over, or a server runs although its start failed or its account is stopped.
 with due as (
     select i.id, %(kind_of)s::jsonb ->> i.status::text as kind
     from instance i join customer c on c.id = i.customer_id
@@ -83,32 +79,30 @@ with due as (
     from due where instance.id = due.id
     returning instance.id, customer_id, ctype, vmid, hostname, spec, status, due.kind
 ), o as (
-    insert into operation (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
+    insert into operation
+        (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
     select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea,
            status in ('failed', 'deleting') from i
-    -- Somebody's request may have come between the look and the lock.
+    -- A request may have come between reading the instance and locking it.
     on conflict (instance_id) where status in ('queued', 'running', 'cleaning') do nothing
     returning id
 )
-select id, pg_notify('hostwright_operation', id::text) from o;
+select id, {{notify}} from o;
 
 -- name: sweep_unwanted
--- Starts that wait although their customer's account was stopped meanwhile.
+-- Cancel the starts that wait although the account of their customer was stopped meanwhile.
 with o as (
     update operation
     set status = 'cancelled', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
     from customer c
     where c.id = operation.customer_id and c.billing_state = any(%(stopped_states)s::billing_state[])
       and operation.kind = any(%(running)s) and operation.status = 'queued' and operation.attempt = 0
-    returning operation.id, last_seq
-), logged as (
-    insert into operation_event (operation_id, seq, level, message)
-    select id, last_seq, 'info', %(message)s from o
-)
-select id, pg_notify('hostwright_operation', id::text) from o;
+    returning operation.id, last_seq, phase, 'info' as level, %(message)s as message
+), {{logged}}
+select id, {{notify}} from o;
 
 -- name: sweep_unwoken
--- Operations that wait although no message is there to wake a worker: as many as there can be workers for.
+-- Find operations that wait although no message is left to wake a worker, at most as many as may run at once.
 with late as (
     select id from operation
     where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now())) and kind = any(%(kinds)s)
@@ -120,13 +114,13 @@ with late as (
 update operation set enqueued_at = now() from late where operation.id = late.id returning operation.id;
 
 -- name: worker_seen
--- A worker is alive.
+-- Keep that a worker is alive.
 insert into worker (id) values (%(worker)s) on conflict (id) do update set seen_at = now();
 
 -- name: worker_gone
--- A worker said good-bye, or has not been seen for a day.
+-- Forget a worker that leaves, and those that were not seen for a day.
 delete from worker where id = %(worker)s or seen_at < now() - interval '1 day';
 
 -- name: live_workers
--- How many workers were seen lately.
+-- Count the workers that were seen lately.
 select count(*)::int as live from worker where seen_at > now() - make_interval(secs => %(within_seconds)s);

@@ -1,0 +1,16 @@
+-- What many queries have in common. A query includes one as {{name}}, where it stands for the text below its name.
+
+-- name: held
+-- The operation that a worker holds: nobody has taken it over, and it has not ended.
+id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');
+
+-- name: logged
+-- A line in the log of each operation of `o`, which has raised last_seq for it and says phase, level and message.
+logged as (
+    insert into operation_event (operation_id, seq, phase, level, message)
+    select id, last_seq, phase, level, message from o
+);
+
+-- name: notify
+-- Tells whoever listens that the operation of this id has changed; PostgreSQL sends it when the transaction commits.
+pg_notify('hostwright_operation', id::text);
