@@ -66,7 +66,7 @@ class Game(_Frozen):
     variants: dict[str, Variant]
 
     @model_validator(mode="after")
-    def _can_be_reached(self) -> Self:
+    def _check_probe(self) -> Self:
         if self.edge == "router" and self.probe != "minecraft":
             raise ValueError(
                 "the router reads Minecraft's host name: a game with a probe of its own needs an entry-point"
@@ -109,14 +109,14 @@ class Catalogue(_Frozen):
     dev: Dev
 
     @model_validator(mode="after")
-    def _has_ports(self) -> Self:
+    def _check_ports(self) -> Self:
         if all(game.edge == "router" for game in self.games.values()):
             return self
         if self.entry_points is None:
             raise ValueError("a game has edge entry-point, so entry_points.base is needed")
         first, last = (self.entry_points.base + vmid for vmid in self.vmids["game"])
         if not 0 < first <= last < _PORTS:
-            raise ValueError(f"entry_points.base makes ports {first} to {last} of the VMIDs; they must be 1 to 65535")
+            raise ValueError(f"entry_points.base gives the VMIDs the ports {first} to {last}: ports are 1 to 65535")
         return self
 
     def public_port(self, game: str | None, vmid: int | None) -> int | None:
