@@ -1,4 +1,4 @@
-"""What a worker does beside its operations: each duty a module of its own, which `duty` runs and counts."""
+"""The duties of a worker beside its operations. Each duty is a module; the module `duty` performs and counts them."""
 
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
@@ -7,7 +7,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def all_duties(database: Database, settings: Settings, worker: str) -> list[Duty]:
-    """Every duty of a worker of this name."""
+    """Return every duty of the worker with this name."""
     return [
         presence.make(database, settings, worker),
         rescue.make(database, settings),
