@@ -1,1 +1,1 @@
-"""The HTTP API: what every request passes through in `http`, and a module or package for each noun."""
+"""The HTTP API. `http` holds what every request passes through; each noun has a module or a package of its own."""

@@ -1,4 +1,4 @@
-"""The ASGI application: parts, routes, and what every request passes through."""
+"""The ASGI application: its parts and its routes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ from orchestrator.store.embedded import resolve_url
 
 
 def make_app(settings: Settings) -> ASGIApp:
-    """The application of one process. Raises ConfigurationError."""
+    """Make the application of a process. Raises ConfigurationError."""
     database = Database(resolve_url(settings), size=settings.pool_size)
     parts = Parts(
         settings=settings,
@@ -41,7 +41,7 @@ def make_app(settings: Settings) -> ASGIApp:
         waker=Waker(database),
         uses=TokenUses(database),
         limiter=Limiter(settings),
-        # As many threads as connections: one without the other would only wait. Not Starlette's own threads, because
+        # There are as many threads as connections, because each needs the other. They are not Starlette's own, because
         # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
         threads=ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request"),
     )
@@ -68,7 +68,7 @@ def make_app(settings: Settings) -> ASGIApp:
         lifespan=lifespan,
         exception_handlers={HTTPException: handle_http_error, Exception: handle_defect},
     )
-    # A redirect would name whatever host the client named, and plain HTTP behind a TLS front.
+    # A redirect would repeat any host that the client names, and name plain HTTP behind a TLS front.
     application.router.redirect_slashes = False
     return Guard(application)
 

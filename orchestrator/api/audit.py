@@ -16,7 +16,7 @@ PAGES = Pages(number("after", 1, MAX_SEQ, default=MAX_SEQ), number("limit", 1, 5
 
 
 class AuditAnswer(Answer, AuditRow):
-    """One request to change something."""
+    """A request to change something, and what came of it."""
 
 
 class AuditPage(Answer):
@@ -27,7 +27,7 @@ class AuditPage(Answer):
 
 
 def list_all(call: Call) -> Response:
-    """The log."""
+    """List the lines, newest first."""
     fetch = partial(audit.list_entries, call.parts.database, customer_id=call.read(CUSTOMER))
     rows, following = PAGES.read(call, fetch, lambda row: row.seq)
     return answer(AuditPage(entries=[AuditAnswer.of(row) for row in rows], next=following))

@@ -1,4 +1,4 @@
-"""Customers, for operators: what they may have, what they have, and how they stand."""
+"""Customers, for operators: their limits, their usage and their billing state."""
 
 from datetime import datetime
 from functools import partial
@@ -22,13 +22,13 @@ from orchestrator.store import accounts
 
 PAGES = Pages(AFTER_CUSTOMER)
 MAX_LIMIT = 2_000_000_000
-"""What the database's integers hold; a larger limit is none."""
+"""The largest limit that the database can hold."""
 
 Limit = Annotated[int, Field(ge=0, le=MAX_LIMIT)]
 
 
 class CtypeLimits(RequestBody):
-    """A customer's own limits for one container type, as a whole: what is left out or null is no limit."""
+    """A customer's limits for one container type, all of them: one that is left out or null is no limit."""
 
     instances: Limit | None = None
     memory_mib: Limit | None = None
@@ -36,7 +36,7 @@ class CtypeLimits(RequestBody):
 
 
 class CustomerLimits(RequestBody):
-    """Limits in total, and for each container type; what is left out stays."""
+    """Limits in total and for each container type. What is left out stays as it is."""
 
     instances: Limit | None = None
     memory_mib: Limit | None = None
@@ -46,14 +46,14 @@ class CustomerLimits(RequestBody):
 
 
 class CustomerChange(RequestBody):
-    """What is to be set; what is left out stays."""
+    """What to set. What is left out stays as it is."""
 
     billing_state: Annotated[BillingState, Field(strict=False)] | None = None
     limits: CustomerLimits | None = None
 
 
 class LimitsAnswer(Answer):
-    """Limits; null is none."""
+    """Limits. Null is no limit."""
 
     instances: int | None
     memory_mib: int | None = Field(alias="memoryMiB")
@@ -69,21 +69,21 @@ class UsageAnswer(Answer):
 
 
 class AllLimits(LimitsAnswer):
-    """Limits in total, and for each container type."""
+    """Limits in total and for each container type."""
 
     game: LimitsAnswer
     dev: LimitsAnswer
 
 
 class AllUsage(UsageAnswer):
-    """Use in total, and of each container type."""
+    """What counts in total and for each container type."""
 
     game: UsageAnswer
     dev: UsageAnswer
 
 
 class CustomerAnswer(Answer):
-    """A customer as it stands."""
+    """A customer with its limits and what it has."""
 
     customer_id: str
     billing_state: BillingState
@@ -100,18 +100,18 @@ class CustomerPage(Answer):
 
 
 def list_all(call: Call) -> Response:
-    """Every customer."""
+    """List the customers by id."""
     rows, following = PAGES.read(call, partial(accounts.list_customers, call.parts.database), lambda row: row.id)
     return answer(CustomerPage(customers=[customer_answer(row) for row in rows], next=following))
 
 
 def show(call: Call) -> Response:
-    """One customer."""
+    """Show one customer."""
     return answer(_get(call, call.read(CUSTOMER_IN_PATH)))
 
 
 def put(call: Call) -> Response:
-    """Make a customer, or set what is given of one."""
+    """Make a customer, or set what is given of a known one."""
     customer_id = call.read(CUSTOMER_IN_PATH)
     if not CUSTOMER_ID.fullmatch(customer_id):
         detail = "must be lower-case letters, digits and -, at most 63, and not begin with -"
@@ -140,7 +140,7 @@ def _get(call: Call, customer_id: str) -> CustomerAnswer:
 
 
 def customer_answer(row: CustomerRow) -> CustomerAnswer:
-    """A customer's row as an operator sees it."""
+    """Turn a customer's row into its answer."""
     limits, used = row.limits.model_dump(), row.used.model_dump()
     for ctype in get_args(ContainerType):
         limits[ctype] = row.ctype_limits.get(ctype, Limits()).model_dump()

@@ -1,4 +1,4 @@
-"""The route table: the endpoints of every noun, each below its prefix."""
+"""The route table: the rows of every noun, joined below their prefixes."""
 
 from orchestrator.api import audit, customers, service, tokens
 from orchestrator.api.hooks import endpoints as hooks
@@ -6,7 +6,7 @@ from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.instances import endpoints as instances
 from orchestrator.api.operations import endpoints as operations
 
-# Those of operations stand first, because "operations" would else be taken for a server's id.
+# The rows of operations come first, because "operations" would be taken for the id of a server otherwise.
 INSTANCE_ENDPOINTS: tuple[Endpoint, ...] = (*operations.ENDPOINTS, *instances.ENDPOINTS)
 LEGACY_ENDPOINTS = tuple(instances.LEGACY_LIST if each is instances.LIST else each for each in INSTANCE_ENDPOINTS)
 OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (*customers.ENDPOINTS, *tokens.ENDPOINTS, *audit.ENDPOINTS)
@@ -19,4 +19,4 @@ TABLES: tuple[tuple[str, tuple[Endpoint, ...]], ...] = (
     ("/api", OPERATOR_ENDPOINTS),
     ("", SERVICE_ENDPOINTS),
 )
-"""Where each endpoint answers."""
+"""The rows below each prefix."""

@@ -16,7 +16,7 @@ _EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCod
 
 
 def document(version: str) -> dict[str, Any]:
-    """The whole document."""
+    """Make the whole document for a version."""
     tables = [(prefix, table) for prefix, table in TABLES if prefix != LEGACY_PREFIX]
     endpoints = [(prefix + endpoint.path, endpoint) for prefix, table in tables for endpoint in table]
     paths: dict[str, dict[str, Any]] = {}
@@ -88,7 +88,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _problems(endpoint: Endpoint) -> list[ProblemCode]:
-    """Those of the endpoint, and those of what every request passes through (orchestrator.api.http.serving)."""
+    """The problems of the endpoint itself, and those that every request may meet (orchestrator.api.http.serving)."""
     problems = list(endpoint.problems)
     if not endpoint.takes_body:
         problems.append(ProblemCode.INVALID_REQUEST)

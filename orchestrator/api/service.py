@@ -1,4 +1,4 @@
-"""Around the contract: whether the process lives and is ready."""
+"""Whether the process is alive and ready, for probes."""
 
 import logging
 
@@ -13,16 +13,16 @@ from orchestrator.store.migrations import is_current
 log = logging.getLogger(__name__)
 
 _WORKER_SECONDS = 30.0
-"""A worker that was not seen for so long is not counted as live; it shows itself at every sweep."""
+"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps."""
 
 
 async def healthz(call: Call) -> Response:
-    """The process answers: on the loop, so that it does not wait behind threads that wait for the database."""
+    """Answer at once: on the event loop, because all threads may be waiting for the database."""
     return JSONResponse({"status": "ok"})
 
 
 def readyz(call: Call) -> Response:
-    """The database answers, the schema is this release's, and a worker is alive."""
+    """Check that the database answers, that the schema is this release's, and that a worker is alive."""
     checks = {"database": False, "migrations": False, "worker": False}
     try:
         with call.parts.database.transaction() as connection:

@@ -1,4 +1,4 @@
-"""Access tokens, for operators. A token itself is shown once, when it is made; afterwards it is called by its id."""
+"""Access tokens, for operators. The token itself is shown only when it is made; later it is named by its id."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -22,24 +22,26 @@ from orchestrator.store import accounts
 PAGES = Pages(AFTER_ID)
 TOKEN = path_id("token_id")
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
-"""Python knows no time after the year 9999, in whatever zone."""
+"""The latest expiry: Python cannot represent times after the year 9999 in every time zone."""
 
 
 class TokenRequest(RequestBody):
-    """A token to make: a customer's, or an operator's."""
+    """A token to make, for a customer or for an operator."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100, description="What it is for."), AfterValidator(one_line)]
+    name: Annotated[
+        str, Field(min_length=1, max_length=100, description="What the token is for."), AfterValidator(one_line)
+    ]
     customer_id: CustomerId | None = None
     operator: bool = False
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
 
 
 class TokenAnswer(Answer):
-    """A token without the token."""
+    """What is known of a token; the token itself is not kept."""
 
     token_id: UUID
     name: str
-    customer_id: str | None = Field(description="Null: an operator's.")
+    customer_id: str | None = Field(description="Null for an operator's token.")
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -48,9 +50,9 @@ class TokenAnswer(Answer):
 
 
 class NewToken(TokenAnswer):
-    """A token that was made just now."""
+    """A new token."""
 
-    token: str = Field(description="Shown this once.")
+    token: str = Field(description="The token itself, which is shown only here.")
 
 
 class TokenPage(Answer):
@@ -61,7 +63,7 @@ class TokenPage(Answer):
 
 
 def list_all(call: Call) -> Response:
-    """Every token, or a customer's."""
+    """List every token, or those of one customer."""
     fetch = partial(accounts.list_tokens, call.parts.database, customer_id=call.read(CUSTOMER))
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
     return answer(TokenPage(tokens=[token_answer(row) for row in rows], next=following))
@@ -84,14 +86,14 @@ def create(call: Call) -> Response:
 
 
 def revoke(call: Call) -> Response:
-    """End a token; it works nowhere from then on."""
+    """Revoke a token."""
     if not accounts.revoke_token(call.parts.database, call.read(TOKEN)):
         raise not_found()
     return Response(status_code=204)
 
 
 def token_answer(row: TokenRow) -> TokenAnswer:
-    """A token's row as an operator sees it."""
+    """Turn a token's row into its answer."""
     return TokenAnswer.of(row, token_id=row.id)
 
 

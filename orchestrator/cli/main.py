@@ -1,4 +1,4 @@
-"""The program `hostwright`: its commands, joined, and what becomes of an error."""
+"""The program `hostwright`: joins the commands, and turns errors into sentences and exit codes."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ app.add_typer(customers.app, name="customer", rich_help_panel="Administration")
 
 
 def main() -> None:
-    """The program: errors of ours are one sentence, exit code 1; Ctrl-C ends with 130."""
+    """Run the program. An error of ours is one sentence and exit code 1; Ctrl-C ends with 130."""
     try:
         app()
     except HostwrightError as error:

@@ -8,7 +8,7 @@ import typer
 
 
 class GuestKind(StrEnum):
-    """What the lab makes of a container."""
+    """What a container of the lab is."""
 
     PROCESS = "process"
     LXC = "lxc"
@@ -19,15 +19,21 @@ StateDir = Annotated[
 ]
 Guests = Annotated[
     GuestKind,
-    typer.Option(help="The lab's containers: their agent as a process, or real LXC (root; `make lab-setup` first)."),
+    typer.Option(
+        help="What the lab's containers are: processes, or real LXC containers (as root, after `make lab-setup`)."
+    ),
 ]
-Watched = Annotated[bool, typer.Option("--watch", "-w", help="Show the phases live until it is ready.")]
+Watched = Annotated[bool, typer.Option("--watch", "-w", help="Show the phases live until the operation ends.")]
 Memory = Annotated[int | None, typer.Option("--memory", help="MiB of memory.")]
 Cores = Annotated[int | None, typer.Option("--cores", help="CPU cores.")]
 Disk = Annotated[int | None, typer.Option("--disk", help="GiB of disk.")]
-Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same key never makes two servers.")]
+Key = Annotated[str | None, typer.Option("--key", help="Idempotency key. The same key never makes two servers.")]
 OnFailure = Annotated[
-    str | None, typer.Option("--on-failure", help="cleanup (default), or keep: leave a failed machine for a look.")
+    str | None,
+    typer.Option(
+        "--on-failure",
+        help="What becomes of a failed machine: cleanup (the default) removes it, keep leaves it to be examined.",
+    ),
 ]
 Customer = Annotated[str | None, typer.Option(help="Order for this customer (operators only).")]
 Json = Annotated[bool, typer.Option("--json", help="Print the API's answer as JSON.")]

@@ -213,6 +213,8 @@ class Claim(Frozen):
     """Whether its instance was ready before the operation."""
     publications: tuple[Publication, ...]
     """What is recorded as published for its instance."""
+    publications_known: bool = True
+    """Whether that is all. What an earlier release published may not be recorded yet."""
 
 
 class EventRow(Frozen):

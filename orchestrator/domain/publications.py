@@ -1,15 +1,24 @@
-"""What the world is told of an instance: each DNS record, registration and file, as it is made and taken back."""
+"""What is published at the edge, each thing as it is recorded before it is made and undone afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
 @dataclass(frozen=True, order=True)
 class Publication:
-    """One record, registration or file that leads players to an instance."""
+    """One DNS record, registration or file, in plain words that any release can read.
+
+    | driver | place | type | name | value |
+    |---|---|---|---|---|
+    | technitium, rfc2136 | `<entry name>/<zone>` | A, SRV, TXT | the full record name | as in drivers/dns/records.py |
+    | cloudflare | `<entry name>/<zone_id>` | A, SRV | the same | the same |
+    | zpack-bridge | `proxy` | backend | what is registered | `address:port` |
+    | mc-router | `proxy` | route | one full host name | `address:port` |
+    | traefik | `<host>:<directory>` | file | the file's name without its end | `address:port` |
+    """
 
     driver: str
     place: str
@@ -17,11 +26,14 @@ class Publication:
     name: str
     value: str
 
-    @staticmethod
-    def from_dict(fields: Mapping[str, Any]) -> Publication:
-        """Raises KeyError, TypeError or ValueError when it is none."""
-        return Publication(**{name: str(fields[name]) for name in Publication.__dataclass_fields__})
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Publication:
+        """Ignores members of a newer release. Raises ValueError unless the five are there and strings."""
+        values = [entry.get(field.name) for field in fields(cls)]
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{dict(entry)} is no publication: driver, place, type, name and value must be strings")
+        return cls(*map(str, values))
 
     def as_dict(self) -> dict[str, str]:
-        """As JSON, an event or a query takes it."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """What `from_dict` takes."""
+        return asdict(self)

@@ -57,43 +57,30 @@ def describe_site(addresses: Addresses, ca: Path, traefik_directory: Path) -> di
             "dev": {"bridge": "vmbr1", "interface": "eth0"},
         },
         "agent": {"port": AGENT_PORT, "secret": "agent_token"},
-        "dns": [
-            _describe_provider(
-                "technitium",
-                urls["technitiumUrl"],
-                INTERNAL_ZONE,
-                ca,
-                address=addresses.internal_edge,
-                nameserver=urls["internalDns"],
-            ),
-            _describe_provider(
-                "cloudflare",
-                urls["cloudflareUrl"],
-                PUBLIC_ZONE,
-                ca,
-                address=addresses.public_edge,
-                nameserver=urls["publicDns"],
-                zone_id=ZONE_ID,
-            ),
-        ],
+        "dns": _describe_providers(addresses, urls, ca),
         "proxy": {"driver": "zpack-bridge", "url": urls["velocityUrl"], "secret": "velocity_secret"},
         # inventory/lab/hosts.yml has this host.
         "entry_points": {"driver": "traefik", "host": "edge-1", "directory": str(traefik_directory)},
     }
 
 
-def _describe_provider(
-    driver: str, url: str, zone: str, ca: Path, *, address: str, nameserver: str, **more: str
-) -> dict[str, str]:
-    """A DNS provider; `address` is where its records lead, `nameserver` serves its zone."""
-    return {
-        "name": driver,
-        "driver": driver,
-        "url": url,
-        "zone": zone,
-        "address": address,
-        "nameserver": nameserver,
-        "secret": f"{driver}_token",
-        "ca_file": str(ca),
-        **more,
+def _describe_providers(addresses: Addresses, urls: dict[str, str], ca: Path) -> list[dict[str, str]]:
+    """The DNS providers: the internal one, and then the public one."""
+    internal = {"zone": INTERNAL_ZONE, "address": addresses.internal_edge, "nameserver": urls["internalDns"]}
+    public = {
+        "zone": PUBLIC_ZONE,
+        "zone_id": ZONE_ID,
+        "address": addresses.public_edge,
+        "nameserver": urls["publicDns"],
     }
+    return [
+        {
+            "name": driver,
+            "driver": driver,
+            "url": urls[f"{driver}Url"],
+            "secret": f"{driver}_token",
+            "ca_file": str(ca),
+            **zone,
+        }
+        for driver, zone in (("technitium", internal), ("cloudflare", public))
+    ]

@@ -100,7 +100,7 @@ def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Cl
 def _read_claim(row: Mapping[str, Any]) -> Claim:
     try:
         operation = OperationRow.model_validate(row)
-        facts = ("left_seconds", "was_ready", "publications")
+        facts = ("left_seconds", "was_ready", "publications", "publications_known")
         claimed = Claim(operation=operation, **{name: row[name] for name in facts})
     except ValidationError as error:
         raise UnreadableOperation(str(error)) from error

@@ -50,6 +50,8 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
             server, failure, undoing = attempt.server, _NOT_SET_UP, close
         elif attempt.cancelled:
             server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
+        elif not attempt.claim.publications_known and attempt.kind.disturbs:
+            server, failure = attempt.server, _unrecorded(attempt)
         else:
             server, outcome = _go_on(attempt, catalogue)
             failure = outcome.failure or _succeed(attempt, server, outcome)
@@ -93,6 +95,15 @@ def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outco
         taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
     return None, outcome
+
+
+def _unrecorded(attempt: Attempt) -> Failure:
+    return Failure(
+        code=Code.INTERNAL,
+        phase=Phase.UNPUBLISH_EDGE,
+        message=f"what an earlier release published of {attempt.operation.hostname} is not recorded yet: "
+        "the worker's log says what is missing for it in the inventory or the catalogue",
+    )
 
 
 def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:

@@ -56,7 +56,7 @@ class Worker:
             node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
-        self.duties = all_duties(self.database, settings, self.name)
+        self.duties = all_duties(self.database, settings, self.catalogue, self.name)
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
@@ -75,6 +75,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._leave)
         threading.Thread(target=self._heed_signals, name="signals", daemon=True).start()
+        # What was published is recorded before anything is taken back by its record.
+        self.duties[0].perform_once(self.database.outage)
         log.info("worker %s: %d operations at once", self.name, self.settings.threads or self.settings.concurrency)
         try:
             self._wakeups.start()

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.agent.client import as_result, is_last, open_agent, unreachable, watch, window
 from orchestrator.drivers.agent.status import Verdict, holds, occupied
 from orchestrator.drivers.httpjson import HttpError, Reply
@@ -36,7 +37,7 @@ class ActionModule(PhaseAction):
         agent = open_agent(args, secrets)
         payload: Mapping[str, Any] = args["payload"]
         if not payload.get("vmid"):
-            raise PhaseError("internal", "there is no payload to send: run build_agent_payload before")
+            raise PhaseError(Code.INTERNAL, "there is no payload to send: run build_agent_payload before")
 
         def look(wait: int) -> Verdict:
             try:
@@ -63,12 +64,12 @@ def _verdict(reply: Reply) -> Verdict:
         return _accepted(f"the agent took the configuration and is {reply.member('state') or 'working on it'}")
     if reply.status == 409:
         message = f"the agent stayed busy with another configuration: {words}"
-        return Verdict(False, "agent-timeout", message, f"agent busy: {words}")
+        return Verdict(False, Code.AGENT_TIMEOUT, message, f"agent busy: {words}")
     if reply.status >= 500 or reply.status == 429:
         message = f"the agent could not take the configuration ({reply.status}): {words}"
-        return Verdict(False, "agent-error", message, f"agent answers {reply.status}")
+        return Verdict(False, Code.AGENT_ERROR, message, f"agent answers {reply.status}")
     detail = {"status": reply.status, "answer": words}
-    return Verdict(True, "agent-rejected", f"the agent refuses the configuration: {words}", words, detail)
+    return Verdict(True, Code.AGENT_REJECTED, f"the agent refuses the configuration: {words}", words, detail)
 
 
 def _accepted(progress: str) -> Verdict:

@@ -1,8 +1,8 @@
 """Wait one window until a player gets through; `until: result.done` makes the end of a phase of it.
 
-Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), hostname (short),
-service, protocol, address and port (the container's), public_port, probe (the catalogue's: how the game is asked
-whether it is there), window (seconds). To be delegated to the host of the proxy, if it names one.
+Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), server, probe (the
+catalogue's: how the game is asked whether it is there), window (seconds). To be delegated to the host of the proxy, if
+it names one.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import time
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.server import SERVER
 
-from orchestrator.drivers.dns.base import Provider
+from orchestrator.domain.errors import Code
+from orchestrator.drivers.dns.factory import parse_providers
 from orchestrator.drivers.players.reachability import Check, Instance, Outcome, checks, parse_probe, run
-from orchestrator.drivers.proxy.base import Proxy
-from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
 from orchestrator.drivers.result import waiting
 from orchestrator.drivers.secrets import Secrets
 
-CODE = "verify-failed"
+CODE = Code.VERIFY_FAILED
 INTERVAL = 1.0
 PROXY_TIMEOUT = 2.0
 
@@ -28,23 +29,18 @@ class ActionModule(PhaseAction):
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "providers": {"type": "list", "elements": "dict", "required": True},
         "proxy": {"type": "dict", "required": True},
-        "hostname": {"type": "str", "required": True},
-        "service": {"type": "str", "required": True},
-        "protocol": {"type": "str", "required": True},
-        "port": {"type": "int", "required": True},
-        "public_port": {"type": "int", "required": True},
+        "server": SERVER,
         "probe": {"type": "raw", "default": "minecraft"},
-        "address": {"type": "str", "required": True},
         "window": {"type": "float", "default": 3.0},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
-        proxy = open_proxy(Proxy.parse(args["proxy"]), secrets, run=self.run_module, timeout=PROXY_TIMEOUT)
+        proxy = open_proxy(parse_proxy(args["proxy"]), secrets, run=self.run_module, timeout=PROXY_TIMEOUT)
         todo = list(checks(_instance(args), proxy))
         deadline = time.monotonic() + (0 if check else args["window"])
         outcome = _watch(todo, deadline)
         if outcome.failed is None:
-            progress = f"{args['hostname']} answers its players: {outcome.passed.get('ping container')}"
+            progress = f"{args['server']['hostname']} answers its players: {outcome.passed.get('ping container')}"
             return {"changed": False, "done": True, "progress": progress, "checks": outcome.passed}
         if check:
             return {
@@ -73,10 +69,9 @@ def _watch(todo: list[Check], deadline: float) -> Outcome:
 
 
 def _instance(args: dict[str, Any]) -> Instance:
-    providers = [Provider.parse(entry) for entry in args["providers"]]
-    records = []
-    for provider in providers:
-        names = provider.names(args["hostname"], args["service"], args["protocol"])
-        records.append((provider, names, provider.records(names, args["public_port"])))
-    asked = parse_probe(args["protocol"], args["probe"])
-    return Instance(args["hostname"], args["address"], args["port"], args["public_port"], asked, records)
+    server, records = args["server"], []
+    for provider in parse_providers(args["providers"]):
+        names = provider.names(server["hostname"], server["service"], server["protocol"])
+        records.append((provider, names, provider.records(names, server["public_port"])))
+    asked = parse_probe(server["protocol"], args["probe"])
+    return Instance(server["hostname"], server["address"], server["port"], server["public_port"], asked, records)

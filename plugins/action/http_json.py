@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.httpjson import READING, HttpError, HttpJson
 from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
@@ -25,11 +26,11 @@ class ActionModule(PhaseAction):
         "unchanged": {"type": "list", "elements": "int", "default": []},
         "ca_file": {"type": "path"},
         "timeout": {"type": "float", "default": 10.0},
-        "error_code": {"type": "str", "default": "internal"},
+        "error_code": {"type": "str", "default": Code.INTERNAL.value, "choices": [code.value for code in Code]},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
-        method, url = args["method"], args["url"]
+        method, url, code = args["method"], args["url"], Code(args["error_code"])
         reads = method in READING
         if check and not reads:
             return {"changed": True, "skipped": True, "progress": f"would {method} {url}"}
@@ -39,10 +40,10 @@ class ActionModule(PhaseAction):
             # POST and PATCH may have worked although the answer was lost, so they are not repeated.
             reply = http.call(method, url, body=args["body"], patient=method not in ("POST", "PATCH"))
         except HttpError as error:
-            raise PhaseError(args["error_code"], f"{method} {url}: {error}; is it reachable?", url=url) from None
+            raise PhaseError(code, f"{method} {url}: {error}; is it reachable?", url=url) from None
         if reply.status not in args["expect"]:
             raise PhaseError(
-                args["error_code"],
+                code,
                 f"{method} {url} answers {reply.status} instead of {args['expect']}: {reply.words()}",
                 url=url,
                 status=reply.status,

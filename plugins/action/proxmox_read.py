@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.address import wait_for_address
 from orchestrator.drivers.proxmox.session import COMMON, Session, open_session
 from orchestrator.drivers.result import PhaseError
@@ -46,7 +47,7 @@ def _status(session: Session, args: dict[str, Any], *, check: bool) -> dict[str,
     # In check mode nothing was cloned.
     if status is None and args["must_exist"] and not check:
         raise PhaseError(
-            "not-ours",
+            Code.NOT_OURS,
             f"container {session.vmid} does not exist on node {session.endpoint.node}, so what answers in its place "
             f"is not ours: give the right vmid, or provision it first",
         )

@@ -11,6 +11,7 @@ from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailur
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers import lease
 from orchestrator.drivers.remote import HostError, unreachable
 from orchestrator.drivers.result import PhaseError
@@ -42,7 +43,7 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
             result = error.as_result()
         except Exception as error:  # noqa: BLE001 - Ansible would print it unscrubbed
             message = f"{self._task.action}: {type(error).__name__}: {error}"
-            result = PhaseError("internal", message).as_result()
+            result = PhaseError(Code.INTERNAL, message).as_result()
         result = secrets.scrub(result)
         self._tell(result)
         return result
@@ -71,7 +72,7 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
         given: dict[str, Any] = plain(dict(self._task.args))
         validation = ArgumentSpecValidator(dict(self.ARGUMENTS)).validate(given)
         if validation.error_messages:
-            raise PhaseError("internal", f"{self._task.action}: {'; '.join(validation.error_messages)}")
+            raise PhaseError(Code.INTERNAL, f"{self._task.action}: {'; '.join(validation.error_messages)}")
         return dict(validation.validated_parameters)
 
 

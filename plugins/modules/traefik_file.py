@@ -18,7 +18,8 @@ module: traefik_file
 short_description: One instance's file in the directory of Traefik's file provider
 description:
   - Writes C(<directory>/<name>.yml), or removes it, or lists the files that carry our mark.
-  - A file without the mark of this instance is neither replaced nor removed.
+  - A file without the mark of this instance is neither replaced nor removed. Replacing it fails; to remove it there is
+    nothing to do, since nothing of this instance is there.
   - An entry point that another file of ours uses is refused, since it can lead to one instance only.
   - Traefik never sees half a file. It reads every C(.yml) in the directory at each change there, so the new file is
     written under a name without that end and gets its own in one step. M(ansible.builtin.copy) may not be so careful
@@ -101,8 +102,10 @@ def ensure(directory: Path, name: str, instance: str, configuration: dict[str, A
         raise RefusedError(f"instance id {instance!r} cannot stand in a mark: it must be one word")
     if found == wanted:
         return False
-    if found is not None:
-        _require_ours(path, found, instance)
+    named = owner(found) if found is not None else instance
+    if named != instance:
+        carries = f"the mark of instance {named}" if named else "no mark of Hostwright"
+        raise RefusedError(f"{path} carries {carries}, not that of {instance}, and was not touched: move it away")
     for other, content in ours(directory).items():
         shared = entry_points(content) & entry_points(configuration)
         if other != name and shared:
@@ -113,12 +116,11 @@ def ensure(directory: Path, name: str, instance: str, configuration: dict[str, A
 
 
 def remove(directory: Path, name: str, instance: str, *, check: bool) -> bool:
-    """Whether the file was there. Raises RefusedError."""
+    """Whether a file of this instance was there. Another's stays: then nothing of this instance is there."""
     path = directory / f"{name}.yml"
     found = _text(path)
-    if found is None:
+    if found is None or owner(found) != instance:
         return False
-    _require_ours(path, found, instance)
     if not check:
         path.unlink()
     return True
@@ -129,13 +131,6 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
-
-
-def _require_ours(path: Path, text: str, instance: str) -> None:
-    named = owner(text)
-    if named != instance:
-        carries = f"the mark of instance {named}" if named else "no mark of Hostwright"
-        raise RefusedError(f"{path} carries {carries}, not that of {instance}, and was not touched: move it away")
 
 
 def _write(path: Path, text: str, *, is_new: bool) -> None:

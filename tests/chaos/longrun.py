@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def run(minutes: float, seed: int, say: Say) -> list[str]:
-    """Run for so many minutes and then check everything; returns the promises that were broken."""
+    """Run for `minutes`, and then check everything; returns the promises that were broken."""
     with Marks() as marks, run_stage(Site(PLAN, "long-run"), marks) as stage:
         ends_at = time.monotonic() + minutes * 60
         problems: list[str] = []

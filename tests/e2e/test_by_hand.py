@@ -61,11 +61,7 @@ def test_stopped_server_starts_again_with_what_it_had(clean_lab: Lab, tmp_path: 
     order = ("-e", f"@{file}")
     run(lab, "provision", *order)
 
-    assert run(lab, "stop", *order).changed == [
-        "Remove the registration at the proxy",
-        "Remove the records",
-        "Stop the container",
-    ]
+    assert run(lab, "stop", *order).changed == ["Remove the registration and the records", "Stop the container"]
     assert (ours(lab)["status"], ours(lab)["pid"]) == ("stopped", None)
     assert lab.inventory()["records"] == before["records"]
     assert lab.inventory()["registrations"] == before["registrations"]

@@ -21,6 +21,7 @@ import yaml
 
 from orchestrator.cli.client.api import Client
 from orchestrator.settings import PROJECT_DIR
+from tests.support.edge import remove_public
 from tests.support.fix_lab import Lab, tls_context
 from tests.support.fix_stack import GAME, Running
 from tests.support.observe import agent_status, container, next_vmid, rows
@@ -58,7 +59,8 @@ def walk(shared_stack: Running) -> Walk:
     assert operation["status"] == "succeeded", operation["error"]
     up, agent = stack.lab.inventory(), agent_status(stack.lab, operation["vmid"])
     for zone in ("lab.internal", "lab.example"):
-        add_address(stack.lab, f"{operation['hostname']}.{zone}", UNEXPECTED)
+        name, mark = f"{operation['hostname']}.{zone}", f"Managed by Hostwright. instance={operation['serverId']}"
+        add_address(stack.lab, name, UNEXPECTED, mark)
     littered = stack.lab.inventory()
     assert stack.tear_down(client, operation["serverId"])["status"] == "succeeded"
     return Walk(before, seen, operation, up, agent, littered, stack.lab.inventory())
@@ -76,21 +78,21 @@ def _watch_edge(stack: Running, client: Client, operation_id: str) -> list[tuple
     return seen
 
 
-def add_address(lab: Lab, name: str, address: str) -> None:
-    """A further A record, made by somebody else, at the provider of this name's zone."""
+def add_address(lab: Lab, name: str, address: str, note: str) -> None:
+    """A further A record at the provider of this name's zone, with a note that says whose it is."""
     technitium, cloudflare = lab.site["dns"]
     with httpx.Client(verify=tls_context(lab), trust_env=False) as client:
         if name.endswith(technitium["zone"]):
             fields = {"token": lab.secrets["technitium_token"], "domain": name, "zone": technitium["zone"]}
             answer = client.post(
                 f"{technitium['url']}/api/zones/records/add",
-                data=fields | {"type": "A", "ttl": "3600", "ipAddress": address},
+                data=fields | {"type": "A", "ttl": "3600", "ipAddress": address, "comments": note},
             )
             assert answer.json()["status"] == "ok", answer.text
             return
         answer = client.post(
             f"{cloudflare['url']}/zones/{cloudflare['zone_id']}/dns_records",
-            json={"type": "A", "name": name, "content": address, "ttl": 3600, "proxied": False},
+            json={"type": "A", "name": name, "content": address, "ttl": 3600, "proxied": False, "comment": note},
             headers={"Authorization": f"Bearer {lab.secrets['cloudflare_token']}"},
         )
         assert answer.json()["success"], answer.text
@@ -126,7 +128,7 @@ def test_pain_03_everything_removed_has_the_name_it_was_made_with(walk: Walk) ->
     assert walk.operation["hostname"] not in str(walk.after)
 
 
-def test_pain_04_dns_failure_fails_the_order_and_a_stale_record_is_replaced(stack: Running) -> None:
+def test_pain_04_dns_failure_fails_the_order_and_somebody_elses_record_stays(stack: Running) -> None:
     client, before = stack.customer(), stack.lab.inventory()
     stack.lab.fault(target="technitium", path="/add", status="error", errorMessage="disk full")
     failed = stack.provision(client)
@@ -134,18 +136,15 @@ def test_pain_04_dns_failure_fails_the_order_and_a_stale_record_is_replaced(stac
     stack.lab.clear_faults()
     assert stack.lab.inventory() == before
 
-    name = f"mc-vanilla-{next_vmid(stack, 'game')}"
-    for zone in ("lab.internal", "lab.example"):
-        add_address(stack.lab, f"{name}.{zone}", "192.0.2.1")
-        add_address(stack.lab, f"{name}.{zone}", "192.0.2.2")
+    name = f"mc-vanilla-{next_vmid(stack, 'game')}.lab.example"
+    add_address(stack.lab, name, "192.0.2.1", "accounting's")
+    theirs = stack.lab.inventory()
     operation = stack.provision(client)
-    assert (operation["status"], operation["hostname"]) == ("succeeded", name), operation["error"]
-    edges = {
-        (view, entry["address"]) for view, entry in zip(("internal", "public"), stack.lab.site["dns"], strict=True)
-    }
-    assert addresses(stack.lab.inventory()) - addresses(before) == edges
-    stack.tear_down(client, operation["serverId"])
-    assert stack.lab.inventory() == before
+    assert (operation["status"], operation["error"]["code"]) == ("failed", "dns-failed")
+    assert f"A 192.0.2.1 of {name} is marked as somebody else's (accounting's)" in operation["error"]["message"]
+    assert operation["cleanup"]["leaked"] == []
+    assert stack.lab.inventory() == theirs
+    remove_public(stack.lab, name)
 
 
 def test_pain_05_srv_service_is_the_catalogues(stack: Running, tmp_path: Path) -> None:
@@ -165,7 +164,7 @@ def test_pain_05_srv_service_is_the_catalogues(stack: Running, tmp_path: Path) -
     assert stack.lab.inventory() == before
 
 
-def test_pain_06_teardown_removes_an_address_nobody_expected(walk: Walk) -> None:
+def test_pain_06_teardown_removes_an_address_of_ours_that_nobody_expected(walk: Walk) -> None:
     assert {("internal", UNEXPECTED), ("public", UNEXPECTED)} <= addresses(walk.littered)
     assert walk.after["records"] == walk.before["records"]
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from orchestrator.settings import PROJECT_DIR
+from tests.support import containers
+from tests.support.containers import Stage
 from tests.support.fix_lab import Lab, running_lab
-from tests.support.playbook import CREATE, play
 from tests.support.production import copy_example, fill_in
 
 GAME, DEV, STOPPED, FOREIGN = 5101, 6101, 5102, 5103
-STOP = ("phases/stop_container",)
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "HOSTWRIGHT_STATE_DIR": str(home),
             "REQUESTS_CA_BUNDLE": str(lab.ca_file),
         }
-        for vmid, ctype in ((GAME, "game"), (DEV, "dev"), (STOPPED, "game")):
-            play(CREATE, home, {"vmid": vmid, "ctype": ctype}).ok()
-        play(STOP, home, {"vmid": STOPPED}).ok()
+        containers.make(lab, GAME)
+        containers.make(lab, DEV, ctype="dev")
+        containers.make(lab, STOPPED, Stage.CONFIGURED)
         lab.place_foreign(FOREIGN, "mc-vanilla-theirs")
         yield Site(lab, inventory, environment)
 

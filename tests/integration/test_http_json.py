@@ -72,8 +72,12 @@ def test_silence_is_the_code_after_the_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({}, "missing required arguments: url"), ({"url": "http://x", "methd": "GET"}, "methd")],
-    ids=["missing", "typo"],
+    [
+        ({}, "missing required arguments: url"),
+        ({"url": "http://x", "methd": "GET"}, "methd"),
+        ({"url": "http://x", "error_code": "agent-rejectd"}, "value of error_code must be one of"),
+    ],
+    ids=["missing", "typo", "no code"],
 )
 def test_wrong_arguments_are_named(tmp_path: Path, arguments: dict[str, str], words: str) -> None:
     failure = task(tmp_path, **arguments).failure

@@ -153,8 +153,8 @@ CHANGES = {
     "rfc2136": """
         from orchestrator.drivers.dns.base import Provider
         from orchestrator.drivers.dns.rfc2136 import Rfc2136
-        provider = Provider("p", "rfc2136", "z.example", "127.0.0.1", "127.0.0.1:{port}", key_name="k")
-        change = lambda: Rfc2136(provider, "mark", key="c2VjcmV0", timeout=1).delete([])
+        provider = Provider("p", "rfc2136", "z.example", "127.0.0.1", "127.0.0.1:{port}", "s", key_name="k")
+        change = lambda: Rfc2136(provider, "mark", secret="c2VjcmV0", timeout=1).delete([])
     """,
 }
 PROGRAM = """

@@ -10,17 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.drivers.proxy.base import Proxy, ProxyDriver, Registration
-from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.proxy.base import ProxyDriver, Registration
+from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy, publications_of
 from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.support.edge_kinds import (
     FOREIGN,
-    HOSTS,
     NAME,
     PUBLIC_PORT,
     SERVER,
-    TASK,
     Bridge,
     Kind,
     McRouter,
@@ -29,6 +27,7 @@ from tests.support.edge_kinds import (
     here,
     register,
     unregister,
+    wanted,
 )
 from tests.support.fix_lab import Lab
 
@@ -51,8 +50,9 @@ def driver(lab: Lab, kind: Kind) -> Iterator[ProxyDriver]:
         assert kind.listed(lab, name) == set()
 
 
-def wanted(kind: Kind, port: int) -> Registration:
-    return Registration(NAME, SERVER, "127.0.0.1", port, HOSTS, kind.protocol, PUBLIC_PORT)
+def remove(driver: ProxyDriver, registered: Registration, *, check: bool = False) -> bool:
+    """By its record."""
+    return driver.remove(publications_of(driver.proxy, registered), registered.server_id, check=check)
 
 
 def test_player_gets_through_from_registering_to_removing(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
@@ -63,7 +63,7 @@ def test_player_gets_through_from_registering_to_removing(lab: Lab, kind: Kind, 
             assert kind.player_reaches(lab) == port
             assert driver.routes(NAME, "127.0.0.1", port, driver.backends())
         for changed in (True, False):
-            assert driver.remove(NAME, SERVER) is changed
+            assert remove(driver, wanted(kind, port)) is changed
             assert kind.player_reaches(lab) is None
             assert not driver.routes(NAME, "127.0.0.1", port, driver.backends())
 
@@ -80,12 +80,12 @@ def test_another_address_replaces_the_first(lab: Lab, kind: Kind, driver: ProxyD
 def test_check_changes_nothing_and_says_whether_it_would(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
     checking = kind.driver(lab, check=True)
     assert checking.ensure(wanted(kind, 1), check=True)
-    assert not checking.remove(NAME, SERVER, check=True)
+    assert not remove(checking, wanted(kind, 1), check=True)
     assert kind.listed(lab, NAME) == set()
     driver.ensure(wanted(kind, 1))
     assert not checking.ensure(wanted(kind, 1), check=True)
     assert checking.ensure(wanted(kind, 2), check=True)
-    assert checking.remove(NAME, SERVER, check=True)
+    assert remove(checking, wanted(kind, 1), check=True)
     assert kind.listed(lab, NAME) == {("127.0.0.1", 1)}
 
 
@@ -95,7 +95,7 @@ def test_registration_of_somebody_else_stays(lab: Lab, kind: Kind, driver: Proxy
     assert theirs == {("127.0.0.1", 1)}
     for port in (2, 3):
         driver.ensure(wanted(kind, port))
-    driver.remove(NAME, SERVER)
+    remove(driver, wanted(kind, 3))
     assert kind.listed(lab, FOREIGN) == theirs
 
 
@@ -106,21 +106,21 @@ def test_task_says_what_it_did_or_would_do(lab: Lab, name: str, tmp_path: Path) 
     with kind.backend() as port:
         where = f"127.0.0.1:{port}"
         said = [
-            (run.ok().changed == [TASK], run.result(TASK)["progress"])
+            (run.ok().tasks[-1].changed, run.tasks[-1].result["progress"])
             for run in (
                 register(lab, usual, kind, port, "--check"),
                 register(lab, usual, kind, port),
                 register(lab, usual, kind, port, "--check"),
-                unregister(lab, usual, "--check"),
+                unregister(lab, usual, kind, port, "--check"),
             )
         ]
         assert kind.player_reaches(lab) == port
-        assert unregister(lab, usual).ok().changed == [TASK]
+        assert unregister(lab, usual, kind, port).ok().tasks[-1].changed
     assert said == [
         (True, f"{NAME} would be registered: {where}"),
         (True, f"{NAME} registered: {where}"),
         (False, f"{NAME} stays registered: {where}"),
-        (True, f"{NAME} would be unregistered"),
+        (True, f"{NAME} would be withdrawn from {usual.proxy['driver']}"),
     ]
     assert kind.listed(lab, NAME) == set()
 
@@ -129,10 +129,11 @@ def test_task_says_what_it_did_or_would_do(lab: Lab, name: str, tmp_path: Path) 
 def test_proxy_that_is_away_is_waited_for_and_then_named(lab: Lab, name: str, tmp_path: Path) -> None:
     kind = KINDS[name]
     with kind.away(lab, tmp_path) as away:
-        for run in (register(lab, away, kind, 1), unregister(lab, away)):
+        for run in (register(lab, away, kind, 1), unregister(lab, away, kind, 1)):
             assert run.failure["code"] == "velocity-failed"
             assert "Connection refused" in run.failure["msg"]
             assert "running and its address right?" in run.failure["msg"]
+            assert run.failure.get("withdrawn", []) == []
     assert kind.listed(lab, NAME) == set()
 
 
@@ -140,7 +141,7 @@ def test_proxy_that_is_away_is_waited_for_and_then_named(lab: Lab, name: str, tm
 def test_wrong_credentials_end_at_once_and_are_named(lab: Lab, name: str, tmp_path: Path) -> None:
     kind = KINDS[name]
     denied = kind.denied(lab, tmp_path)
-    for run in (register(lab, denied, kind, 1, timeout=170), unregister(lab, denied, timeout=170)):
+    for run in (register(lab, denied, kind, 1, timeout=170), unregister(lab, denied, kind, 1, timeout=170)):
         assert run.failure["code"] == "velocity-failed"
         assert kind.refusal in run.failure["msg"]
         assert "planted-wrong-token" not in run.output
@@ -170,7 +171,7 @@ def path_of(lab: Lab) -> Path:
 def test_pain_3_file_is_removed_under_the_name_it_was_written(lab: Lab, files: ProxyDriver) -> None:
     files.ensure(leading_to(1))
     assert list(directory_of(lab).iterdir()) == [path_of(lab)]
-    files.remove(NAME, SERVER)
+    assert remove(files, leading_to(1))
     assert list(directory_of(lab).iterdir()) == []
 
 
@@ -204,8 +205,7 @@ def test_file_without_our_mark_is_neither_replaced_nor_removed(
     with pytest.raises(PhaseError, match=words) as caught:
         files.ensure(leading_to(1))
     assert caught.value.code == "velocity-failed"
-    with pytest.raises(PhaseError, match=words):
-        files.remove(NAME, SERVER)
+    assert not remove(files, leading_to(1)), "nothing of this instance is there"
     assert path_of(lab).read_text() == text
 
 
@@ -268,9 +268,10 @@ def test_names_that_no_file_can_have_are_refused(
 
 
 def test_directory_that_is_not_there_says_so(tmp_path: Path) -> None:
-    proxy = Proxy.parse({"driver": "traefik", "host": "edge-1", "directory": str(tmp_path / "none")})
+    proxy = parse_proxy({"driver": "traefik", "host": "edge-1", "directory": str(tmp_path / "none")})
     driver = open_proxy(proxy, Secrets(None), run=here(False), timeout=1)
     with pytest.raises(PhaseError, match="is Traefik set up there") as caught:
         driver.backends()
     assert caught.value.code == "velocity-failed"
-    assert not driver.healthy()
+    with pytest.raises(PhaseError, match="is Traefik set up there"):
+        remove(driver, leading_to(1))

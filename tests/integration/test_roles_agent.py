@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support import containers
 from tests.support.edge import other_secrets
 from tests.support.fix_lab import Lab
-from tests.support.playbook import CONFIGURE, CREATE, DELETE, ROOT, Run, play, unsafe
+from tests.support.playbook import CONFIGURE, ROOT, Run, play, unsafe
 
 INJECTION = "{{ lookup('pipe', 'touch pwned') }}"
 SEND, WAIT = "Send the configuration", "Wait until the instance is ready"
@@ -27,12 +28,11 @@ def start(lab: Lab) -> Iterator[Start]:
     def make(vmid: int, **more: Any) -> dict[str, Any]:
         order = {"vmid": vmid, **more}
         started.append(order)
-        run = play(CREATE, lab.state_dir, order).ok()
-        return order | {"address": run.result("Wait for the address")["address"]}
+        return order | {"address": containers.make(lab, vmid, ctype=more.get("ctype", "game"))}
 
     yield make
     for order in started:
-        play(DELETE, lab.state_dir, order).ok()
+        containers.remove(lab, order["vmid"])
     lab.clear_faults()
 
 

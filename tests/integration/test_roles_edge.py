@@ -7,12 +7,17 @@ from typing import Any
 import mcstatus
 import pytest
 
+from orchestrator.drivers.dns.factory import parse_provider
 from orchestrator.drivers.players.minecraft import ping
-from tests.support import lab_proxy
+from orchestrator.drivers.players.reachability import CheckError, Instance, checks
+from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
+from orchestrator.drivers.secrets import Secrets
+from tests.support import containers, lab_proxy
+from tests.support.containers import Stage
 from tests.support.edge import (
-    GONE_PROXY,
-    GONE_RECORDS,
+    GONE,
     HOST,
+    PLAN,
     PROXY,
     RECORDS,
     VERIFY,
@@ -21,6 +26,7 @@ from tests.support.edge import (
     assert_published,
     assert_unpublished,
     expected,
+    is_published,
     other_secrets,
     publish,
     records,
@@ -28,20 +34,19 @@ from tests.support.edge import (
     rfc2136,
     seed_cloudflare,
     unpublish,
+    withdraw,
 )
 from tests.support.fix_lab import Lab
 from tests.support.http_server import Answer, http_server
 from tests.support.lab_dns import technitium
-from tests.support.playbook import CONFIGURE, CREATE, DELETE, play
 
 
 @pytest.fixture(scope="module")
 def game(lab: Lab) -> Iterator[dict[str, Any]]:
     """A game server that runs and is not published."""
-    order = {"vmid": VMID, "server_id": "f1e2d3c4-0000-4000-8000-000000005950"}
-    run = play((*CREATE, *CONFIGURE), lab.state_dir, order).ok()
-    yield order | {"address": run.result("Wait for the address")["address"]}
-    play(DELETE, lab.state_dir, order).ok()
+    order: dict[str, Any] = {"vmid": VMID, "server_id": "f1e2d3c4-0000-4000-8000-000000005950"}
+    yield order | {"address": containers.make(lab, VMID, Stage.READY, server_id=order["server_id"])}
+    containers.remove(lab, VMID, server_id=order["server_id"])
 
 
 @pytest.fixture
@@ -49,7 +54,8 @@ def order(lab: Lab, game: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The same, for a test that publishes it."""
     yield game
     lab.clear_faults()
-    unpublish(lab, game).ok()
+    if is_published(lab):
+        unpublish(lab, game).ok()
 
 
 def test_publish_makes_a_player_get_through_and_twice_changes_nothing(lab: Lab, order: dict[str, Any]) -> None:
@@ -67,12 +73,13 @@ def test_publish_makes_a_player_get_through_and_twice_changes_nothing(lab: Lab, 
 
 def test_pain_4_stale_values_are_replaced_and_not_added_to(lab: Lab, order: dict[str, Any]) -> None:
     public, internal = f"{HOST}.lab.example", f"{HOST}.lab.internal"
+    mark = f"Managed by Hostwright. instance={order['server_id']}"
     for address in ("192.0.2.1", "192.0.2.2", lab.site["dns"][1]["address"]):
-        seed_cloudflare(lab, type="A", name=public, content=address)
+        seed_cloudflare(lab, type="A", name=public, content=address, comment=mark)
     stale = {"priority": 1, "weight": 1, "port": 1, "target": "elsewhere.lab.example"}
-    seed_cloudflare(lab, type="SRV", name=f"_minecraft._tcp.{public}", data=stale)
+    seed_cloudflare(lab, type="SRV", name=f"_minecraft._tcp.{public}", data=stale, comment=mark)
     for address in ("192.0.2.1", "192.0.2.2"):
-        technitium(lab, "add", domain=internal, type="A", ipAddress=address, ttl="300")
+        technitium(lab, "add", domain=internal, type="A", ipAddress=address, ttl="300", comments=mark)
     with lab_proxy.bridge_client(lab) as bridge:
         bridge.post("/zpack/register", json=lab_proxy.registration(HOST, 1)).raise_for_status()
     assert publish(lab, order).ok().changed == [RECORDS, PROXY]
@@ -100,20 +107,56 @@ def test_ping_and_mcstatus_read_the_same(game: dict[str, Any]) -> None:
     assert ours.description == theirs.motd.to_plain()
 
 
-def test_alias_at_our_name_fails_in_the_providers_words(lab: Lab, order: dict[str, Any]) -> None:
-    seed_cloudflare(lab, type="CNAME", name=f"{HOST}.lab.example", content="elsewhere.example")
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("A", "192.0.2.77"), ("AAAA", "2001:db8::77"), ("CNAME", "elsewhere.example")],
+)
+def test_case_a7_and_a8_record_of_somebody_else_is_refused_and_stays(
+    lab: Lab, order: dict[str, Any], kind: str, content: str
+) -> None:
+    public = f"{HOST}.lab.example"
+    seed_cloudflare(lab, type=kind, name=public, content=content, comment="accounting's")
+    theirs = records(lab, "public")
     try:
-        failure = publish(lab, order).failure
-        assert failure["code"] == "dns-failed"
-        assert "CNAME record with that host already exists" in failure["msg"]
+        run = publish(lab, order)
+        assert run.failure["code"] == "dns-failed"
+        assert run.failure["msg"] == (
+            f"cloudflare: {kind} {content} of {public} is marked as somebody else's (accounting's) and was not touched"
+            "; remove it at the provider, or say exclusive: true in this entry of hostwright_dns when the whole zone "
+            "is Hostwright's"
+        )
+        assert withdraw(lab, order, run).ok().changed == [GONE], "what was made at the other provider"
+        assert (records(lab, "public"), records(lab, "internal")) == (theirs, [])
+        assert unpublish(lab, order).ok().changed == []
+        assert records(lab, "public") == theirs
+        ours = [entry | {"exclusive": True} for entry in lab.site["dns"]]
+        publish(lab, order, hostwright_dns=ours).ok()
+        assert_published(lab, order)
     finally:
-        remove_public(lab, f"{HOST}.lab.example")
+        remove_public(lab, public)
 
 
-def test_pains_2_and_6_unpublish_removes_what_is_there(lab: Lab, order: dict[str, Any]) -> None:
+def test_records_of_another_instance_are_refused_and_stay(lab: Lab, order: dict[str, Any]) -> None:
     publish(lab, order).ok()
-    seed_cloudflare(lab, type="A", name=f"{HOST}.lab.example", content="203.0.113.77")
-    assert unpublish(lab, order).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    shared = [entry | {"exclusive": True} for entry in lab.site["dns"]]
+    other = publish(lab, order, server_id="of-another-site", hostwright_dns=shared)
+    assert other.failure["code"] == "dns-failed"
+    words = f"carries the mark of Hostwright's instance {order['server_id']} and was not touched; delete that instance"
+    assert other.failure["msg"].count(words) == len(shared)
+    planned = other.result(PLAN)["publishing"]
+    names = [one for one in planned if one["driver"] != "zpack-bridge"]
+    gone = unpublish(lab, order, publications=names, server_id="of-another-site").ok()
+    assert (gone.changed, gone.result(GONE)["withdrawn"]) == ([], names)
+    assert_published(lab, order)
+
+
+def test_pains_2_and_6_unpublish_removes_what_is_there_and_ours(lab: Lab, order: dict[str, Any]) -> None:
+    publish(lab, order).ok()
+    public = f"{HOST}.lab.example"
+    seed_cloudflare(lab, type="A", name=public, content="203.0.113.77")
+    assert unpublish(lab, order).ok().changed == [GONE]
+    assert records(lab, "public") == [(public, "A", "203.0.113.77", 300)]
+    remove_public(lab, public)
     assert_unpublished(lab)
 
 
@@ -183,6 +226,7 @@ def test_unpublish_tries_every_provider_and_names_each_failure(lab: Lab, order: 
     run = unpublish(lab, order)
     assert run.failure["code"] == "dns-failed"
     assert run.failure["changed"] is True
+    assert {one["driver"] for one in run.failure["withdrawn"]} == {"cloudflare", "zpack-bridge"}
     assert records(lab, "public") == []
     assert records(lab, "internal") == expected(lab, "internal")
     lab.fault(target="cloudflare", httpStatus=400, code=1, message="never")
@@ -224,7 +268,7 @@ def test_unpublish_touches_nothing_of_a_container_that_is_not_ours(lab: Lab, ord
 
 def test_unpublish_of_a_container_that_is_gone_removes_what_it_left(lab: Lab, order: dict[str, Any]) -> None:
     publish(lab, order).ok()
-    assert unpublish(lab, order | {"vmid": 5951, "hostname": HOST}).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert unpublish(lab, order | {"vmid": 5951, "hostname": HOST}).ok().changed == [GONE]
     assert_unpublished(lab)
 
 
@@ -272,6 +316,34 @@ def test_verify_names_an_edge_that_does_not_answer(lab: Lab, order: dict[str, An
     assert f"{HOST}.lab.example" in failure["msg"]
 
 
+@pytest.mark.parametrize(("value", "passes"), [("2001:db8::1", False), ("64:ff9b::", True)], ids=["theirs", "DNS64"])
+def test_case_a8_verify_asks_for_another_way_over_ipv6(
+    lab: Lab, order: dict[str, Any], value: str, passes: bool
+) -> None:
+    publish(lab, order).ok()
+    provider = parse_provider(lab.site["dns"][1])
+    where = provider.names(HOST, "minecraft", "tcp")
+    found = provider.records(where, 25565)
+    seed_cloudflare(lab, type="AAAA", name=where.host, content=f"{value}{provider.address}" if passes else value)
+    instance = Instance(HOST, order["address"], 25565, 25565, None, [(provider, where, found)])
+    proxy = open_proxy(
+        parse_proxy(lab.site["proxy"]), Secrets(lab.state_dir / "lab/secrets.json"), run=no_host, timeout=1
+    )
+    check = next(one for one in checks(instance, proxy) if one.name == "dns cloudflare A")
+    try:
+        if passes:
+            assert check.run(2) == provider.address
+        else:
+            with pytest.raises(CheckError, match=f"answers AAAA 2001:db8::1 for {where.host}, which leads players"):
+                check.run(2)
+    finally:
+        remove_public(lab, where.host)
+
+
+def no_host(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    raise AssertionError(f"{module} was run for a proxy with an API")
+
+
 def test_dev_container_publishes_and_unpublishes_nothing(lab: Lab, game: dict[str, Any]) -> None:
     before = lab.inventory()
     dev = {"vmid": 6950, "ctype": "dev", "hostname": "dev-6950"}
@@ -285,13 +357,17 @@ def test_rfc2136_publishes_marks_replaces_and_removes(lab: Lab, game: dict[str, 
     dns = rfc2136(lab)
     host = f"{HOST}.lab.internal"
     technitium(lab, "add", domain=host, type="A", ipAddress="192.0.2.1", ttl="300")
-    assert publish(lab, game, hostwright_dns=dns).ok().changed == [RECORDS, PROXY]
+    unmarked = publish(lab, game, hostwright_dns=dns).failure
+    assert unmarked["code"] == "dns-failed"
+    assert f"A 192.0.2.1 of {host} carries no mark of Hostwright and was not touched" in unmarked["msg"]
+    exclusive = [entry | {"exclusive": True} for entry in dns]
+    assert publish(lab, game, hostwright_dns=exclusive).ok().changed == [RECORDS, PROXY]
     mark = (f"_hostwright.{host}", "TXT", f'"Managed by Hostwright. instance={game["server_id"]}"', 60)
     assert records(lab, "internal") == sorted([*expected(lab, "internal"), mark])
     assert publish(lab, game, hostwright_dns=dns).ok().changed == []
-    moved = publish(lab, game, hostwright_dns=dns, server_id="another").ok()
-    assert moved.changed == [RECORDS]
-    assert unpublish(lab, game, hostwright_dns=dns).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    another = publish(lab, game, hostwright_dns=exclusive, server_id="another").failure
+    assert f"carries the mark of Hostwright's instance {game['server_id']}" in another["msg"]
+    assert unpublish(lab, game, hostwright_dns=dns).ok().changed == [GONE]
     assert_unpublished(lab)
     assert unpublish(lab, game, hostwright_dns=dns).ok().changed == []
 

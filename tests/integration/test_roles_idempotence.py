@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from tests.chaos import picture
+from tests.support import containers
+from tests.support.containers import Stage
 from tests.support.fix_lab import Lab
-from tests.support.playbook import CONFIGURE, CREATE, DELETE, Run, play
+from tests.support.playbook import Run, play
 from tests.unit.test_roles import PHASE_ROLES
 
-CLONE, CONFIGURED, STARTED = CREATE[:1], CREATE[:2], CREATE[:3]
 ADDRESS, PAYLOAD = "phases/wait_for_ip", "phases/build_agent_payload"
 PUBLISH, UNPUBLISH = "phases/publish_edge", "phases/unpublish_edge"
 FIRST_VMID = 5300
@@ -21,27 +22,26 @@ FIRST_VMID = 5300
 class Case:
     """What a role finds, the roles it takes results from in the same command, and the tasks that change something."""
 
-    after: tuple[str, ...] = ()
+    after: Stage | None = None
+    published: bool = False
     along: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
 
 CASES = {
     "clone_container": Case(changes=("Clone the template",)),
-    "configure_container": Case(CLONE, changes=("Configure the container",)),
-    "start_container": Case(CONFIGURED, changes=("Start the container",)),
-    "wait_for_ip": Case(STARTED),
+    "configure_container": Case(Stage.CLONED, changes=("Configure the container",)),
+    "start_container": Case(Stage.CONFIGURED, changes=("Start the container",)),
+    "wait_for_ip": Case(Stage.STARTED),
     "build_agent_payload": Case(),
-    "send_agent_config": Case(CREATE, (ADDRESS, PAYLOAD), ("Send the configuration",)),
-    "wait_for_agent_terminal_state": Case(CREATE + CONFIGURE, (ADDRESS,)),
+    "send_agent_config": Case(Stage.STARTED, along=(ADDRESS, PAYLOAD), changes=("Send the configuration",)),
+    "wait_for_agent_terminal_state": Case(Stage.READY, along=(ADDRESS,)),
     "publish_edge": Case(
-        CREATE + CONFIGURE, (ADDRESS,), ("Ensure the records", "Ensure the registration at the proxy")
+        Stage.READY, along=(ADDRESS,), changes=("Ensure the records", "Ensure the registration at the proxy")
     ),
-    "unpublish_edge": Case(
-        (*CREATE, *CONFIGURE, PUBLISH), changes=("Remove the registration at the proxy", "Remove the records")
-    ),
-    "stop_container": Case(CREATE + CONFIGURE, changes=("Stop the container",)),
-    "delete_container": Case(CONFIGURED, changes=("Delete the container",)),
+    "unpublish_edge": Case(Stage.READY, published=True, changes=("Remove the registration and the records",)),
+    "stop_container": Case(Stage.READY, changes=("Stop the container",)),
+    "delete_container": Case(Stage.CONFIGURED, changes=("Delete the container",)),
 }
 
 
@@ -54,19 +54,27 @@ class Subject:
     vmid: int
     case: Case
 
+    @property
+    def server_id(self) -> str:
+        return f"s-{self.vmid}"
+
     def play(self, *arguments: str) -> Run:
         """The role by its phase playbook."""
         return self._play((*self.case.along, f"phases/{self.role}"), *arguments).ok()
 
     def prepare(self) -> None:
         if self.case.after:
-            self._play(self.case.after).ok()
+            containers.make(self.lab, self.vmid, self.case.after, server_id=self.server_id)
+        if self.case.published:
+            self._play((ADDRESS, PUBLISH)).ok()
 
     def remove(self) -> None:
-        self._play((UNPUBLISH, *DELETE)).ok()
+        if self.lab.inventory()["records"]:
+            self._play((UNPUBLISH,)).ok()
+        containers.remove(self.lab, self.vmid, server_id=self.server_id)
 
     def _play(self, playbooks: tuple[str, ...], *arguments: str) -> Run:
-        return play(playbooks, self.lab.state_dir, {"vmid": self.vmid, "server_id": f"s-{self.vmid}"},
+        return play(playbooks, self.lab.state_dir, {"vmid": self.vmid, "server_id": self.server_id},
                     arguments=arguments)  # fmt: skip
 
     def world(self) -> dict[str, Any]:

@@ -184,11 +184,12 @@ BREAKAGES = (
         "verify",
         "Both zones lead to the proxy, which leads to the container",
     ),
-    _of_phase(
+    Breakage(
         "unpublish_edge",
         "the proxy is forgotten",
-        "- name: Remove the registration at the proxy\n",
-        "- name: Remove the registration\n      when: false\n",
+        "roles/unpublish_edge/vars/main.yml",
+        "__unpublish_edge_plan.publishing | default([]) }}",
+        "__unpublish_edge_plan.publishing | default([]) | rejectattr('place', 'equalto', 'proxy') }}",
         "verify",
         "Nothing leads to the container any more",
     ),

@@ -16,15 +16,16 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
-from orchestrator.drivers.dns.base import DnsDriver, Provider
-from orchestrator.drivers.dns.factory import open_driver
+from orchestrator.domain.publications import Publication
+from orchestrator.drivers.dns.base import DnsDriver
+from orchestrator.drivers.dns.factory import open_driver, parse_provider, publications_of
+from orchestrator.drivers.dns.records import Names, Record
 from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.servers.name_servers import ALIAS, AUTHORITIES, KEY, ZONE, unbound
 from tests.servers.programs import required
 from tests.support.edge import (
-    GONE_PROXY,
-    GONE_RECORDS,
+    GONE,
     HOST,
     PROXY,
     RECORDS,
@@ -51,7 +52,7 @@ class Servers:
     resolver: str
     lab: Lab
 
-    def dns(self, **more: str) -> list[dict[str, Any]]:
+    def dns(self, **more: Any) -> list[dict[str, Any]]:
         """The entry of `hostwright_dns`: updates go to the authority, players and our checks ask the resolver."""
         entry = {
             "name": "real", "driver": "rfc2136", "zone": ZONE, "address": self.lab.site["dns"][0]["address"],
@@ -59,9 +60,9 @@ class Servers:
         }  # fmt: skip
         return [entry | more]
 
-    def driver(self, server_id: str, **more: str) -> DnsDriver:
+    def driver(self, server_id: str, **more: Any) -> DnsDriver:
         secrets = Secrets(self.lab.state_dir / "lab" / "secrets.json")
-        return open_driver(Provider.parse(self.dns(**more)[0]), secrets, server_id=server_id, timeout=5)
+        return open_driver(parse_provider(self.dns(**more)[0]), secrets, server_id=server_id, timeout=5)
 
     def records(self, name: str, kind: str, *options: str) -> list[str]:
         """What kdig is told by the resolver."""
@@ -122,7 +123,7 @@ def test_publishes_once_and_removes_once(servers: Servers, order: dict[str, Any]
     serial = servers.records(ZONE, "SOA")
     assert publish(servers.lab, order).ok().changed == []
     assert servers.records(ZONE, "SOA") == serial, "the second run sent no update"
-    assert unpublish(servers.lab, order).ok().changed == [GONE_PROXY, GONE_RECORDS]
+    assert unpublish(servers.lab, order).ok().changed == [GONE]
     assert_absent(servers)
     assert unpublish(servers.lab, order).ok().changed == []
     assert servers.records(f"mail.{ZONE}", "A") == ["192.0.2.25"]
@@ -148,41 +149,82 @@ def test_is_found_by_who_looks_as_a_player_does(servers: Servers, order: dict[st
 
 
 def test_replaces_what_is_stale_and_leaves_other_types_alone(servers: Servers, order: dict[str, Any]) -> None:
-    old = servers.driver("of-another-day", address="192.0.2.1")
+    old = servers.driver(order["server_id"], address="192.0.2.1")
     where = old.provider.names(HOST, "minecraft", "tcp")
     old.ensure(where, old.provider.records(where, 1))
-    send(servers, lambda update: update.add(f"{NAME}.", 300, "AAAA", "2001:db8::1"))
+    send(servers, lambda update: update.add(f"{NAME}.", 300, "TXT", "theirs"))
     assert publish(servers.lab, order).ok().changed == [RECORDS, PROXY]
     assert_published(servers, order["server_id"])
-    assert unpublish(servers.lab, order).ok().changed == [GONE_PROXY, GONE_RECORDS]
-    assert servers.records(NAME, "AAAA") == ["2001:db8::1"]
-    send(servers, lambda update: update.delete(f"{NAME}.", "AAAA"))
+    assert unpublish(servers.lab, order).ok().changed == [GONE]
+    assert servers.records(NAME, "TXT") == ['"theirs"']
+    send(servers, lambda update: update.delete(f"{NAME}.", "TXT"))
+
+
+@pytest.mark.parametrize(("kind", "value"), [("A", "192.0.2.66"), ("AAAA", "2001:db8::1")])
+def test_record_of_somebody_else_is_refused_unless_the_zone_is_ours(
+    servers: Servers, order: dict[str, Any], kind: str, value: str
+) -> None:
+    send(servers, lambda update: update.add(f"{NAME}.", 300, kind, value))
+    failure = publish(servers.lab, order).failure
+    assert failure["code"] == "dns-failed"
+    assert f"real: {kind} {value} of {NAME} carries no mark of Hostwright and was not touched" in failure["msg"]
+    assert unpublish(servers.lab, order).ok().changed == []
+    assert servers.records(NAME, kind) == [value]
+    publish(servers.lab, order | {"hostwright_dns": servers.dns(exclusive=True)}).ok()
+    assert_published(servers, order["server_id"])
+    assert servers.records(NAME, "AAAA") == []
+
+
+def test_two_sites_on_one_zone_never_touch_each_others(servers: Servers) -> None:
+    ours, theirs = servers.driver("ours", exclusive=True), servers.driver("theirs")
+    where, wanted = names(theirs)
+    theirs.ensure(where, wanted)
+    with pytest.raises(PhaseError, match="carries the mark of Hostwright's instance theirs and was not touched"):
+        ours.ensure(where, wanted)
+    assert not ours.remove(published(ours, "ours"))
+    assert theirs.ensure(where, wanted) is False
+    assert theirs.remove(published(theirs, "theirs"))
+    assert_absent(servers)
 
 
 def test_refuses_to_write_over_who_wrote_meanwhile(servers: Servers) -> None:
     ours, theirs = servers.driver("ours"), servers.driver("theirs")
-    where = ours.provider.names(HOST, "minecraft", "tcp")
-    wanted = ours.provider.records(where, 25565)
-    before = ours.read(where)
+    where, wanted = names(ours)
+    keys = [*where.keys, (where.owner, "TXT")]
+    before = ours.read(keys)
     theirs.ensure(where, wanted)
     with pytest.raises(PhaseError, match=r"answers YXRRSET to the update; another run changed the same names"):
-        ours.write(before, ours.marked(wanted, where))
-    seen = ours.read(where)
-    assert theirs.remove(where)
+        ours.write(before, ours.marked(wanted, where, ours.mark))
+    seen = ours.read(keys)
+    assert theirs.remove(published(theirs, "theirs"))
     with pytest.raises(PhaseError, match=r"answers NXRRSET to the update; another run changed the same names"):
         ours.delete(seen)
+    send(servers, lambda update: update.add(f"{NAME}.", 300, "A", "192.0.2.66"))
+    with pytest.raises(PhaseError, match=r"answers YXRRSET to the update; another run changed the same names"):
+        ours.write(before, ours.marked(wanted, where, ours.mark))
+    send(servers, lambda update: update.delete(f"{NAME}.", "A"))
     assert_absent(servers)
 
 
 def test_leaves_somebody_elses_alias_and_says_so(servers: Servers) -> None:
     driver = servers.driver("ours")
-    where = driver.provider.names(ALIAS, "minecraft", "tcp")
-    with pytest.raises(PhaseError, match=f"took the change of {ALIAS}.{ZONE} but reads back") as caught:
-        driver.ensure(where, driver.provider.records(where, 25565))
+    where, wanted = names(driver, ALIAS)
+    with pytest.raises(PhaseError, match=f"CNAME elsewhere.example of {ALIAS}.{ZONE} carries no mark") as caught:
+        driver.ensure(where, wanted)
     assert caught.value.code == "dns-failed"
+    assert not driver.remove(published(driver, "ours", ALIAS))
     assert kdig(servers.authority, f"{ALIAS}.{ZONE}", "CNAME") == ["elsewhere.example."]
-    driver.remove(where)
-    assert kdig(servers.authority, f"{ALIAS}.{ZONE}", "CNAME") == ["elsewhere.example."]
+
+
+def names(driver: DnsDriver, hostname: str = HOST) -> tuple[Names, list[Record]]:
+    """The names and records of a Minecraft server."""
+    where = driver.provider.names(hostname, "minecraft", "tcp")
+    return where, driver.provider.records(where, 25565)
+
+
+def published(driver: DnsDriver, server_id: str, hostname: str = HOST) -> list[Publication]:
+    """The same as they are recorded."""
+    return publications_of(driver.provider, *names(driver, hostname), server_id)
 
 
 def test_takes_no_update_without_the_key(servers: Servers) -> None:

@@ -7,16 +7,17 @@ from typing import Any
 import httpx
 
 from tests.support.fix_lab import Lab, tls_context
-from tests.support.playbook import Run, play
+from tests.support.playbook import Run, play, unsafe
 
 VMID = 5950
 HOST = f"mc-vanilla-{VMID}"
-RECORDS, PROXY, VERIFY = (
+PLAN, RECORDS, PROXY, VERIFY = (
+    "Plan what will be published",
     "Ensure the records",
     "Ensure the registration at the proxy",
     "Verify that a player gets through",
 )
-GONE_RECORDS, GONE_PROXY = "Remove the records", "Remove the registration at the proxy"
+FILES, GONE = "Remove the files", "Remove the registration and the records"
 ZONES = {"internal": "lab.internal", "public": "lab.example"}
 
 
@@ -26,6 +27,16 @@ def publish(lab: Lab, order: dict[str, Any], *arguments: str, **more: Any) -> Ru
 
 def unpublish(lab: Lab, order: dict[str, Any], *arguments: str, **more: Any) -> Run:
     return play("phases/unpublish_edge", lab.state_dir, order | more, arguments=arguments)
+
+
+def withdraw(lab: Lab, order: dict[str, Any], published: Run, *arguments: str, **more: Any) -> Run:
+    """What the orchestrator does: remove what a run planned to publish, by its record."""
+    return unpublish(lab, order, *arguments, publications=recorded(published), **more)
+
+
+def recorded(published: Run) -> list[dict[str, Any]]:
+    """What a run planned to publish, as the orchestrator hands it back."""
+    return [{name: unsafe(text) for name, text in one.items()} for one in published.result(PLAN)["publishing"]]
 
 
 def records(lab: Lab, view: str) -> list[tuple[str, str, str, int]]:
@@ -53,6 +64,13 @@ def assert_published(lab: Lab, order: dict[str, Any]) -> None:
 def assert_unpublished(lab: Lab) -> None:
     assert [records(lab, view) for view in ZONES] == [[], []]
     assert not [one for one in lab.inventory()["registrations"] if one["name"].startswith(HOST)]
+
+
+def is_published(lab: Lab, host: str = HOST) -> bool:
+    """Whether anything at all leads to a host."""
+    inventory = lab.inventory()
+    published = ("records", "registrations", "routes", "entryPoints")
+    return any(host in one["name"] for kind in published for one in inventory[kind])
 
 
 def seed_cloudflare(lab: Lab, **record: Any) -> None:

@@ -16,9 +16,10 @@ from typing import Any
 
 import httpx
 
+from orchestrator.domain.publications import Publication
 from orchestrator.drivers.players.minecraft import PingError, ping
-from orchestrator.drivers.proxy.base import Proxy, ProxyDriver
-from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.proxy.base import ProxyDriver, Registration
+from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy, publications_of
 from orchestrator.drivers.secrets import Secrets
 from tests.support import lab_proxy
 from tests.support.edge import other_secrets
@@ -30,6 +31,7 @@ FOREIGN = "theirs-5991"
 HOSTS = (f"{NAME}.lab.internal", f"{NAME}.lab.example")
 PUBLIC_PORT = 30990
 TASK = "Registration"
+WITHDRAW = "Remove the registration and the records"
 PATIENCE = 1.0
 """Seconds that a task waits for a proxy that is away."""
 
@@ -52,7 +54,7 @@ class Kind(ABC):
 
     def driver(self, lab: Lab, *, check: bool = False) -> ProxyDriver:
         """The driver, whose modules run here."""
-        proxy = Proxy.parse(self.entry(lab))
+        proxy = parse_proxy(self.entry(lab))
         return open_proxy(proxy, Secrets(lab.state_dir / "lab" / "secrets.json"), run=here(check), timeout=PATIENCE)
 
     @abstractmethod
@@ -245,29 +247,57 @@ def directory_of(lab: Lab) -> Path:
     return Path(lab.site["entry_points"]["directory"])
 
 
-def register(lab: Lab, at: Setting, kind: Kind, port: int, *arguments: str, **more: Any) -> Run:
+def register(lab: Lab, at: Setting, kind: Kind, port: int, *arguments: str, timeout: float = PATIENCE) -> Run:
     """Play the task as the role has it, with `port` on loopback as the server."""
-    fields = {"address": "127.0.0.1", "port": port, "public_port": PUBLIC_PORT, "protocol": kind.protocol}
-    return _play(lab, at, fields | {"hostnames": HOSTS} | more, arguments)
-
-
-def unregister(lab: Lab, at: Setting, *arguments: str, **more: Any) -> Run:
-    """The same for taking it away."""
-    return _play(lab, at, {"state": "absent"} | more, arguments)
-
-
-def _play(lab: Lab, at: Setting, fields: dict[str, Any], arguments: tuple[str, ...]) -> Run:
+    server = {
+        "hostname": NAME,
+        "server_id": SERVER,
+        "service": "any",
+        "protocol": kind.protocol,
+        "public_port": PUBLIC_PORT,
+        "hostnames": HOSTS,
+        "address": "127.0.0.1",
+        "port": port,
+    }
     task = {
         "name": TASK,
-        "proxy_backend": {"proxy": at.proxy, "name": NAME, "server_id": SERVER, "timeout": PATIENCE} | fields,
+        "proxy_backend": {"proxy": at.proxy, "server": server, "timeout": timeout},
         "delegate_to": at.proxy.get("host", "localhost"),
     }
-    inventories = [ROOT / "inventory" / "lab", *([at.inventory] if at.inventory else [])]
-    chosen = [part for inventory in inventories for part in ("-i", str(inventory))]
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as playbook:
         json.dump([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}], playbook)
         playbook.flush()
-        return play(Path(playbook.name), lab.state_dir, at.variables or {}, arguments=(*chosen, *arguments))
+        return play(Path(playbook.name), lab.state_dir, at.variables or {}, arguments=(*inventories(at), *arguments))
+
+
+def unregister(lab: Lab, at: Setting, kind: Kind, port: int, *arguments: str, timeout: float = PATIENCE) -> Run:
+    """Take it away as `register` published it, by the role."""
+    order = {
+        "vmid": 5990,
+        "hostname": NAME,
+        "server_id": SERVER,
+        "publications": [one.as_dict() for one in published(at, kind, port)],
+        "hostwright_proxy": at.proxy,
+        "unpublish_edge_timeout": int(timeout),
+    }
+    variables = order | (at.variables or {})
+    return play("phases/unpublish_edge", lab.state_dir, variables, arguments=(*inventories(at), *arguments))
+
+
+def inventories(at: Setting) -> list[str]:
+    """The options that name the lab's inventory and the setting's further one."""
+    chosen = [ROOT / "inventory" / "lab", *([at.inventory] if at.inventory else [])]
+    return [part for inventory in chosen for part in ("-i", str(inventory))]
+
+
+def wanted(kind: Kind, port: int) -> Registration:
+    """What `register` registers."""
+    return Registration(NAME, SERVER, "127.0.0.1", port, HOSTS, kind.protocol, PUBLIC_PORT)
+
+
+def published(at: Setting, kind: Kind, port: int) -> list[Publication]:
+    """What `register` publishes."""
+    return publications_of(parse_proxy(at.proxy), wanted(kind, port))
 
 
 def echo_through(address: str, protocol: str) -> int | None:

@@ -63,8 +63,18 @@ def server_url() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="hostwright-pg-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)
         server = EmbeddedPostgres(Path(home))
-        yield server.start()
+        url = server.start()
+        _do_without_durability(url)
+        yield url
         server.stop()
+
+
+def _do_without_durability(url: str) -> None:
+    """Let the server never wait for the disk: what a test writes need not survive a crash of the machine."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
+        connection.execute("select pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,14 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.ansible_server import run_playbook
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,15 +94,7 @@ def play(
     with tempfile.NamedTemporaryFile("w", suffix=".json") as extra:
         json.dump(variables, extra)
         extra.flush()
-        done = subprocess.run(
-            ["ansible-playbook", *files, "-e", f"@{extra.name}", *arguments],
-            cwd=ROOT,
-            env=environment(state_dir),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_playbook([*files, "-e", f"@{extra.name}", *arguments], environment(state_dir), ROOT)
     output = done.stdout + done.stderr
     return Run(done.returncode, _tasks(done.stdout), output)
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.cli.client.display import _outcome, instances_table, print_whole
+from orchestrator.cli.client.display import _describe_outcome, instances_table, print_whole
 
 STEP = {"name": "unpublish-edge", "status": "ok", "message": None}
 
@@ -17,7 +17,7 @@ def said(**changes: Any) -> list[str]:
         "operationId": "the-operation", "vmid": 5000, "kind": "provision", "links": {}, "error": None,
         "cleanup": {"status": "ok", "steps": [STEP], "leaked": []},
     }  # fmt: skip
-    return [line.plain for line in _outcome(operation | changes) if isinstance(line, Text)]
+    return [line.plain for line in _describe_outcome(operation | changes) if isinstance(line, Text)]
 
 
 def test_never_says_of_a_kept_machine_that_nothing_is_left() -> None:

@@ -6,8 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from orchestrator.domain.publications import Publication
 from orchestrator.drivers.dns.base import DnsDriver, Provider
 from orchestrator.drivers.dns.cloudflare import Cloudflare
+from orchestrator.drivers.dns.factory import parse_provider
 from orchestrator.drivers.dns.rfc2136 import Rfc2136
 from orchestrator.drivers.dns.technitium import Technitium
 from orchestrator.drivers.result import PhaseError
@@ -25,23 +27,22 @@ SRV = {
 }
 
 
-def provider(url: str) -> Provider:
-    return Provider.parse(
-        {
-            "name": "dns",
-            "driver": "any",
-            "zone": "lab.example",
-            "zone_id": "z",
-            "address": "192.0.2.7",
-            "nameserver": "192.0.2.53",
-            "url": url,
-            "secret": "token",
-        }
-    )
+def provider(url: str, **more: Any) -> Provider:
+    entry = {
+        "name": "dns",
+        "driver": "cloudflare",
+        "zone": "lab.example",
+        "zone_id": "z",
+        "address": "192.0.2.7",
+        "nameserver": "192.0.2.53",
+        "url": url,
+        "secret": "token",
+    }
+    return parse_provider(entry | more)
 
 
-def cloudflare(url: str) -> DnsDriver:
-    return Cloudflare(provider(url), MARK, token="planted", timeout=2)
+def cloudflare(url: str, **more: Any) -> DnsDriver:
+    return Cloudflare(provider(url, **more), MARK, secret="planted", timeout=2)
 
 
 def ensure(driver: DnsDriver) -> bool:
@@ -50,7 +51,12 @@ def ensure(driver: DnsDriver) -> bool:
 
 
 def remove(driver: DnsDriver) -> bool:
-    return driver.remove(driver.provider.names("h", "minecraft", "tcp"))
+    return driver.remove(
+        [
+            Publication("any", "dns/z", "A", "h.lab.example", "192.0.2.7"),
+            Publication("any", "dns/z", "SRV", "_minecraft._tcp.h.lab.example", "0 5 25565 h.lab.example"),
+        ]
+    )
 
 
 def listing(entries: list[dict[str, Any]], pages: int = 1) -> Answer:
@@ -120,8 +126,117 @@ def test_cloudflare_proxied_record_is_replaced() -> None:
     assert "PUT /zones/z/dns_records/a" in server.calls
 
 
-def technitium(url: str) -> DnsDriver:
-    return Technitium(provider(url), MARK, token="planted", timeout=2)
+def technitium(url: str, **more: Any) -> DnsDriver:
+    return Technitium(provider(url, **more), MARK, secret="planted", timeout=2)
+
+
+FOREIGN = {"accounting's": "is marked as somebody else's (accounting's)", "": "carries no mark of Hostwright"}
+
+
+def technitium_entry(kind: str, comments: str, name: str = "h.lab.example", **data: Any) -> dict[str, Any]:
+    entry = {"name": name, "type": kind, "ttl": 60, "disabled": False, "rData": data}
+    return entry | ({"comments": comments} if comments else {})
+
+
+class TechnitiumZone:
+    """Records by name, read and written as Technitium does; `overwrite` replaces a whole set."""
+
+    def __init__(self, *entries: dict[str, Any]) -> None:
+        self.entries = list(entries)
+
+    def __call__(self, request: Request) -> Answer:
+        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        kind = form.get("type")
+        if request.path.endswith("/get"):
+            found = [entry for entry in self.entries if entry["name"] == form["domain"]]
+            return Answer(200, {"status": "ok", "response": {"records": found}})
+        self.entries = [one for one in self.entries if (one["name"], one["type"]) != (form["domain"], kind)]
+        if request.path.endswith("/add"):
+            names = ("priority", "weight", "port", "target") if kind == "SRV" else ("ipAddress",)
+            data = {name: form[name] for name in names}
+            self.entries.append(technitium_entry(str(kind), form["comments"], form["domain"], **data))
+        return Answer(200, {"status": "ok", "response": {}})
+
+
+@pytest.mark.parametrize("comments", FOREIGN)
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [("A", {"ipAddress": "192.0.2.7"}), ("AAAA", {"ipAddress": "2001:db8::1"}), ("CNAME", {"cname": "else.example"})],
+    ids=["A", "AAAA", "CNAME"],
+)
+def test_technitium_record_of_somebody_else_is_not_touched(kind: str, data: dict[str, str], comments: str) -> None:
+    zone = TechnitiumZone(technitium_entry(kind, comments, **data))
+    before = list(zone.entries)
+    with http_server(zone) as server:
+        with pytest.raises(PhaseError, match=f"^dns: {kind} .* of h.lab.example ") as caught:
+            ensure(technitium(server.url))
+        assert not remove(technitium(server.url))
+    assert FOREIGN[comments] in caught.value.message
+    assert caught.value.message.endswith("when the whole zone is Hostwright's")
+    assert (caught.value.code, zone.entries) == ("dns-failed", before)
+
+
+def test_zone_that_is_wholly_ours_has_no_record_of_somebody_else() -> None:
+    zone = TechnitiumZone(
+        technitium_entry("A", "accounting's", ipAddress="192.0.2.9"),
+        technitium_entry("AAAA", "", ipAddress="2001:db8::1"),
+        technitium_entry("TXT", "", text="v=spf1"),
+    )
+    with http_server(zone) as server:
+        assert ensure(technitium(server.url, exclusive=True)) is True
+        assert ensure(technitium(server.url, exclusive=True)) is False
+    assert [(entry["type"], entry.get("comments")) for entry in zone.entries] == [
+        ("TXT", None), ("A", MARK), ("SRV", MARK)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_record_of_another_instance_is_never_touched(exclusive: bool) -> None:
+    zone = TechnitiumZone(technitium_entry("A", "Managed by Hostwright. instance=2", ipAddress="192.0.2.7"))
+    before = list(zone.entries)
+    with http_server(zone) as server:
+        with pytest.raises(PhaseError, match=r"carries the mark of Hostwright's instance 2 .*; delete that instance"):
+            ensure(technitium(server.url, exclusive=exclusive))
+        assert not remove(technitium(server.url, exclusive=exclusive))
+    assert zone.entries == before
+
+
+def test_record_of_ours_that_is_switched_off_is_written_again_and_removed() -> None:
+    zone = TechnitiumZone(technitium_entry("A", MARK, ipAddress="192.0.2.7") | {"disabled": True})
+    with http_server(zone) as server:
+        assert ensure(technitium(server.url)) is True
+        assert not any(entry["disabled"] for entry in zone.entries)
+        for entry in zone.entries:
+            entry["disabled"] = True
+        assert remove(technitium(server.url)) is True
+    assert zone.entries == []
+
+
+def test_cloudflare_record_of_somebody_else_is_not_touched() -> None:
+    with http_server(lambda _: listing([A | {"comment": "accounting's"}, SRV])) as server:
+        with pytest.raises(PhaseError, match=r"A 192\.0\.2\.7 of h\.lab\.example is marked as somebody else's"):
+            ensure(cloudflare(server.url))
+        assert {request.method for request in server.requests} == {"GET"}
+        assert remove(cloudflare(server.url)) is True, "the SRV is ours"
+    deleted = [call for call in server.calls if call.startswith("DELETE")]
+    assert deleted == ["DELETE /zones/z/dns_records/s"]
+
+
+def test_cloudflare_zone_that_is_wholly_ours_keeps_one_record_a_name() -> None:
+    served = [A | {"id": "x", "content": "192.0.2.9", "comment": None}, A | {"id": "c", "type": "AAAA"}, SRV]
+
+    def respond(request: Request) -> Answer:
+        if request.method == "DELETE":
+            served[:] = [one for one in served if not request.path.endswith(f"/{one['id']}")]
+        if request.method == "PUT":
+            served[:] = [A, SRV]
+        return listing(served)
+
+    with http_server(respond) as server:
+        assert ensure(cloudflare(server.url, exclusive=True)) is True
+    assert [call for call in server.calls if not call.startswith("GET")] == [
+        "DELETE /zones/z/dns_records/c", "PUT /zones/z/dns_records/x"
+    ]  # fmt: skip
 
 
 def test_change_that_does_not_read_back_is_a_failure() -> None:
@@ -162,4 +277,4 @@ def test_technitium_silence_names_the_provider() -> None:
 def test_names_the_algorithms_when_it_knows_none_of_that_name() -> None:
     entry = replace(provider("unused"), key_name="hostwright", key_algorithm="hmac-sha257")
     with pytest.raises(PhaseError, match=r"^dns: unknown key_algorithm hmac-sha257; known: hmac-sha1, .*hmac-sha512$"):
-        Rfc2136(entry, MARK, key="cGxhbnRlZA==", timeout=2)
+        Rfc2136(entry, MARK, secret="cGxhbnRlZA==", timeout=2)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.drivers.dns.base import Provider
-from orchestrator.drivers.dns.factory import mark_of
+from orchestrator.drivers.dns.factory import DRIVERS, parse_provider, parse_providers
+from orchestrator.drivers.dns.marks import first_untouchable, instance_in, mark_of
 from orchestrator.drivers.dns.records import (
     Names,
     Record,
@@ -26,6 +26,8 @@ ENTRY = {
     "zone": "lab.internal",
     "address": "10.0.0.1",
     "nameserver": "10.0.0.2",
+    "url": "https://10.0.0.3",
+    "secret": "token",
 }
 
 
@@ -115,12 +117,58 @@ def test_mark_fits_a_comment_and_a_text_record() -> None:
     assert len(mark_of("x" * 500)) == 100
 
 
-def test_provider_parse_takes_an_entry() -> None:
-    assert Provider.parse(ENTRY).zone == "lab.internal"
+def test_mark_names_its_instance_and_other_notes_name_none() -> None:
+    assert instance_in(mark_of("f3a1")) == "f3a1"
+    assert instance_in("accounting's") is None
+    assert instance_in("see Managed by Hostwright. instance=f3a1") is None
 
 
-@pytest.mark.parametrize("change", [{"adress": "10.0.0.1"}, {"address": ""}], ids=["typo", "missing"])
-def test_provider_parse_refuses_a_typo_by_name(change: dict[str, str]) -> None:
-    with pytest.raises(PhaseError, match=r"internal.*adress|internal.*address") as caught:
-        Provider.parse(ENTRY | change)
+@pytest.mark.parametrize(
+    ("mark", "exclusive", "touchable"),
+    [
+        (mark_of("1"), False, True),
+        ("accounting's", False, False),
+        ("", False, False),
+        (mark_of("2"), False, False),
+        ("accounting's", True, True),
+        ("", True, True),
+        (mark_of("2"), True, False),
+    ],
+)
+def test_touches_only_its_own_and_in_an_exclusive_zone_what_is_no_instances(
+    mark: str, exclusive: bool, touchable: bool
+) -> None:
+    record = Record(WHERE.host, "A", "192.0.2.7", mark=mark)
+    assert first_untouchable([record], mark_of("1"), exclusive=exclusive) == (None if touchable else record)
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_driver_needs_what_it_says(driver: str) -> None:
+    whole = ENTRY | {"driver": driver} | dict.fromkeys(DRIVERS[driver].NEEDS, "x")
+    assert parse_provider(whole).driver == driver
+    for name in DRIVERS[driver].NEEDS:
+        with pytest.raises(PhaseError, match=f"hostwright_dns entry internal: missing {name}"):
+            parse_provider(whole | {name: ""})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"adress": "10.0.0.1"}, "unknown adress"),
+        ({"address": ""}, "missing address"),
+        ({"driver": "bind"}, "unknown driver bind; known: technitium, cloudflare, rfc2136"),
+        ({"driver": ""}, "missing driver"),
+        ({"exclusive": "yes"}, "exclusive is neither true nor false"),
+    ],
+    ids=["typo", "missing", "driver", "no driver", "exclusive"],
+)
+def test_typo_of_an_entry_is_refused_by_name(change: dict[str, str], words: str) -> None:
+    with pytest.raises(PhaseError, match=f"hostwright_dns entry internal: {words}") as caught:
+        parse_provider(ENTRY | change)
     assert caught.value.code == "internal"
+
+
+def test_entries_have_names_of_their_own() -> None:
+    assert [one.name for one in parse_providers([ENTRY, ENTRY | {"name": "public"}])] == ["internal", "public"]
+    with pytest.raises(PhaseError, match="hostwright_dns has two entries named internal"):
+        parse_providers([ENTRY, ENTRY])

@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, unquote
 
 import pytest
 
+from orchestrator.domain.publications import Publication
 from orchestrator.drivers.players.reachability import CheckError, Instance, checks
-from orchestrator.drivers.proxy.base import Backend, Proxy, ProxyDriver, Registration
-from orchestrator.drivers.proxy.factory import open_proxy
+from orchestrator.drivers.proxy.base import Backend, ProxyDriver, Registration
+from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy, publications_of
 from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.support.http_server import Answer, Request, http_server
@@ -71,8 +72,13 @@ def driver(tmp_path: Path, url: str, kind: str, **more: Any) -> ProxyDriver:
     secrets.touch(0o600)
     secrets.write_text(json.dumps({"velocity_secret": SECRET}))
     secret = "velocity_secret" if kind == "zpack-bridge" else ""
-    proxy = Proxy.parse({"driver": kind, "url": url, "secret": secret, **more})
+    proxy = parse_proxy({"driver": kind, "url": url, "secret": secret, **more})
     return open_proxy(proxy, Secrets(secrets), run=no_host, timeout=2)
+
+
+def remove(proxy: ProxyDriver, address: str, *, check: bool = False) -> bool:
+    """As it was published with that address."""
+    return proxy.remove(publications_of(proxy.proxy, wanted(address)), SERVER, check=check)
 
 
 def no_host(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -93,12 +99,24 @@ def test_mcrouter_ensures_moves_and_removes_all_host_names(tmp_path: Path, old: 
         assert proxy.ensure(wanted("10.0.0.1"))
         assert {router.routes[host] for host in HOSTS} == {"10.0.0.1:25565"}
         assert not proxy.ensure(wanted("10.0.0.1"))
-        assert proxy.ensure(wanted("10.0.0.2", HOSTS[:1]))
+        assert proxy.ensure(wanted("10.0.0.2"))
         assert proxy.routes(NAME, "10.0.0.2", 25565, proxy.backends())
         assert not proxy.routes(NAME, "10.0.0.1", 25565, proxy.backends())
-        assert proxy.remove(NAME, SERVER)
-        assert not proxy.remove(NAME, SERVER)
+        assert not remove(proxy, "10.0.0.1"), "that is not what is there"
+        assert remove(proxy, "10.0.0.2", check=True)
+        assert remove(proxy, "10.0.0.2")
+        assert not remove(proxy, "10.0.0.2")
     assert router.routes == {"other.lab.example": "10.0.0.9:25565"}
+
+
+def test_mcrouter_leaves_the_same_short_name_in_another_zone_alone(tmp_path: Path) -> None:
+    router = Router()
+    router.routes = {f"{NAME}.another.site": "10.0.0.9:25565"}
+    with http_server(router) as server:
+        proxy = driver(tmp_path, server.url, "mc-router")
+        assert proxy.ensure(wanted("10.0.0.1"))
+        assert remove(proxy, "")
+    assert router.routes == {f"{NAME}.another.site": "10.0.0.9:25565"}
 
 
 @pytest.mark.parametrize("encoding", ["json", "form"])
@@ -109,8 +127,8 @@ def test_bridge_that_lists_nothing_still_gets_the_new_address(tmp_path: Path, en
         proxy.ensure(wanted("10.0.0.1"))
         assert proxy.ensure(wanted("10.0.0.2"))
         assert bridge.known == {NAME: ("10.0.0.2", 25565)}
-        assert proxy.remove(NAME, SERVER)
-        assert not proxy.remove(NAME, SERVER)
+        assert remove(proxy, "10.0.0.2")
+        assert not remove(proxy, "10.0.0.2")
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
     assert {request.headers["X-Zpack-Secret"] for request in server.requests} == {digest}
 
@@ -120,7 +138,7 @@ def test_pain_2_bridge_registers_and_unregisters_under_the_same_short_name(tmp_p
     with http_server(bridge) as server:
         proxy = driver(tmp_path, server.url, "zpack-bridge")
         proxy.ensure(wanted("10.0.0.1"))
-        proxy.remove(NAME, SERVER)
+        remove(proxy, "10.0.0.1")
     assert [body["server_name"] for body in bridge.bodies] == [NAME, NAME]
     assert bridge.known == {}
 
@@ -158,7 +176,6 @@ def test_refusal_is_velocity_failed_in_the_proxys_words(tmp_path: Path, kind: st
         proxy = driver(tmp_path, server.url, kind)
         with pytest.raises(PhaseError, match="out of order") as caught:
             proxy.ensure(wanted("10.0.0.1"))
-        assert not proxy.healthy()
     assert caught.value.code == "velocity-failed"
 
 
@@ -168,21 +185,55 @@ def test_backend_is_compared_in_lower_case(tmp_path: Path) -> None:
         proxy = driver(tmp_path, server.url, "zpack-bridge")
         assert proxy.backends() == [Backend(NAME, "10.0.0.1", 25565)]
         assert not proxy.ensure(wanted("10.0.0.1"))
-        assert proxy.healthy()
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("listed", "published", "removed"),
     [
-        {"driver": "gate", "url": "http://x"},
-        {"driver": "zpack-bridge"},
-        {"driver": "zpack-bridge", "url": "http://x", "encoding": "xml"},
-        {"driver": "zpack-bridge", "url": "http://x", "port": 1},
-        {"driver": "traefik", "directory": "/etc/traefik/dynamic"},
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.9", "10.0.0.1", False),
+        ("10.0.0.9", "", True),
     ],
-    ids=["driver", "url", "encoding", "typo", "host"],
+    ids=["as published", "another's by now", "by hand"],
 )
-def test_typo_in_the_inventory_is_named(tmp_path: Path, entry: dict[str, Any]) -> None:
-    with pytest.raises(PhaseError, match="hostwright_proxy") as caught:
-        open_proxy(Proxy.parse(entry), Secrets(tmp_path / "none"), run=no_host, timeout=1)
+def test_bridge_unregisters_only_what_is_as_it_was_published(
+    tmp_path: Path, listed: str, published: str, removed: bool
+) -> None:
+    servers = [{"name": NAME, "address": listed, "port": 25565}]
+    with http_server(lambda _: Answer(200, {"servers": servers})) as server:
+        assert remove(driver(tmp_path, server.url, "zpack-bridge"), published) is removed
+    assert ("POST /zpack/unregister" in server.calls) is removed
+
+
+def test_publications_say_what_was_made_where() -> None:
+    by_port = {"driver": "traefik", "host": "edge-1", "directory": "/etc/traefik/dynamic"}
+    by_name = {"url": "http://x", "secret": "s"}
+    made = [
+        publications_of(parse_proxy(entry), wanted("10.0.0.1"))
+        for entry in (by_port, by_name | {"driver": "zpack-bridge"}, by_name | {"driver": "mc-router"})
+    ]
+    value = "10.0.0.1:25565"
+    assert made == [
+        [Publication("traefik", "edge-1:/etc/traefik/dynamic", "file", NAME, value)],
+        [Publication("zpack-bridge", "proxy", "backend", NAME, value)],
+        [Publication("mc-router", "proxy", "route", host, value) for host in HOSTS],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"driver": "gate", "url": "http://x"}, "unknown driver gate; known: zpack-bridge, mc-router, traefik"),
+        ({}, "missing driver"),
+        ({"driver": "zpack-bridge", "secret": "s"}, "missing url"),
+        ({"driver": "zpack-bridge", "url": "http://x"}, "missing secret"),
+        ({"driver": "zpack-bridge", "url": "http://x", "secret": "s", "encoding": "xml"}, "encoding is neither"),
+        ({"driver": "mc-router", "url": "http://x", "port": 1}, "unknown port"),
+        ({"driver": "traefik", "directory": "/etc/traefik/dynamic"}, "missing host"),
+    ],
+    ids=["driver", "no driver", "url", "secret", "encoding", "typo", "host"],
+)
+def test_typo_in_the_inventory_is_named(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(PhaseError, match=f"hostwright_proxy or hostwright_entry_points is wrong: {words}") as caught:
+        parse_proxy(entry)
     assert caught.value.code == "internal"

@@ -40,16 +40,16 @@ def test_says_how_long_to_wait_in_whole_seconds() -> None:
 def test_has_no_limit_at_zero() -> None:
     buckets = Buckets()
     assert {buckets.take("a", Rate(0, 1), now=0) for _ in range(100)} == {None}
-    assert buckets.empty("a", Rate(0, 1), now=0) is None
+    assert buckets.peek("a", Rate(0, 1), now=0) is None
 
 
 def test_looks_without_taking() -> None:
     buckets = Buckets()
     one = Rate(1, 1)
-    assert buckets.empty("a", one, now=0) is None
+    assert buckets.peek("a", one, now=0) is None
     assert buckets.take("a", one, now=0) is None
-    assert buckets.empty("a", one, now=0) == Wait(1, first=True)
-    assert buckets.empty("a", one, now=1) is None
+    assert buckets.peek("a", one, now=0) == Wait(1, first=True)
+    assert buckets.peek("a", one, now=1) is None
     assert buckets.take("a", one, now=1) is None
 
 

@@ -54,7 +54,7 @@ KEEPERS = {
     "aiohttp": set(),
 }
 # What a task's fork loads with a driver: nothing of it may bring pydantic or Ansible along.
-LIGHT = {"errors", "probes"}
+LIGHT = {"errors", "probes", "publications"}
 
 
 def sources() -> Iterator[tuple[str, Path]]:

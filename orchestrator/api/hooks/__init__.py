@@ -1,1 +1,1 @@
-"""What other systems call: the billing system, the proxy's bridge, and an instance with its one-time token."""
+"""Webhooks: the endpoints for the billing system, the proxy's bridge, and instances with their one-time tokens."""

@@ -1,4 +1,4 @@
-"""What the billing system says of a customer, with its signature."""
+"""The webhook of the billing system, which sets the state of a customer."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -28,16 +28,18 @@ def _only_text(value: object) -> object:
 
 
 class BillingEvent(RequestBody):
-    """What the billing system says of a customer."""
+    """A customer's billing state, as the billing system reports it."""
 
-    id: str = Field(pattern=r"^[\x21-\x7e]{1,200}$", description="The event's own: the same one again changes nothing.")
+    id: str = Field(
+        pattern=r"^[\x21-\x7e]{1,200}$", description="The id of the event; an event with a known id changes nothing."
+    )
     customer_id: CustomerId
     billing_state: Annotated[BillingState, Field(strict=False)]
     occurred_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
 
 
 def take_event(call: Call) -> Response:
-    """Set a customer's billing state as an event says."""
+    """Check the signature of an event, and set the customer's billing state."""
     secret = read_secret(call, "billing_secret")
     if secret is None:
         raise Problem(

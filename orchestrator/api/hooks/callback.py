@@ -1,4 +1,4 @@
-"""What an instance says of itself, with its one-time token."""
+"""The webhook of instances, which report on themselves with a one-time token."""
 
 import re
 from typing import Literal
@@ -17,14 +17,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class CallbackReport(RequestBody):
-    """What an instance says of itself."""
+    """What an instance reports of itself."""
 
     status: Literal["provisioned", "failed"]
     message: str | None = Field(default=None, max_length=1000)
 
 
 def take_report(call: Call) -> Response:
-    """Keep what an instance says, once, while its order runs."""
+    """Log what an instance reports. The token works once, while the order runs."""
     report = parse_body(CallbackReport, call.body)
     message = _CONTROL.sub(" ", report.message or "").strip()
     if not callbacks.use_callback(call.parts.database, call.read(TOKEN), report.status, message):

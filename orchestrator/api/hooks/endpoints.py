@@ -1,4 +1,4 @@
-"""The endpoints that other systems call."""
+"""The rows of the webhooks."""
 
 from orchestrator.api.hooks import billing, callback, proxy
 from orchestrator.api.http.endpoint import BODY_PROBLEMS, Endpoint

@@ -1,4 +1,4 @@
-"""What the proxy's bridge says of the servers behind it, with a secret of its own."""
+"""The webhook of the proxy's bridge, which reports on the servers behind the proxy and proves itself by a secret."""
 
 import hashlib
 import hmac
@@ -18,7 +18,7 @@ _PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping
 
 
 def take_status(call: Call) -> Response:
-    """Keep what the bridge says of a server."""
+    """Store what the bridge reports of a server."""
     secret = read_secret(call, "velocity_secret")
     given = call.headers.get("x-zpack-secret", "")
     expected = hashlib.sha256((secret or "").encode()).hexdigest()
@@ -31,7 +31,7 @@ def take_status(call: Call) -> Response:
 
 
 def _read_callback(body: bytes) -> tuple[str, str]:
-    """Server name and event of a callback, snake_case or camelCase."""
+    """Read the server name and the event of a callback, which may be written in snake_case or camelCase."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

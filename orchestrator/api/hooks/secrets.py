@@ -1,4 +1,4 @@
-"""The secrets that other systems sign or prove their calls with."""
+"""The secrets with which other systems sign or prove their calls."""
 
 import logging
 
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def read_secret(call: Call, name: str) -> str | None:
-    """One of the secrets file, or None when it is not there."""
+    """Read a secret from the secrets file. Returns None when the file or the secret is missing."""
     try:
         secret = read_secrets(call.parts.settings.secrets_path).get(name)
     except ConfigurationError as error:

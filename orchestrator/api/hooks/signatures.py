@@ -1,4 +1,4 @@
-"""Signed requests of other systems: who sent them, and that they were sent just now. Pure."""
+"""Signatures of other systems' requests, which prove who sent a request and that it was sent just now. Pure."""
 
 import hashlib
 import hmac
@@ -9,7 +9,7 @@ _HEADER = re.compile(r"t=(?P<t>\d{1,12})(?P<rest>(?:,v\d=[0-9a-f]{1,128})+)")
 
 
 def is_signed(header: str, secret: str, body: bytes, *, now: float) -> bool:
-    """Whether one of the header's signatures is the secret's, and not older or newer than the tolerance."""
+    """Whether one of the header's signatures was made with the secret, at a time within the tolerance of `now`."""
     match = _HEADER.fullmatch(header.replace(" ", ""))
     if match is None or abs(now - int(match["t"])) > TOLERANCE_SECONDS:
         return False

@@ -1,1 +1,1 @@
-"""What every request passes through: authentication, limits, parameters, answers, problems."""
+"""What every request passes through: authentication, rate limits, parameters, bodies, answers and problems."""

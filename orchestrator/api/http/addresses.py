@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer, or whom a trusted proxy names. Pure."""
+"""The address that a request comes from: the peer's, or one that a trusted proxy names. Pure."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -7,7 +7,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 
 def client_address(peer: str | None, forwarded_for: str | None, trusted: Networks) -> str | None:
-    """The client's address, read from X-Forwarded-For only as far back as trusted proxies wrote it."""
+    """Find the client's address. Of X-Forwarded-For only what trusted proxies wrote is believed."""
     found = _parse(peer)
     hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
     while found is not None and hops and any(found in network for network in trusted):
@@ -19,7 +19,7 @@ def client_address(peer: str | None, forwarded_for: str | None, trusted: Network
 
 
 def _parse(text: str | None) -> IPv4Address | IPv6Address | None:
-    """An address as the database takes it: a scope has no meaning elsewhere, and a mapped IPv4 address is one."""
+    """Read an address. One with a scope means nothing elsewhere and is none; a mapped IPv4 address becomes IPv4."""
     try:
         found = ip_address(text or "")
     except ValueError:

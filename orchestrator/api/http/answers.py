@@ -1,4 +1,4 @@
-"""What a client gets: the base of all answers, and problems."""
+"""Answers: the base of their models, and the body of a problem."""
 
 from typing import Annotated, Any, Self
 
@@ -18,22 +18,22 @@ def camel(name: str) -> str:
 
 
 class Answer(BaseModel):
-    """The base of all answers: camelCase on the wire."""
+    """The base of all answers. Names are camelCase on the wire."""
 
     model_config = ConfigDict(frozen=True, alias_generator=camel, populate_by_name=True)
 
     @classmethod
     def of(cls, row: BaseModel, **more: Any) -> Self:
-        """The answer that a row becomes: the row's fields of the same names, and what else is given."""
+        """Make an answer of a row's fields of the same names, and of `more`, which wins."""
         return cls.model_validate({**vars(row), **more})
 
     def json_bytes(self) -> bytes:
-        """The body."""
+        """The body of the response."""
         return self.model_dump_json(by_alias=True).encode()
 
 
 class FieldError(Answer):
-    """One wrong part of a request."""
+    """A part of a request that is wrong."""
 
     pointer: str | None = None
     parameter: str | None = None

@@ -1,4 +1,4 @@
-"""The line that each request to change something leaves in the audit log."""
+"""The line in the audit log that every request to change something gets."""
 
 import logging
 import re
@@ -17,9 +17,9 @@ _ID = re.compile(r"[0-9]{1,9}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{1
 
 
 def write_line(call: Call, status: int, code: ProblemCode | None, location: str | None) -> None:
-    """Append the line of an answered request; the answer stands even when the database is away by now."""
-    line = audit_line(call, status=status, code=code, operation_id=_operation(location))
-    if code is not ProblemCode.UNAVAILABLE:  # then it would only keep this request waiting for the database again
+    """Write the line of an answered request. When the database is away, the line goes to the log instead."""
+    line = audit_line(call, status=status, code=code, operation_id=_find_operation(location))
+    if code is not ProblemCode.UNAVAILABLE:  # otherwise the request would wait for the database once more
         try:
             audit.record(call.parts.database, line)
         except StoreUnavailable as error:
@@ -34,7 +34,7 @@ def write_line(call: Call, status: int, code: ProblemCode | None, location: str 
 def audit_line(
     call: Call, *, status: int, code: ProblemCode | None = None, operation_id: UUID | None = None
 ) -> AuditEntry:
-    """The line of a request. Nothing of it but ids is what the client wrote."""
+    """Make the line of a request. Of what the client wrote it holds only ids."""
     caller = call.caller
     return AuditEntry(
         principal=call.actor or (caller.name if caller else "-"),
@@ -43,22 +43,22 @@ def audit_line(
         address=call.address,
         method=call.method,
         route=call.route,
-        target=call.target or next(filter(None, map(_known_id, call.path.items())), "-"),
+        target=call.target or next(filter(None, map(_recognise_id, call.path.items())), "-"),
         status=status,
         code=code,
         operation_id=operation_id,
     )
 
 
-def _known_id(parameter: tuple[str, Any]) -> str | None:
-    """A path's parameter if it has the form of an id: a token in the place of one must not be kept."""
+def _recognise_id(parameter: tuple[str, Any]) -> str | None:
+    """A part of the path, if it has the form of an id. Anything else may be a secret, and is not kept."""
     name, text = parameter[0], str(parameter[1])
     form = CUSTOMER_ID if name == "customer_id" else _ID
     return text if form.fullmatch(text) else None
 
 
-def _operation(location: str | None) -> UUID | None:
-    """The operation that an answer points at, if it does."""
+def _find_operation(location: str | None) -> UUID | None:
+    """The operation that the Location of an answer names, or None."""
     try:
         return UUID((location or "").rpartition("/")[2])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who asks: bearer tokens, looked up by hash and remembered until they are revoked, and for a moment at most."""
+"""Bearer tokens: they are looked up by hash, and remembered for a few seconds unless they are revoked."""
 
 import logging
 import threading
@@ -16,11 +16,11 @@ from orchestrator.store.connection import TOKEN_CHANNEL, Database
 log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 5.0
-"""How long a found token is believed without asking again: the bound for when the word of its end is lost."""
+"""How long a token is believed without another look-up, should the notice that it was revoked be lost."""
 GOOD_SECONDS = 3600.0
-"""How long after it was looked up a token is spared what the bad ones of its address bring about."""
+"""How long after its look-up a token still passes although its address is refused for bad tokens."""
 NOTE_SECONDS = 60.0
-"""The last use of a token is written so often at most."""
+"""The shortest time between two notes of a token's last use."""
 _MAX_REMEMBERED = 10_000
 _MAX_TOKEN_CHARACTERS = 200
 
@@ -32,10 +32,10 @@ class _Known:
 
 
 class Tokens:
-    """The tokens this process has seen lately. Unknown ones are never remembered."""
+    """The tokens that this process has seen lately. Unknown tokens are never remembered."""
 
     def __init__(self, database: Database) -> None:
-        """Begin with none."""
+        """Begin with no token."""
         self._database = database
         self._known: dict[bytes, _Known] = {}
         self._good: dict[bytes, _Known] = {}
@@ -44,33 +44,33 @@ class Tokens:
         self._listener = Listener(database, TOKEN_CHANNEL, self._forget)
 
     def start(self) -> None:
-        """Begin to hear of revoked tokens."""
+        """Begin to listen for revoked tokens."""
         self._listener.start()
 
     def stop(self) -> None:
         """Stop listening."""
         self._listener.stop()
 
-    def remembered(self, authorization: str | None) -> Principal | None:
-        """The principal of an Authorization header, if it was seen lately; does not block."""
+    def recall(self, authorization: str | None) -> Principal | None:
+        """The principal of an Authorization header that was seen lately, or None. Does not block."""
         with self._lock:
-            known = self._known.get(accounts.hash_token(_token(authorization) or ""))
-        if known is None or known.until <= time.monotonic() or _is_over(known.principal):
+            known = self._known.get(accounts.hash_token(_read_token(authorization) or ""))
+        if known is None or known.until <= time.monotonic() or _has_expired(known.principal):
             return None
         return known.principal
 
     def was_good(self, authorization: str | None) -> bool:
-        """Whether it belonged to somebody within the last hour: then others' bad tokens do not keep it out.
+        """Whether the token was valid within the last hour, so that others' bad tokens do not keep it out.
 
-        It lets nobody in: the token is looked up all the same.
+        This lets nobody in: the token is looked up all the same.
         """
         with self._lock:
-            good = self._good.get(accounts.hash_token(_token(authorization) or ""))
+            good = self._good.get(accounts.hash_token(_read_token(authorization) or ""))
         return good is not None and good.until > time.monotonic()
 
-    def principal(self, authorization: str | None) -> Principal:
-        """The principal of an Authorization header. Raises Problem (unauthenticated), StoreUnavailable."""
-        token = _token(authorization)
+    def look_up(self, authorization: str | None) -> Principal:
+        """Look up the principal of an Authorization header. Raises Problem (unauthenticated), StoreUnavailable."""
+        token = _read_token(authorization)
         if token is None:
             raise unauthenticated()
         with self._lock:
@@ -81,7 +81,7 @@ class Tokens:
         with self._lock:
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
-            # Not when one was revoked since it was asked for: it may be this one.
+            # If any token was revoked since the look-up began, it may be this one.
             if forgotten == self._forgotten:
                 until = time.monotonic() + REMEMBER_SECONDS
                 self._known[accounts.hash_token(token)] = _Known(until, principal)
@@ -91,7 +91,7 @@ class Tokens:
         return principal
 
     def _forget(self, token_id: str | None) -> None:
-        """Believe a token no longer, or none of them after a gap."""
+        """Forget a token, or all of them when notices may have been missed."""
         with self._lock:
             self._forgotten += 1
             self._known = {
@@ -105,10 +105,10 @@ class Tokens:
 
 
 class TokenUses:
-    """Writes when and from where tokens were last used: seldom, and in no request's way."""
+    """Writes when and from which address tokens were last used, seldom and without delaying requests."""
 
     def __init__(self, database: Database) -> None:
-        """Nothing runs until `start`."""
+        """Nothing runs before `start`."""
         self._database = database
         self._noted: dict[UUID, float] = {}
         self._waiting: dict[UUID, str | None] = {}
@@ -118,17 +118,17 @@ class TokenUses:
         self._thread = threading.Thread(target=self._run, name="token-uses", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread that writes."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what is left, and stop."""
+        """Write what is left, and stop the thread."""
         self._leaving = True
         self._used.set()
         self._thread.join()
 
     def note(self, token_id: UUID, address: str | None) -> None:
-        """A token was used just now; does not block."""
+        """Remember that a token was used just now. Does not block."""
         now = time.monotonic()
         if self._noted.get(token_id, 0) > now:
             return
@@ -151,20 +151,20 @@ class TokenUses:
             except StoreUnavailable as error:
                 self._database.outage.noticed(error)
             except Exception:
-                log.exception("the last use of %d tokens was not written", len(waiting))  # the next ones may be
+                log.exception("the last use of %d tokens was not written", len(waiting))
 
 
-def _is_over(principal: Principal) -> bool:
+def _has_expired(principal: Principal) -> bool:
     return principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)
 
 
-def _token(authorization: str | None) -> str | None:
-    """The token of a header, or None when it holds none that could be ours."""
+def _read_token(authorization: str | None) -> str | None:
+    """The token in a header, or None when there is none that could be ours."""
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()
     return token if scheme.lower() == "bearer" and 0 < len(token) <= _MAX_TOKEN_CHARACTERS else None
 
 
 def unauthenticated(detail: str = "send your token as `Authorization: Bearer hw_…`") -> Problem:
-    """The refusal of whoever has no good token."""
+    """The refusal of a request without a valid token."""
     return Problem(ProblemCode.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})

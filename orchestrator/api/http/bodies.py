@@ -22,20 +22,20 @@ _POINTER_CHARACTERS = 100
 
 
 class RequestBody(BaseModel):
-    """The base of bodies: camelCase on the wire, every field known, nothing converted."""
+    """The base of bodies. Names are camelCase on the wire, unknown fields are refused, and nothing is converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
 
 
 def one_line(text: str) -> str:
-    """Refuse what would break a line."""
+    """Refuse a text with characters that would break a line."""
     if not _NO_CONTROL.fullmatch(text):
         raise PydanticCustomError("text", "must not hold control characters or line breaks")
     return text
 
 
 def parse_body(model: type[Body], body: bytes) -> Body:
-    """A body that needs nothing beside its model. Raises Problem naming every wrong field."""
+    """Read a body into its model. Raises Problem naming every wrong field."""
     try:
         return model.model_validate(parse_object(body))
     except ValidationError as error:
@@ -43,7 +43,7 @@ def parse_body(model: type[Body], body: bytes) -> Body:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body. Raises Problem."""
+    """Read a body as a JSON object. Raises Problem."""
     try:
         data = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_refuse_double)
     except (ValueError, RecursionError):
@@ -54,7 +54,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def name_errors(error: ValidationError, *, thing: str, depth: int | None = None) -> list[dict[str, str]]:
-    """What is wrong with a body, field by field; pointers go no deeper than `depth`. `thing` is what the body is."""
+    """List the wrong fields of a body. Pointers go no deeper than `depth`; `thing` is what the body is called."""
     return [_field_error(item["loc"][:depth], item["type"], item["msg"], thing) for item in error.errors()]
 
 

@@ -40,7 +40,7 @@ class Parts:
 
 @dataclass
 class Call:
-    """One request: what came with it, and what is found out about it on its way (orchestrator.api.http.serving)."""
+    """One request: what came with it, and what `serving` finds out about it on its way."""
 
     parts: Parts
     method: str
@@ -50,33 +50,33 @@ class Call:
     query: QueryParams
     headers: Headers
     parameters: tuple[Parameter[Any], ...] = ()
-    """Those that its endpoint names."""
+    """The parameters that the endpoint's row names."""
     body: bytes = b""
     caller: Principal | None = None
-    """Who asks; nobody before the token was looked up, and at public endpoints."""
+    """Whose token it is; None until the token was looked up, and at public endpoints."""
     actor: str | None = None
-    """Who the audit log says it was, where that is no token."""
+    """Who the audit log names when the request was not made with a token."""
     target: str | None = None
-    """What the audit log says was changed, where no id in the path says it."""
+    """What the audit log names as changed when no id in the path tells it."""
     audited: bool = False
-    """It is in the audit log already, or need not be."""
+    """Whether the request is in the audit log already, or need not be."""
 
     @property
     def principal(self) -> Principal:
-        """Who asks. Raises Problem (unauthenticated) where nobody was asked, as at public endpoints."""
+        """Who asks. Raises Problem (unauthenticated) at public endpoints, where no token is looked up."""
         if self.caller is None:
             raise unauthenticated()
         return self.caller
 
     def read(self, parameter: Parameter[T]) -> T:
-        """One of the endpoint's parameters. Raises Problem: invalid-request, in a path not-found."""
+        """Read a parameter. Raises Problem: invalid-request, or not-found in a path."""
         if parameter not in self.parameters:
             raise LookupError(f"the row of {self.method} {self.route} does not name the parameter {parameter.name}")
         places = {"path": self.path, "query": self.query, "header": self.headers}
         return parameter.read(places[parameter.place])
 
     def server(self) -> dict[str, Any]:
-        """The instance a path names, as the store looks it up: by its id or by the VMID of a live one."""
+        """The instance that the path names, as arguments for the store: its id, or the VMID of a live one."""
         named = self.read(SERVER)
         by_id = isinstance(named, UUID)
         return {
@@ -86,5 +86,5 @@ class Call:
         }
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-        """Run what blocks, such as the store's verbs, in one of the process's threads."""
+        """Run a function that blocks, such as a verb of the store, in one of the process's threads."""
         return await asyncio.get_running_loop().run_in_executor(self.parts.threads, partial(function, *given, **named))

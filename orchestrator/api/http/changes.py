@@ -1,4 +1,4 @@
-"""Telling requests that wait about changes: one LISTEN connection a process, and one thread that wakes workers."""
+"""Wake-ups: of requests that wait for an operation to change, and of workers when there is something in the queue."""
 
 import asyncio
 import signal
@@ -16,18 +16,18 @@ from orchestrator.store.orders import wake_workers
 
 
 class Changes:
-    """Wakes whoever waits for an operation."""
+    """Wakes the requests that wait for an operation. The process has one LISTEN connection for all of them."""
 
     def __init__(self, database: Database) -> None:
-        """Nothing runs until `start`."""
+        """Nothing runs before `start`."""
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._listener: Listener | None = None
-        self.over = False
-        """Nobody may wait any longer: the process is told to leave, and ends when its last request is answered."""
+        self.leaving = False
+        """Whether the process was told to end. Then no request waits any longer, because the process waits for them."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen, in a thread of its own; from the process's SIGTERM on nobody waits."""
+        """Begin to listen, in a thread of its own. SIGTERM and SIGINT wake every request that waits."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._release_before(number, loop)
@@ -43,9 +43,9 @@ class Changes:
 
     @asynccontextmanager
     async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
-        """An event that is set when the operation changes, from now on."""
+        """An event that is set when the operation changes from now on."""
         event = asyncio.Event()
-        if self.over:
+        if self.leaving:
             event.set()
         key = str(operation_id)
         self._waiting[key].add(event)
@@ -57,7 +57,7 @@ class Changes:
                 del self._waiting[key]
 
     def _release_before(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
-        """Answer everybody who waits, and then do what the server does on this signal: wait for its requests."""
+        """On this signal wake every request that waits, and then call the server's own handler."""
         server = signal.getsignal(number)
 
         def leave(received: int, frame: FrameType | None) -> None:
@@ -69,42 +69,42 @@ class Changes:
             signal.signal(number, leave)
 
     def _release(self) -> None:
-        self.over = True
+        self.leaving = True
         self._tell(None)
 
     def _tell(self, key: str | None) -> None:
-        """Wake the waiters of one operation, or all of them after a gap."""
+        """Wake those who wait for an operation, or everybody when notifications may have been missed."""
         for waiting in [key] if key is not None else list(self._waiting):
             for event in self._waiting.get(waiting, ()):
                 event.set()
 
 
 class Waker:
-    """Wakes the workers after orders, many orders at a time.
+    """Wakes the workers after orders, once for many orders.
 
-    The notification is not part of the order's transaction: PostgreSQL serialises commits that notify, and a lost one
-    costs a second at most, because a worker looks into the queue each second anyway.
+    The notification is not part of the order's transaction, because PostgreSQL serialises commits that notify. A lost
+    one costs a second at most, because a worker looks into the queue each second anyway.
     """
 
     def __init__(self, database: Database) -> None:
-        """Nothing runs until `start`."""
+        """Nothing runs before `start`."""
         self._database = database
         self._ordered = threading.Event()
         self._leaving = False
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
 
     def start(self) -> None:
-        """Begin to wait for orders."""
+        """Start the thread that notifies."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop."""
+        """Stop the thread."""
         self._leaving = True
         self._ordered.set()
         self._thread.join()
 
     def wake(self) -> None:
-        """There is something in the queue."""
+        """Wake the workers soon, because there is something in the queue. Does not block."""
         self._ordered.set()
 
     def _run(self) -> None:

@@ -22,7 +22,7 @@ OPERATOR_PROBLEMS = (ProblemCode.FORBIDDEN, ProblemCode.INVALID_REQUEST)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One method of one path. A plain function runs in a thread, an async one on the loop."""
+    """One row: a method of a path. A plain handler runs in a thread, an async one on the event loop."""
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
@@ -32,22 +32,22 @@ class Endpoint:
     result: type[Answer] | None = None
     body: tuple[type[BaseModel], ...] = ()
     parameters: tuple[Parameter[Any], ...] = ()
-    """Those of the path, the query and the headers that the handler reads."""
+    """The parameters that the handler reads, in the path, the query and the headers."""
     problems: tuple[ProblemCode, ...] = ()
     public: bool = False
     operator: bool = False
-    """For operators only."""
+    """Whether it is for operators only."""
     free_body: bool = False
-    """It takes a JSON body of more than one spelling, which no model describes."""
+    """Whether it takes a JSON body that no model describes."""
     action: Action | None = None
-    """What a customer's billing state must allow; an order is decided with its other facts (domain.admission)."""
+    """What the customer's billing state must allow. It is None for an order, which domain.admission decides about."""
 
     @property
     def changes(self) -> bool:
-        """Whether it is to change something, and so is counted apart and kept in the audit log."""
+        """Whether it changes something, and so has a rate limit of its own and a line in the audit log."""
         return self.method != "GET"
 
     @property
     def takes_body(self) -> bool:
-        """Whether a body is wanted; where it is not, one is refused."""
+        """Whether it wants a body. Otherwise a body is refused."""
         return bool(self.body) or self.free_body

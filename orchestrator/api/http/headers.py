@@ -1,4 +1,4 @@
-"""What every answer carries against browsers that guess, and how long a request's head may be."""
+"""The security headers of every answer, and the limits of a request's head."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,16 +12,16 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-"""Set where an answer has none of its own. HSTS is the TLS front's: it alone knows that there is TLS."""
+"""Set on every answer that does not set them itself. The TLS front sets HSTS: it knows whether there is TLS."""
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 
 
 class Guard:
-    """Around the whole application, so that its own errors carry the headers too."""
+    """Wraps the whole application, so that its own errors carry the headers too."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """`app` answers."""
+        """`app` is the application."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,7 +45,7 @@ class Guard:
 
 
 def too_long(scope: Scope) -> Problem | None:
-    """Why a request's head is refused, if it is."""
+    """Why the head of a request is too long, or None when it is not."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         return Problem(ProblemCode.URI_TOO_LONG, f"path and query are longer than {MAX_TARGET_BYTES // 1024} KiB")
     if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:

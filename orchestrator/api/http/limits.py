@@ -1,4 +1,4 @@
-"""How often a token, or an address with bad ones, may ask in this process."""
+"""Rate limits: how often a token may ask in this process, and how often an address with bad tokens may try."""
 
 import time
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -9,33 +9,33 @@ from orchestrator.domain.models import Principal
 from orchestrator.settings import Settings
 
 OPERATOR_FACTOR = 10
-"""Operators' tokens are those of portals, which ask for many customers."""
+"""An operator's limits are so many times a customer's, because a portal asks for many customers with one token."""
 
 
 class TooMany(Problem):
-    """A request too many; `first` of a row of them."""
+    """A request was refused because of its rate. `first` tells whether it is the first of a row of refusals."""
 
     def __init__(self, detail: str, wait: Wait) -> None:
-        """`detail` says whose requests they are."""
+        """`detail` says whose rate is too high."""
         text = f"{detail}: wait {wait.seconds} s"
         super().__init__(ProblemCode.RATE_LIMITED, text, headers={"Retry-After": str(wait.seconds)})
         self.first = wait.first
 
 
 class Limiter:
-    """The buckets of a process, by its settings."""
+    """The token buckets of a process, sized by its settings."""
 
     def __init__(self, settings: Settings) -> None:
-        """Begin with all of them full."""
+        """Begin with full buckets."""
         self._any = Rate(settings.rate_per_second, settings.rate_burst)
         self._changes = Rate(settings.change_rate_per_second, settings.change_rate_burst)
         self._failed = Rate(settings.failed_auth_per_second, settings.failed_auth_burst)
         self._buckets = Buckets()
-        # Strangers cannot push the buckets of tokens out.
+        # Apart, so that many strangers cannot push out the buckets of tokens.
         self._strangers = Buckets()
 
     def admit(self, principal: Principal, *, changes: bool) -> None:
-        """Count a request. Raises TooMany."""
+        """Count a request of a token. Raises TooMany."""
         now = time.monotonic()
         factor = OPERATOR_FACTOR if principal.is_operator else 1
         counted = [("changes", self._changes)] if changes else []
@@ -45,17 +45,17 @@ class Limiter:
                 raise TooMany("this token asks too often", wait)
 
     def admit_stranger(self, address: str | None) -> None:
-        """Look nothing up for an address that failed too often. Raises TooMany."""
-        wait = self._strangers.empty(neighbourhood(address), self._failed, now=time.monotonic())
+        """Raises TooMany when too many requests of an address failed: then nothing is looked up for it."""
+        wait = self._strangers.peek(neighbourhood(address), self._failed, now=time.monotonic())
         if wait is not None:
             raise TooMany("too many requests without a good token came from your address", wait)
 
-    def failed(self, address: str | None) -> None:
-        """Count a request that was not who it said."""
+    def count_failure(self, address: str | None) -> None:
+        """Count a request whose token, signature or callback was not valid."""
         self._strangers.take(neighbourhood(address), self._failed, now=time.monotonic())
 
 
 def neighbourhood(address: str | None) -> str | None:
-    """Whose an address is: with IPv6 a customer of a provider has a whole /64, and an address for every request."""
+    """The network that an address is counted as. With IPv6 anybody has a whole /64, and so a new address each time."""
     found = ip_address(address) if address else None
     return str(ip_network((found, 64), strict=False)) if isinstance(found, IPv6Address) else address

@@ -1,4 +1,4 @@
-"""Hearing what the database tells: one LISTEN connection and one thread for a channel."""
+"""Listening to a channel of the database, with one LISTEN connection and one thread."""
 
 import threading
 from collections.abc import Callable
@@ -10,10 +10,10 @@ _POLL_SECONDS = 0.5
 
 
 class Listener:
-    """Calls `heard` with the payload of each notification, and with None after a gap."""
+    """Calls `heard` with the payload of each notification, and with None when some may have been missed."""
 
     def __init__(self, database: Database, channel: str, heard: Callable[[str | None], object]) -> None:
-        """Nothing runs until `start`; `heard` is called in a thread of its own."""
+        """Nothing runs before `start`. `heard` is called in a thread of its own."""
         self._database = database
         self._channel = channel
         self._heard = heard
@@ -21,11 +21,11 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name=channel, daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread that listens."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening."""
+        """Stop the thread."""
         self._leaving.set()
         self._thread.join()
 

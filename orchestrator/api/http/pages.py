@@ -1,4 +1,4 @@
-"""Lists in pages: which rows a request asks for, and where the next page begins."""
+"""Pages of lists: which rows a request asks for, and where the next page begins."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Pages(Generic[Key]):
-    """How a list is cut: a page begins after the last row of the page before, which its key names.
+    """How a list is cut into pages.
 
-    So a page costs the same wherever it is in the list, and rows that come meanwhile neither hide nor double another.
+    A page begins after the last row of the page before, which is named by its key. So every page costs the same, and
+    rows that are added meanwhile neither hide others nor show them twice.
     """
 
     after: Parameter[Key]
@@ -23,13 +24,13 @@ class Pages(Generic[Key]):
 
     @property
     def parameters(self) -> tuple[Parameter[Any], ...]:
-        """What a request may give."""
+        """The parameters of a request for a page."""
         return self.after, self.limit
 
     def read(
         self, call: Call, fetch: Callable[..., list[Row]], key: Callable[[Row], Key]
     ) -> tuple[list[Row], Key | None]:
-        """The rows that a request asks for, and the `after` of the next page, which is None on the last one.
+        """Read the rows that a request asks for. Returns them with the `after` of the next page, or None on the last.
 
         `fetch` is a verb of the store that takes `after` and `limit`. Raises Problem (invalid-request).
         """

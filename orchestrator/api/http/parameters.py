@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 
 CUSTOMER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 MAX_SEQ = 2**62
-"""More than any sequence number will ever be."""
+"""No sequence number is larger."""
 MAX_WAIT_SECONDS = 30
 _MAX_VMID = 999_999_999
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
@@ -26,18 +26,18 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class Parameter(Generic[T]):
-    """One parameter of a path, a query or the headers."""
+    """One parameter in the path, the query or the headers of a request."""
 
     name: str
     place: Literal["path", "query", "header"]
     schema: Schema
     parse: Callable[[str | None], T]
-    """What its text means, or None when the request does not have it. Raises ValueError when it means nothing."""
+    """Turns its text, or None when the request does not have it, into its value. Raises ValueError for a wrong text."""
     wrong: str = ""
-    """What a client is told whose text means nothing. In a path that is an unknown thing."""
+    """What a client is told of a wrong text. In a path a wrong text names an unknown thing."""
 
     def read(self, given: Mapping[str, str]) -> T:
-        """Its value among those of its place. Raises Problem: invalid-request, in a path not-found."""
+        """Its value, from the texts of its place. Raises Problem: invalid-request, or not-found in a path."""
         try:
             return self.parse(given.get(self.name))
         except ValueError:
@@ -47,12 +47,12 @@ class Parameter(Generic[T]):
 
 
 def optional(parse: Callable[[str], T]) -> Callable[[str | None], T | None]:
-    """Of what may be left out: then it is None."""
+    """Make a parser take None too, for a parameter that may be left out."""
     return lambda text: None if text is None else parse(text)
 
 
 def number(name: str, low: int, high: int, *, default: int) -> Parameter[int]:
-    """A whole number of a query."""
+    """A whole number in a query."""
 
     def parse(text: str | None) -> int:
         if text is None:
@@ -61,11 +61,11 @@ def number(name: str, low: int, high: int, *, default: int) -> Parameter[int]:
             raise ValueError
         return int(text)
 
-    return Parameter(name, "query", _number(low, high), parse, f"must be a whole number from {low} to {high}")
+    return Parameter(name, "query", _number_schema(low, high), parse, f"must be a whole number from {low} to {high}")
 
 
 def choice(name: str, choices: Iterable[str]) -> Parameter[str | None]:
-    """One of a few words, in a query."""
+    """One of the given words in a query."""
     known = [str(each) for each in choices]
 
     def parse(text: str) -> str:
@@ -79,41 +79,41 @@ def choice(name: str, choices: Iterable[str]) -> Parameter[str | None]:
 
 
 def verbatim(name: str, place: Literal["path", "header"], schema: Schema | None = None) -> Parameter[str]:
-    """What its handler reads as it is; empty when it is left out."""
+    """A text that is taken as it is. It is empty when it is left out."""
     return Parameter(name, place, schema or {"type": "string"}, lambda given: given or "")
 
 
 def path_id(name: str) -> Parameter[UUID]:
     """An id in a path."""
-    return Parameter(name, "path", _UUID, _canonical_uuid)
+    return Parameter(name, "path", _UUID, _parse_uuid)
 
 
-def _number(low: int, high: int) -> Schema:
+def _number_schema(low: int, high: int) -> Schema:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-def _canonical_uuid(text: str | None) -> UUID:
-    """Only as we spell it: the audit log would not know what another spelling means."""
+def _parse_uuid(text: str | None) -> UUID:
+    """Read a UUID in its usual spelling only, because the audit log recognises ids by their form."""
     found = UUID(text or "")
     if str(found) != (text or "").lower():
         raise ValueError
     return found
 
 
-def _server(text: str | None) -> UUID | int:
+def _parse_server(text: str | None) -> UUID | int:
     if text and text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_VMID)):
         return int(text)
-    return _canonical_uuid(text)
+    return _parse_uuid(text)
 
 
-def _customer(text: str) -> str:
+def _parse_customer(text: str) -> str:
     if not CUSTOMER_ID.fullmatch(text):
         raise ValueError
     return text
 
 
-def _wait(text: str | None) -> int | None:
-    """The seconds of `Prefer: wait=N` (RFC 7240); other preferences are ignored as the RFC asks."""
+def _parse_wait(text: str | None) -> int | None:
+    """Read the seconds of `Prefer: wait=N` (RFC 7240). Other preferences are ignored, as the RFC demands."""
     match = _WAIT.search(text or "")
     return min(int(match[1]), MAX_WAIT_SECONDS) if match else None
 
@@ -123,18 +123,18 @@ _CUSTOMER: Schema = {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"}
 _PAGE_BEFORE = "must be the `next` of the page before"
 
 LIMIT = number("limit", 1, 200, default=50)
-"""How many rows a page has at most."""
+"""The longest page that a request wants."""
 AFTER_ID = Parameter("after", "query", _UUID, optional(UUID), _PAGE_BEFORE)
-AFTER_CUSTOMER = Parameter("after", "query", _CUSTOMER, optional(_customer), _PAGE_BEFORE)
-CUSTOMER = Parameter("customerId", "query", _CUSTOMER, optional(_customer), "is not a customer's id")
+AFTER_CUSTOMER = Parameter("after", "query", _CUSTOMER, optional(_parse_customer), _PAGE_BEFORE)
+CUSTOMER = Parameter("customerId", "query", _CUSTOMER, optional(_parse_customer), "is not a customer's id")
 """Narrows a list to one customer's."""
 CUSTOMER_IN_PATH = verbatim("customer_id", "path", _CUSTOMER)
-SERVER = Parameter("server_id", "path", {"anyOf": [_UUID, _number(0, _MAX_VMID)]}, _server)
+SERVER = Parameter("server_id", "path", {"anyOf": [_UUID, _number_schema(0, _MAX_VMID)]}, _parse_server)
 """An instance, by its id or by the VMID of a live one."""
 WAIT = Parameter(
     "Prefer",
     "header",
     {"type": "string", "description": "`wait=N`: answer after N seconds at the latest, at most 30."},
-    _wait,
+    _parse_wait,
 )
 IF_NONE_MATCH = Parameter("If-None-Match", "header", {"type": "string"}, optional(str))

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 answers."""
+"""Problems: refusals and errors, as RFC 9457 answers."""
 
 import json
 from http import HTTPStatus
@@ -33,13 +33,13 @@ def problem_response(problem: Problem) -> Response:
 
 
 def invalid(errors: list[dict[str, str]]) -> NoReturn:
-    """Refuse a request, naming every wrong part of it: its `pointer` or `parameter`, and in `detail` what is wrong."""
+    """Refuse a request. Each error has a `pointer` or a `parameter`, and a `detail` that says what is wrong with it."""
     named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in errors)
     raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}", {"errors": errors})
 
 
 def unavailable() -> Problem:
-    """The database is away. Nothing is half-written; whether an order got through, its key tells."""
+    """The database is away. Nothing is half-written; repeating an order with its key tells whether it was taken."""
     return Problem(
         ProblemCode.UNAVAILABLE,
         "the database does not answer at the moment: try again, an order with the same Idempotency-Key",
@@ -48,12 +48,12 @@ def unavailable() -> Problem:
 
 
 def not_found() -> Problem:
-    """An unknown id and somebody else's id look the same."""
+    """There is no such thing, or it belongs to somebody else: the answer is the same."""
     return Problem(ProblemCode.NOT_FOUND, "there is no such thing, or it is not yours")
 
 
 async def handle_http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own errors: an unknown path, a wrong method."""
+    """Answer to Starlette's own errors, such as an unknown path or a wrong method."""
     status = getattr(error, "status_code", 500)
     code = _BY_STATUS.get(status, ProblemCode.INVALID_REQUEST if status < 500 else ProblemCode.INTERNAL)
     detail = f"{request.method} is not a method of this path" if status == 405 else "there is no such path"
@@ -62,8 +62,8 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
 
 
 async def handle_defect(request: Request, error: Exception) -> Response:
-    """A defect of ours: the trace is in the log, the client learns nothing of it."""
-    # The server closes the connection after it: a client that did not know would lose its next request on it.
+    """Answer to a defect of ours. The trace is in the log, and the client learns nothing of it."""
+    # The server closes the connection after a defect. A client that is not told would lose its next request.
     headers = {"Connection": "close"}
     return problem_response(
         Problem(ProblemCode.INTERNAL, "something went wrong on our side; it is in the log", headers=headers)

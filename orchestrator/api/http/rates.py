@@ -1,4 +1,4 @@
-"""How often somebody may ask: token buckets, with the clock passed in. Pure but for what they remember.
+"""Token buckets, which bound how often somebody may ask. The clock is passed in.
 
 Each process counts for itself: with N processes behind one address, N times as much gets through.
 """
@@ -13,13 +13,13 @@ _MAX_BUCKETS = 10_000
 
 @dataclass(frozen=True)
 class Rate:
-    """So many a second in the long run, and so many at once; 0 a second is no limit."""
+    """The requests a second in the long run, and how many at once. 0 a second means no limit."""
 
     per_second: float
     burst: int
 
     def times(self, factor: int) -> "Rate":
-        """A larger one."""
+        """A rate that is larger by a factor."""
         return Rate(self.per_second * factor, self.burst * factor)
 
 
@@ -32,23 +32,25 @@ class _Bucket:
 
 @dataclass(frozen=True)
 class Wait:
-    """Come again after so many seconds; `first` of a row of refusals."""
+    """How many seconds to wait. `first` tells whether this is the first of a row of refusals."""
 
     seconds: int
     first: bool
 
 
 class Buckets:
-    """A bucket for each of those who ask. When there are too many, those that
-    were not used for longest are forgotten: they are full again anyway."""
+    """A bucket for each of those who ask.
+
+    When there are too many, the half that was not used for longest is forgotten, because it is full again anyway.
+    """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin with no bucket; each is made full when it is first used."""
         self._buckets: dict[Hashable, _Bucket] = {}
         self._lock = threading.Lock()
 
     def take(self, who: Hashable, rate: Rate, *, now: float) -> Wait | None:
-        """Take one from a bucket, or say how long to wait for one."""
+        """Take one request from a bucket. Returns None, or how long to wait when the bucket is empty."""
         if rate.per_second == 0:
             return None
         with self._lock:
@@ -60,8 +62,8 @@ class Buckets:
             bucket.refusing = False
             return None
 
-    def empty(self, who: Hashable, rate: Rate, *, now: float) -> Wait | None:
-        """As `take`, but leave what is in the bucket."""
+    def peek(self, who: Hashable, rate: Rate, *, now: float) -> Wait | None:
+        """How long to wait when the bucket is empty, or None. Takes nothing from it."""
         if rate.per_second == 0 or who not in self._buckets:
             return None
         with self._lock:
@@ -82,7 +84,7 @@ class Buckets:
         return bucket
 
     def _drop(self) -> None:
-        """Forget the half that was not used for longest."""
+        """Forget the half of the buckets that was not used for longest."""
         oldest = sorted(self._buckets, key=lambda who: self._buckets[who].at)
         for who in oldest[: len(oldest) // 2]:
             del self._buckets[who]

@@ -1,4 +1,4 @@
-"""What every request passes through: who asks, what it may ask for, and what it sends."""
+"""The way of a request: who asks, whether it may, what it sends, its handler, and its line in the audit log."""
 
 import asyncio
 import inspect
@@ -21,18 +21,18 @@ from orchestrator.store import accounts
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 10
-"""How long a body may take; what is held open longer holds a connection, and what its token allowed."""
+"""How long a body may take to arrive, because a client that sends it slowly holds a connection."""
 
 
 def serve(parts: Parts, endpoints: list[Endpoint], path: str) -> Callable[[Request], Any]:
-    """The handler of one path, for all its methods. `path` is the whole one, as the audit log names it."""
+    """Make the handler of one path for all its methods. `path` is the whole path, as the audit log names it."""
     by_method: dict[str, Endpoint] = {endpoint.method: endpoint for endpoint in endpoints}
     trusted = parts.settings.trusted_networks
 
     async def handle(request: Request) -> Response:
         endpoint = by_method["GET" if request.method == "HEAD" else request.method]
         peer = request.client.host if request.client else None
-        # Some proxies add a line of their own instead of a further name to the one there is.
+        # Some proxies add a header line of their own instead of extending the one that is there.
         address = client_address(peer, ",".join(request.headers.getlist("x-forwarded-for")), trusted)
         call = Call(
             parts,
@@ -60,17 +60,17 @@ def serve(parts: Parts, endpoints: list[Endpoint], path: str) -> Callable[[Reque
 
 
 async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Response, ProblemCode | None]:
-    """The answer, and why the request was refused if it was."""
+    """Answer a request. Returns the response, and the code of the problem when it was refused."""
     try:
         return await _answer(call, endpoint, request), None
     except TooMany as problem:
-        # A row of refusals is one line: whoever asks too often shall not fill the log.
+        # Only the first of a row of refusals gets a line, so that a client that asks too often does not fill the log.
         call.audited = not problem.first
         return problem_response(problem), problem.code
     except Problem as problem:
         unknown = endpoint.public and endpoint.changes and call.actor is None
         if problem.code is ProblemCode.UNAUTHENTICATED or unknown:
-            call.parts.limiter.failed(call.address)
+            call.parts.limiter.count_failure(call.address)
         return problem_response(problem), problem.code
     except StoreUnavailable as error:
         call.parts.database.outage.noticed(error)
@@ -78,7 +78,7 @@ async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Re
 
 
 async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
-    """The answer; whoever may not ask is told so before anything of the request is read or looked up."""
+    """Answer a request. A client that may not ask is refused before its body is read or anything is looked up."""
     if not endpoint.public:
         call.caller = await _identify(call)
         call.parts.limiter.admit(call.caller, changes=endpoint.changes)
@@ -88,7 +88,7 @@ async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
         call.parts.limiter.admit_stranger(call.address)
     call.body = await _read_body(request, endpoint)
     if endpoint.takes_body and not endpoint.public:
-        call.caller = await _identify(call)  # a token may have been revoked while its holder held the body back
+        call.caller = await _identify(call)  # the token may have been revoked while the body was held back
     if inspect.iscoroutinefunction(endpoint.handler):
         if endpoint.action is not None:
             await call.in_thread(_permit, call, endpoint.action)
@@ -99,18 +99,18 @@ async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
 async def _identify(call: Call) -> Principal:
     """Find out who asks. Raises Problem (unauthenticated)."""
     tokens, authorization = call.parts.tokens, call.headers.get("authorization")
-    principal = tokens.remembered(authorization)
+    principal = tokens.recall(authorization)
     if principal is None:
         if not tokens.was_good(authorization):
             call.parts.limiter.admit_stranger(call.address)
-        principal = await call.in_thread(tokens.principal, authorization)
+        principal = await call.in_thread(tokens.look_up, authorization)
     if principal.token_id is not None:
         call.parts.uses.note(principal.token_id, call.address)
     return principal
 
 
 def _permit(call: Call, action: Action) -> None:
-    """Let operators and customers of good standing pass. Raises Problem when the billing state refuses."""
+    """Raises Problem when the customer's billing state does not allow an action. Operators always may."""
     if call.principal.customer_id is None:
         return
     refusal = refuse(accounts.billing_state(call.parts.database, call.principal.customer_id), action)
@@ -125,7 +125,7 @@ def _run(endpoint: Endpoint, call: Call) -> Response:
 
 
 async def _read_body(request: Request, endpoint: Endpoint) -> bytes:
-    """The body, read no further than it may be long. Raises Problem."""
+    """Read the body, and stop as soon as it is too long. Raises Problem."""
     length = request.headers.get("content-length", "0")
     if not endpoint.takes_body:
         if length != "0" or "transfer-encoding" in request.headers:

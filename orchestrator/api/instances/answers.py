@@ -1,4 +1,4 @@
-"""What a client gets of instances, and how rows become it."""
+"""Answers about instances, and how they are made of rows."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ _NOT_IN_EVERY_ORDER = dict.fromkeys(("game", "variant", "version", "runtime"))
 
 
 class InstanceAnswer(Answer):
-    """An instance, from its order on."""
+    """An instance. It exists from its order on."""
 
     server_id: UUID
     customer_id: str
@@ -31,10 +31,12 @@ class InstanceAnswer(Answer):
     disk_gib: int = Field(alias="diskGiB")
     created_at: datetime
     ready_at: datetime | None
-    address: Address | None = Field(description="The container's own address; players use the published name.")
-    public_port: int | None = Field(description="The port of the published name; games know theirs by SRV, if at all.")
+    address: Address | None = Field(description="The address of the container itself. Players use the published name.")
+    public_port: int | None = Field(
+        description="The port at which players reach the published name. Minecraft finds it by the SRV record."
+    )
     proxy_status: str | None
-    leaked: list[str] = Field(description="What a cleanup could not remove yet; it is tried again.")
+    leaked: list[str] = Field(description="What a cleanup could not remove yet. It is tried again.")
     expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
     active_operation_id: UUID | None
     links: dict[str, str]
@@ -60,13 +62,13 @@ class LegacyServer(Answer):
 
 
 class LegacyPage(Answer):
-    """The predecessor's list."""
+    """The predecessor's list, which has no pages."""
 
     servers: list[LegacyServer]
 
 
 def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
-    """An instance's row as the client sees it."""
+    """Turn an instance's row into its answer."""
     links = {"self": f"/api/instances/{row.id}"}
     if row.active_operation is not None:
         links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
@@ -81,7 +83,7 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
 
 
 def legacy_server(row: InstanceRow) -> LegacyServer:
-    """An instance's row in the predecessor's list shape."""
+    """Turn an instance's row into an entry of the predecessor's list."""
     return LegacyServer(
         id=str(row.vmid or row.id),
         name=row.hostname,

@@ -1,4 +1,4 @@
-"""The endpoints of instances."""
+"""The rows of instances."""
 
 from orchestrator.api.http.endpoint import BILLING_PROBLEMS, BODY_PROBLEMS, Endpoint
 from orchestrator.api.http.parameters import SERVER, WAIT

@@ -1,4 +1,4 @@
-"""Ordering, listing and deleting instances."""
+"""Handlers of instances: order, list, show, start, stop, delete."""
 
 import asyncio
 from functools import partial
@@ -26,7 +26,7 @@ PAGES = Pages(AFTER_ID)
 
 
 async def create(call: Call) -> Response:
-    """Order an instance; with `Prefer: wait=N`, answer when it is finished or after N seconds."""
+    """Order an instance. With `Prefer: wait=N`, answer when the order is finished, or after N seconds."""
     wait = call.read(WAIT)
     placed = await call.in_thread(_place, call)
     headers = {"Idempotency-Replayed": "true"} if placed.kind == "replay" else {}
@@ -46,7 +46,7 @@ def _place(call: Call) -> orders.Placed:
 
 
 def _answer_as_placed(placed: orders.Placed) -> Accepted:
-    """The answer to an order is the same however often it is asked: what was true when it was accepted."""
+    """Answer as the order was accepted, so that every repetition of it gets the same answer."""
     return Accepted(
         operation_id=placed.operation_id,
         request_id=placed.request_id,
@@ -65,7 +65,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
             left = deadline - asyncio.get_running_loop().time()
             if operation is None:
                 raise not_found()
-            if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.over:
+            if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.leaving:
                 return operation
             try:
                 await asyncio.wait_for(changed.wait(), left)
@@ -75,7 +75,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
 
 
 def list_all(call: Call) -> Response:
-    """The caller's instances, or everybody's for an operator."""
+    """List the caller's instances, or everybody's for an operator."""
     owner, leaked = call.principal.customer_id, call.read(LEAKED) == "true"
     fetch = partial(reads.list_instances, call.parts.database, customer_id=owner, leaked=leaked)
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
@@ -83,13 +83,13 @@ def list_all(call: Call) -> Response:
 
 
 def list_legacy(call: Call) -> Response:
-    """The same in the predecessor's shape, which has no pages."""
+    """List the same instances in the predecessor's shape, which has no pages."""
     rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=None)
     return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
 
 
 def show(call: Call) -> Response:
-    """One instance."""
+    """Show one instance."""
     found = call.server()
     row = reads.get_instance(call.parts.database, **found)
     if row is None:
@@ -98,19 +98,19 @@ def show(call: Call) -> Response:
 
 
 def delete(call: Call) -> Response:
-    """Tear an instance down; asking again gives the same operation."""
+    """Tear an instance down. Asking again gives the same operation."""
     found = call.server()
     return _placed(call, found["server_id"], requests.place(call.parts.database, TEARDOWN, **found))
 
 
 def start(call: Call) -> Response:
-    """Start an instance and publish it again; asking again gives the same operation."""
+    """Start an instance and publish it again. Asking again gives the same operation."""
     found = call.server()
     return _placed(call, found["server_id"], requests.place(call.parts.database, START, **found))
 
 
 def stop(call: Call) -> Response:
-    """Take an instance off the edge and stop it; asking again gives the same operation."""
+    """Take an instance off the edge and stop it. Asking again gives the same operation."""
     found = call.server()
     return _placed(call, found["server_id"], requests.place(call.parts.database, STOP, **found))
 

@@ -1,4 +1,4 @@
-"""Orders as clients send them, checked against the models and the catalogue in one go."""
+"""Orders as clients send them, checked against their models and the catalogue."""
 
 import re
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ _CTYPE_NAMES = ("ctype", "containerType", "container_type")
 _KEY = re.compile(r'("?)([\x21\x23-\x7e]{1,255})\1')
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
-# The length first: it also refuses what is no Unicode.
+# The length is checked first, which also refuses text that is not Unicode.
 EnvValue = Annotated[str, Field(max_length=1024), AfterValidator(one_line)]
 
 
-def _key(text: str) -> str:
+def _parse_key(text: str) -> str:
     match = _KEY.fullmatch(text)
     if match is None:
         raise ValueError
@@ -33,10 +33,10 @@ def _key(text: str) -> str:
 
 
 KEY = Parameter(
-    "Idempotency-Key", "header", {"type": "string", "pattern": r"^[\x21\x23-\x7e]{1,255}$"}, optional(_key),
+    "Idempotency-Key", "header", {"type": "string", "pattern": r"^[\x21\x23-\x7e]{1,255}$"}, optional(_parse_key),
     "must be 1 to 255 visible ASCII characters",
 )  # fmt: skip
-"""Bare or quoted."""
+"""The idempotency key of an order, bare or quoted."""
 
 
 class _Order(BaseModel):
@@ -51,7 +51,7 @@ class _Order(BaseModel):
     @field_validator("memory_mib", "cpu_cores", "disk_gib")
     @classmethod
     def _within_limits(cls, value: int | None, info: ValidationInfo) -> int:
-        context = _context(info)
+        context = _read_context(info)
         bounds: Range = getattr(context.catalogue.limits[context.ctype], str(info.field_name))
         if value is None:
             return bounds.default
@@ -77,8 +77,8 @@ class GameOrder(_Order):
     @field_validator("game", "variant", "version")
     @classmethod
     def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
-        # A wrong game or variant does not hide a wrong version: then what there is of any of them counts.
-        games = _context(info).catalogue.games
+        # A version is checked even when its game or variant is wrong: then against the versions of all of them.
+        games = _read_context(info).catalogue.games
         if info.field_name == "game":
             return _choose(value, games)
         named = games.get(info.data.get("game", ""))
@@ -101,7 +101,7 @@ class DevOrder(_Order):
     @field_validator("runtime", "version")
     @classmethod
     def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
-        runtimes = _context(info).catalogue.dev.runtimes
+        runtimes = _read_context(info).catalogue.dev.runtimes
         if info.field_name == "runtime":
             return _choose(value, runtimes)
         named = runtimes.get(info.data.get("runtime", ""))
@@ -115,7 +115,7 @@ class _Context:
     ctype: ContainerType
 
 
-def _context(info: ValidationInfo) -> _Context:
+def _read_context(info: ValidationInfo) -> _Context:
     if not isinstance(info.context, _Context):
         raise TypeError("orders are validated with the catalogue at hand")
     return info.context
@@ -129,12 +129,12 @@ def _choose(value: str, choices: Any) -> str:
 
 
 def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
-    """An order from a request. Raises Problem: forbidden, or invalid-request naming every wrong field."""
+    """Read an order. Raises Problem: forbidden, or invalid-request naming every wrong field."""
     data = parse_object(body)
-    ctype, errors = _ctype(data)
-    customer_id = _customer(data, principal, errors)
+    ctype, errors = _take_ctype(data)
+    customer_id = _choose_customer(data, principal, errors)
     if ctype is None:
-        # What is wrong whichever of the two was meant is wrong.
+        # Name the fields that are wrong for both container types.
         game, dev = (_validate(data | {"ctype": each}, catalogue, each)[1] for each in CONTAINER_TYPES)
         either = {error["pointer"] for error in dev}
         invalid(errors + [error for error in game if error["pointer"] in either])
@@ -154,17 +154,17 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
 def _validate(
     data: dict[str, Any], catalogue: Catalogue, ctype: ContainerType
 ) -> tuple[GameOrder | DevOrder | None, list[dict[str, str]]]:
-    """The order, or what is wrong with it."""
+    """Check an order. Returns it, or its wrong fields."""
     model: type[GameOrder | DevOrder] = GameOrder if ctype == "game" else DevOrder
     try:
         return model.model_validate(data, context=_Context(catalogue, ctype)), []
     except ValidationError as error:
-        # Nothing of an order nests deeper; a third part only says that a name is wrong.
+        # Orders nest no deeper. A third part of a location only says that a name in `env` is wrong.
         return None, name_errors(error, thing="order", depth=2)
 
 
-def _ctype(data: dict[str, Any]) -> tuple[ContainerType | None, list[dict[str, str]]]:
-    """Take the container type out of whichever name it came under and put it under its own, or say what is wrong."""
+def _take_ctype(data: dict[str, Any]) -> tuple[ContainerType | None, list[dict[str, str]]]:
+    """Move the container type to `ctype` from whichever name it was sent under. Returns it, or its errors."""
     given = {name: data.pop(name) for name in _CTYPE_NAMES if name in data}
     if not given:
         return None, [{"pointer": "/ctype", "detail": 'is required: "game" or "dev"'}]
@@ -176,7 +176,7 @@ def _ctype(data: dict[str, Any]) -> tuple[ContainerType | None, list[dict[str, s
     return None, [{"pointer": f"/{name}", "detail": detail} for name in given]
 
 
-def _customer(data: dict[str, Any], principal: Principal, errors: list[dict[str, str]]) -> str | None:
+def _choose_customer(data: dict[str, Any], principal: Principal, errors: list[dict[str, str]]) -> str | None:
     named = data.get("customerId")
     if principal.customer_id is None:
         if named is None:

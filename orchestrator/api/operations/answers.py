@@ -1,4 +1,4 @@
-"""What a client gets of operations and their logs, and how rows become it."""
+"""Answers about operations and their logs, and how they are made of rows."""
 
 import hashlib
 from datetime import datetime
@@ -24,7 +24,7 @@ OPERATIONS_PATH = "/api/instances/operations"
 
 
 class PhaseAnswer(Answer):
-    """One phase of an operation; times are null until it begins or ends."""
+    """One phase of an operation. Its times are null until it begins and ends."""
 
     name: PhaseRead
     status: PhaseStatusRead
@@ -65,7 +65,7 @@ class OperationAnswer(Answer):
 
 
 class OperationPage(Answer):
-    """Operations, newest first, without phases and place in the queue; `next` is the `after` of the next page."""
+    """Operations, newest first, without phases and queue position; `next` is the `after` of the next page."""
 
     operations: list[OperationAnswer]
     next: UUID | None
@@ -100,50 +100,50 @@ class Accepted(Answer):
 
 
 def accepted(row: OperationRow) -> Accepted:
-    """What was accepted, with the operation's state."""
+    """Turn an operation's row into the answer to the request that made it."""
     return Accepted.of(row, operation_id=row.id, server_id=row.instance_id, status_url=f"{OPERATIONS_PATH}/{row.id}")
 
 
 def accepted_answer(body: Accepted, headers: dict[str, str] | None = None) -> Response:
-    """The answer to what was accepted and is going to happen."""
+    """The 202 response to an accepted request."""
     return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | (headers or {}))
 
 
 def operation_answer(row: OperationRow) -> OperationAnswer:
-    """An operation's row as the client sees it."""
+    """Turn an operation's row into its answer."""
     return OperationAnswer.of(
         row,
         operation_id=row.id,
         server_id=row.instance_id,
         variant=row.spec.get("variant"),
         version=row.spec.get("version"),
-        phases=_phases(row),
-        request=_sanitised(row.spec),
-        links=_links(row),
+        phases=_list_phases(row),
+        request=_hide_secrets(row.spec),
+        links=_list_links(row),
     )
 
 
 def listed_operation(row: OperationRow) -> OperationAnswer:
-    """An operation in a list: its phases are not read there, and none is not the same as none begun."""
+    """Turn a row of a list into its answer. Lists do not read phases, so they are null and not empty."""
     return operation_answer(row).model_copy(update={"phases": None})
 
 
 def entity_tag(row: OperationRow) -> str:
-    """A weak tag of everything that counts as a change; a mere heartbeat does not."""
+    """A weak entity tag that changes with everything but a heartbeat."""
     retries = sum(phase.retries for phase in row.phases or ())
     state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{row.hostname}/{retries}/{row.queue_position}"
     return f'W/"{hashlib.blake2b(state.encode(), digest_size=9).hexdigest()}"'
 
 
-def _phases(row: OperationRow) -> list[PhaseAnswer]:
+def _list_phases(row: OperationRow) -> list[PhaseAnswer]:
     begun = {phase.name: phase for phase in row.phases or ()}
     planned = KINDS[row.kind].phases if row.kind in KINDS else ()
-    own = [_phase(name, begun.get(name), row) for name in planned]
-    cleaning = [_phase(name, phase, row) for name, phase in begun.items() if name not in planned]
+    own = [_show_phase(name, begun.get(name), row) for name in planned]
+    cleaning = [_show_phase(name, phase, row) for name, phase in begun.items() if name not in planned]
     return own + sorted(cleaning, key=lambda phase: str(phase.started_at))
 
 
-def _phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
+def _show_phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> PhaseAnswer:
     if begun is None:
         over = row.status in OPERATION_FINAL or row.status is OperationStatus.CLEANING
         return PhaseAnswer(name=name, status=PhaseStatus.SKIPPED if over else PhaseStatus.PENDING)
@@ -151,7 +151,7 @@ def _phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> PhaseA
     return PhaseAnswer.of(begun, duration_ms=duration)
 
 
-def _links(row: OperationRow) -> dict[str, str]:
+def _list_links(row: OperationRow) -> dict[str, str]:
     path = f"{OPERATIONS_PATH}/{row.id}"
     links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
     kind = KINDS.get(row.kind)
@@ -162,8 +162,8 @@ def _links(row: OperationRow) -> dict[str, str]:
     return links
 
 
-def _sanitised(spec: dict[str, Any]) -> dict[str, Any]:
-    """The order as it was validated; the values of `env` may be secrets and are not shown."""
+def _hide_secrets(spec: dict[str, Any]) -> dict[str, Any]:
+    """The order as it was understood. The values of `env` are hidden, because they may be secrets."""
     shown = {camel(key): value for key, value in spec.items() if value is not None}
     if "env" in shown:
         shown["env"] = dict.fromkeys(shown["env"], "***")

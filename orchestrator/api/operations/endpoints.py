@@ -1,4 +1,4 @@
-"""The endpoints of operations, below the paths of instances."""
+"""The rows of operations, whose paths lie below those of instances."""
 
 from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.parameters import CUSTOMER, IF_NONE_MATCH, WAIT

@@ -1,4 +1,4 @@
-"""Watching operations."""
+"""Handlers of operations: list, show, wait, read the log, cancel, retry."""
 
 import asyncio
 from functools import partial
@@ -44,7 +44,7 @@ EVENT_PAGES = Pages(number("after", 0, MAX_SEQ, default=0), number("limit", 1, 5
 
 
 async def show(call: Call) -> Response:
-    """One operation; with `Prefer: wait=N`, answer at its next change or after N seconds."""
+    """Show an operation. With `Prefer: wait=N`, answer at its next change, or after N seconds."""
     wait = call.read(WAIT)
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
@@ -78,7 +78,7 @@ def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
 
 
 def list_all(call: Call) -> Response:
-    """Operations, newest first."""
+    """List operations, newest first."""
     owner = call.principal.customer_id
     asked = call.read(CUSTOMER)
     if owner is not None and asked not in (None, owner):
@@ -97,16 +97,16 @@ def list_all(call: Call) -> Response:
 
 
 def events(call: Call) -> Response:
-    """An operation's log, in order and without gaps."""
+    """Read an operation's log, in order and without gaps."""
     row = _get(call)
     lines, _ = EVENT_PAGES.read(call, partial(reads.list_events, call.parts.database, row.id), lambda line: line.seq)
-    # A log grows: its last page leads on too.
+    # A log may grow, so its last page leads on too.
     following = lines[-1].seq if lines else call.read(EVENT_PAGES.after)
     return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
 
 
 def cancel(call: Call) -> Response:
-    """Cancel an operation; what a worker has begun it undoes."""
+    """Cancel an operation. A worker undoes what it has made."""
     operation_id = call.read(OPERATION)
     if not requests.place_cancel(call.parts.database, operation_id, call.principal.customer_id):
         raise not_found()
@@ -114,7 +114,7 @@ def cancel(call: Call) -> Response:
 
 
 def retry(call: Call) -> Response:
-    """Take a failed order up again at its failed phase."""
+    """Take a failed order up again, at the phase that failed."""
     retried = requests.place_retry(call.parts.database, call.read(OPERATION), call.principal.customer_id)
     if retried is None:
         raise not_found()

@@ -20,9 +20,11 @@ console = Console(highlight=False)
 
 @app.command("list")
 def list_all(
-    customer: Annotated[str | None, typer.Option(help="Of this customer's tokens, and about it.")] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="Show only what this customer's tokens did, and what was done about it.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many lines.")] = 50,
-    after: Annotated[int | None, typer.Option(help="Older than this line.")] = None,
+    after: Annotated[int | None, typer.Option(help="Show lines that are older than the one of this number.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
     """Show the log, newest first."""
@@ -34,14 +36,14 @@ def list_all(
         console.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
     else:
         for row in rows:
-            console.print(escape(_line(row)), soft_wrap=True)
+            console.print(escape(_describe(row)), soft_wrap=True)
 
 
 @app.command()
 def prune(
     before: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day that is kept (UTC).")],
 ) -> None:
-    """Forget old lines: the only way in which any are forgotten. It is a line of the log itself."""
+    """Delete old lines. There is no other way to delete any, and the log notes it."""
     from orchestrator.store import audit
 
     with open_database(load_settings()) as database:
@@ -50,8 +52,8 @@ def prune(
     console.print(f"{count} lines are forgotten")
 
 
-def _line(row: "AuditRow") -> str:
-    """One line, however wide the terminal is: a route that is cut off says nothing."""
+def _describe(row: "AuditRow") -> str:
+    """Show an entry in one line of any width, because a route that is cut off says nothing."""
     who = f"{row.principal} of {row.customer_id}" if row.customer_id else row.principal
     outcome = " ".join(str(part) for part in (row.status, row.code) if part is not None) or "done"
     at = f"{row.at:%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""`hostwright customer`: on the database itself, so that it works without a running API."""
+"""`hostwright customer`: works on the database itself, so that it needs no running API."""
 
 import json
 from functools import partial
@@ -27,24 +27,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print it as the API does.")]
 
 @app.command("set")
 def set_customer(
-    customer: Annotated[str, typer.Argument(help="The customer's id; made when it is new.")],
+    customer: Annotated[str, typer.Argument(help="The id of the customer, which is made if it is new.")],
     billing: Annotated[BillingState | None, typer.Option(help="Billing state.")] = None,
-    instances: Annotated[int | None, typer.Option(min=0, help="Most instances.")] = None,
-    memory: Annotated[int | None, typer.Option(min=0, help="Most MiB of memory in all.")] = None,
-    cores: Annotated[int | None, typer.Option(min=0, help="Most CPU cores in all.")] = None,
+    instances: Annotated[int | None, typer.Option(min=0, help="The most instances.")] = None,
+    memory: Annotated[int | None, typer.Option(min=0, help="The most MiB of memory in total.")] = None,
+    cores: Annotated[int | None, typer.Option(min=0, help="The most CPU cores in total.")] = None,
     game: Annotated[
         str | None,
-        typer.Option(metavar="INSTANCES,MEMORY,CORES", help="Limits of game servers alone; - is none."),
+        typer.Option(metavar="INSTANCES,MEMORY,CORES", help="Limits of game servers alone; - is no limit."),
     ] = None,
     dev: Annotated[
         str | None,
-        typer.Option(metavar="INSTANCES,MEMORY,CORES", help="Limits of dev containers alone; - is none."),
+        typer.Option(metavar="INSTANCES,MEMORY,CORES", help="Limits of dev containers alone; - is no limit."),
     ] = None,
 ) -> None:
     """Make a customer, or set its billing state and limits."""
     from orchestrator.store import accounts
 
-    own: dict[ContainerType, Limits | None] = {"game": _limits("--game", game), "dev": _limits("--dev", dev)}
+    own: dict[ContainerType, Limits | None] = {
+        "game": _parse_limits("--game", game),
+        "dev": _parse_limits("--dev", dev),
+    }
     with open_database(load_settings()) as database:
         accounts.update_customer(
             database,
@@ -62,19 +65,19 @@ def set_customer(
 
 @app.command()
 def suspend(customer: Customer) -> None:
-    """Suspend a customer: it may read and change nothing, and its servers are stopped."""
+    """Suspend a customer: its servers are stopped, and it may only read."""
     _set_state(customer, BillingState.SUSPENDED, "suspend")
 
 
 @app.command()
 def activate(customer: Customer) -> None:
-    """Make a customer active again; its servers stay stopped until it starts them."""
+    """Make a customer active again. Its servers stay stopped until it starts them."""
     _set_state(customer, BillingState.ACTIVE, "activate")
 
 
 @app.command()
 def show(customer: Customer, as_json: Json = False) -> None:
-    """Show a customer: billing state, limits and what is in use."""
+    """Show a customer: its billing state, its limits and what it uses."""
     from orchestrator.store import accounts
 
     with open_database(load_settings()) as database:
@@ -103,7 +106,7 @@ def list_all(as_json: Json = False) -> None:
         console.print("no customers yet: `hostwright customer set acme --instances 10`")
 
 
-def _limits(option: str, text: str | None) -> "Limits | None":
+def _parse_limits(option: str, text: str | None) -> "Limits | None":
     from orchestrator.domain.models import Limits
 
     if text is None:

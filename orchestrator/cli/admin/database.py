@@ -1,4 +1,4 @@
-"""The database as administrative commands use it."""
+"""The database, as administrative commands use it."""
 
 import os
 import pwd
@@ -18,9 +18,9 @@ _PAGE = 200
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The configured database. Raises StoreUnavailable when it does not answer."""
+    """Open the configured database. Raises StoreUnavailable when it does not answer."""
     database = Database(resolve_url(settings), size=2)
-    database.connect().close()  # says in one sentence why it cannot; the pool would only try again and again
+    database.connect().close()  # fails at once and says why, where the pool would try again and again
     database.open()
     try:
         yield database
@@ -29,7 +29,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 def read_all(fetch: Callable[..., list[Row]], key: Callable[[Row], Any]) -> list[Row]:
-    """Every row of a list, which `fetch` gives in pages: those with a key after `after`, at most `limit`."""
+    """Read every row of a list page by page. `fetch` takes `after`, the key of the last row, and `limit`."""
     rows: list[Row] = []
     while page := fetch(after=key(rows[-1]) if rows else None, limit=_PAGE):
         rows += page
@@ -37,13 +37,13 @@ def read_all(fetch: Callable[..., list[Row]], key: Callable[[Row], Any]) -> list
 
 
 def note(database: Database, command: str, target: str) -> None:
-    """Append what a command did to the audit log, in the name of the Unix user."""
+    """Write what a command did into the audit log, in the name of the Unix user."""
     entry = AuditEntry(principal=f"cli:{_user()}", method="CLI", route=f"hostwright {command}", target=target)
     audit.record(database, entry)
 
 
 def _user() -> str:
-    """The Unix user's name; a container may run as a number that has none."""
+    """The Unix user's name, or its number when it has no name, as in some containers."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""`hostwright migrate` and `hostwright check`: what is done before API and worker start."""
+"""`hostwright migrate` and `hostwright check`, which are run before API and worker start."""
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ console = Console(highlight=False)
 
 @app.command(rich_help_panel="Administration")
 def migrate() -> None:
-    """Bring the database's schema up to this release."""
+    """Migrate the database's schema to this release."""
     from orchestrator.store.embedded import resolve_url
     from orchestrator.store.migrations import migrate as run
 
@@ -22,7 +22,7 @@ def migrate() -> None:
 
 @app.command(rich_help_panel="Administration")
 def check() -> None:
-    """See whether inventory, catalogue and secrets are complete. It asks nobody and changes nothing."""
+    """Check that inventory, catalogue and secrets are complete. It connects to nothing and changes nothing."""
     from orchestrator.drivers.secrets import read_secrets
     from orchestrator.play.inventory import find_problems, load_catalogue, read_variables, require_filled
 

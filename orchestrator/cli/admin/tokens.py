@@ -1,4 +1,4 @@
-"""`hostwright token`: on the database itself, so that the first one can be made."""
+"""`hostwright token`: works on the database itself, so that the first token can be made."""
 
 import json
 import re
@@ -29,11 +29,11 @@ def create(
     name: Annotated[str, typer.Option(help="What the token is for.")],
     customer: Annotated[str | None, typer.Option(help="The customer it belongs to.")] = None,
     operator: Annotated[
-        bool, typer.Option("--operator", help="An operator's: it sees and changes everything.")
+        bool, typer.Option("--operator", help="Make an operator's token, which sees and changes everything.")
     ] = False,
     expires: Annotated[str | None, typer.Option(help="How long it works, such as 90d, 12h or 30m.")] = None,
 ) -> None:
-    """Make an access token and print it, this once."""
+    """Make an access token and print it. It is shown only here."""
     if operator == (customer is not None):
         raise HostwrightError("say whose token it is: --customer ID, or --operator")
     from orchestrator.store.accounts import issue_token
@@ -47,7 +47,7 @@ def create(
 
 @app.command("list")
 def list_all(
-    customer: Annotated[str | None, typer.Option(help="Only this customer's.")] = None,
+    customer: Annotated[str | None, typer.Option(help="List only this customer's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as the API does.")] = False,
 ) -> None:
     """List access tokens, newest first. The tokens themselves are not kept."""
@@ -61,12 +61,14 @@ def list_all(
         console.print_json(json.dumps([token_answer(row).model_dump(mode="json", by_alias=True) for row in rows]))
     else:
         for row in rows:
-            console.print(escape(_line(row, datetime.now(UTC))), soft_wrap=True)
+            console.print(escape(_describe(row, datetime.now(UTC))), soft_wrap=True)
 
 
 @app.command()
-def revoke(token: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `token list` shows it.")]) -> None:
-    """End an access token; it works nowhere from then on."""
+def revoke(
+    token: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `token list` shows it.")],
+) -> None:
+    """Revoke an access token. It stops working at once."""
     from orchestrator.store.accounts import revoke_token
 
     try:
@@ -87,8 +89,8 @@ def _duration(text: str) -> timedelta:
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
 
 
-def _line(row: "TokenRow", now: datetime) -> str:
-    """One line, however wide the terminal is: an id that is cut off revokes nothing."""
+def _describe(row: "TokenRow", now: datetime) -> str:
+    """Describe a token in one line of any width, because an id that is cut off cannot be given to `revoke`."""
     used = (
         f"last used {row.last_used_at:%Y-%m-%d %H:%M} from {row.last_address or '-'}"
         if row.last_used_at

@@ -1,4 +1,4 @@
-"""The API as the command line uses it."""
+"""The client of the API that the commands use."""
 
 import json
 import ssl
@@ -14,20 +14,20 @@ import httpx
 from orchestrator.domain.errors import ConfigurationError, HostwrightError
 
 RUN_FILE = "hostwright.json"
-"""What a running `hostwright up` writes into its state directory."""
+"""The file in its state directory in which a running `hostwright up` says how to reach it."""
 _NEWEST = 100
-"""How many operations are looked through for the newest of a server; the most that one page holds."""
+"""How many operations are searched for the newest one of a server."""
 _TIMEOUT_SECONDS = 35.0
-"""Longer than the longest `Prefer: wait`."""
+"""It is longer than the longest `Prefer: wait`."""
 
 
 class Refused(HostwrightError):
-    """The API said no; the text is its reason, with the wrong fields."""
+    """The API refused a request. The text is its reason, with the wrong fields."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """One API and one token."""
+    """The API at an address, with a token."""
 
     url: str
     token: str
@@ -35,7 +35,7 @@ class Client:
     def request(
         self, method: str, path: str, *, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """One request; returns the JSON answer. Raises Refused."""
+        """Send a request. Returns the JSON answer. Raises Refused."""
         try:
             answer = httpx.request(
                 method,
@@ -54,9 +54,10 @@ class Client:
         return found
 
     def operation_id(self, given: str) -> str:
-        """The operation that a person means: its own id, or a server's VMID or host name for the newest of it.
+        """Find the operation that a person means by its id, or by the VMID or host name of its server.
 
-        Raises Refused when that server has none among the newest."""
+        A server stands for its newest operation. Raises Refused when none of the newest operations is the server's.
+        """
         with suppress(ValueError):
             return str(UUID(given))
         page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}")
@@ -66,19 +67,19 @@ class Client:
         raise Refused(f"{given} is no operation id, and no server of yours with one among the newest {_NEWEST}")
 
     def operation(self, operation_id: str, wait: float | None = None) -> dict[str, Any]:
-        """An operation, at its next change or after `wait` seconds."""
+        """Read an operation, with `wait` at its next change, or after so many seconds."""
         headers = {"Prefer": f"wait={int(wait)}"} if wait is not None else {}
         return self.request("GET", f"/api/instances/operations/{operation_id}", headers=headers)
 
 
 @cache
 def _tls(used: bool) -> ssl.SSLContext:
-    """Made once: httpx would load the authorities anew for every request (20 ms), even for one without TLS."""
+    """Make the TLS context once. httpx would load the authorities for every request (20 ms), even without TLS."""
     return ssl.create_default_context() if used else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def read_run_file(state_dir: Path) -> dict[str, Any]:
-    """What a running `hostwright up` says of itself. Raises ConfigurationError."""
+    """Read how to reach a running `hostwright up`. Raises ConfigurationError when none runs."""
     path = state_dir / RUN_FILE
     try:
         run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

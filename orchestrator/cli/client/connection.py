@@ -1,4 +1,4 @@
-"""Which API a command speaks to, and the options that say so."""
+"""The connection to the API: the options that say where it is, given once for all commands."""
 
 import functools
 import inspect
@@ -12,16 +12,17 @@ from orchestrator.cli.options import StateDir
 from orchestrator.settings import load_settings
 
 Url = Annotated[
-    str | None, typer.Option(help="The API's address; else the running `hostwright up`.", envvar="HOSTWRIGHT_URL")
+    str | None,
+    typer.Option(help="The API's address; by default that of the running `hostwright up`.", envvar="HOSTWRIGHT_URL"),
 ]
 Token = Annotated[str | None, typer.Option(help="Access token.", envvar="HOSTWRIGHT_TOKEN", show_default=False)]
 Operator = Annotated[bool, typer.Option("--operator", help="Use the operator's token of the running `hostwright up`.")]
 
 
 def connect(url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False) -> Client:
-    """A client with the address and the token that are given, and else those of the running `hostwright up`.
+    """Make a client. An address or token that is not given is that of the running `hostwright up`.
 
-    Raises ConfigurationError when it is needed and not there.
+    Raises ConfigurationError when nothing runs.
     """
     if url and token:
         return Client(url.rstrip("/"), token)
@@ -30,7 +31,7 @@ def connect(url: Url = None, token: Token = None, state_dir: StateDir = None, op
 
 
 def with_client(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `connect` after its own, and call it with the client that they make."""
+    """Add the options of `connect` to those of a command, which gets the client as its first argument instead."""
     options = inspect.signature(connect).parameters
     own = inspect.signature(command)
 
@@ -39,6 +40,6 @@ def with_client(command: Callable[..., None]) -> Callable[..., None]:
         client = connect(**{name: given.pop(name) for name in options})
         command(client, **given)
 
-    # Typer reads a command's options from its signature.
+    # Typer reads the options of a command from its signature.
     run.__signature__ = own.replace(parameters=[*list(own.parameters.values())[1:], *options.values()])  # type: ignore[attr-defined]
     return run

@@ -1,4 +1,4 @@
-"""Operations on a terminal: a line per phase, live; plain lines where there is no terminal."""
+"""Operations on a terminal, live with a line for each phase; without a terminal, as plain lines."""
 
 import time
 from collections.abc import Iterable
@@ -21,14 +21,14 @@ _MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 _WIDEST = 1000
 _POLL_SECONDS = 1.0
-"""The long poll's length: heartbeats are shown as they come, changes at once."""
+"""The length of a long poll. A change is shown at once, a heartbeat after so long."""
 
 
 class Watch:
     """Follows operations to their end, and shows them while they run."""
 
     def __init__(self, client: Client, console: Console) -> None:
-        """Begin with none."""
+        """Begin with no operation."""
         self.client = client
         self.console = console
         self._latest: dict[str, dict[str, Any]] = {}
@@ -38,7 +38,7 @@ class Watch:
         return Group(*(_render(operation) for operation in self._latest.values()))
 
     def follow(self, operation_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """Wait until every operation is final; returns them in the order given."""
+        """Wait until every operation has ended. Returns them in the given order."""
         wanted = list(operation_ids)
         for operation_id in wanted:
             self._note(self.client.operation(operation_id))
@@ -73,8 +73,8 @@ class Watch:
                     highlight=False,
                 )
         if operation["status"] in FINAL:
-            self.console.print(_headline(operation))
-            self.console.print(*_outcome(operation), sep="\n")
+            self.console.print(_make_headline(operation))
+            self.console.print(*_describe_outcome(operation), sep="\n")
 
 
 def _render(operation: dict[str, Any]) -> RenderableType:
@@ -85,7 +85,7 @@ def _render(operation: dict[str, Any]) -> RenderableType:
     table.add_column()
     for phase in operation["phases"]:
         table.add_row(*_phase_row(phase))
-    return Group(_headline(operation), table, *_outcome(operation), Text(""))
+    return Group(_make_headline(operation), table, *_describe_outcome(operation), Text(""))
 
 
 def _phase_row(phase: dict[str, Any]) -> tuple[RenderableType, ...]:
@@ -97,7 +97,7 @@ def _phase_row(phase: dict[str, Any]) -> tuple[RenderableType, ...]:
     return Text(mark, style=style), Text(phase["name"], style=style), Text(_seconds(phase["durationMs"])), retries
 
 
-def _headline(operation: dict[str, Any]) -> Text:
+def _make_headline(operation: dict[str, Any]) -> Text:
     name = operation["hostname"] or operation["ctype"]
     what = " ".join(filter(None, (operation["kind"], operation["variant"], operation["version"])))
     line = Text.assemble(
@@ -116,8 +116,8 @@ def _headline(operation: dict[str, Any]) -> Text:
 _UNDONE = {"provision": "cleaned up: nothing is left", "start": "the server is as it was before"}
 
 
-def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
-    """Why it failed, and what became of what it had made."""
+def _describe_outcome(operation: dict[str, Any]) -> list[RenderableType]:
+    """Say why an operation failed, and what became of what it had made."""
     lines: list[RenderableType] = []
     error, cleanup = operation["error"], operation["cleanup"]
     if error:
@@ -134,7 +134,7 @@ def _outcome(operation: dict[str, Any]) -> list[RenderableType]:
 
 
 def instances_table(instances: list[dict[str, Any]]) -> Table:
-    """Instances as a table; the first column is what other commands take for a server."""
+    """Make a table of instances. Its first column is what other commands take for a server."""
     table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
     if any(item["leaked"] for item in instances):
         table.add_column("left behind")
@@ -147,7 +147,7 @@ def instances_table(instances: list[dict[str, Any]]) -> Table:
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table with nothing cut off: what is cut off cannot be given to the next command.
+    """Print a table without cutting anything off, so that ids can be given to the next command.
 
     A terminal that is too narrow breaks its lines.
     """

@@ -1,4 +1,4 @@
-"""`hostwright create`, `list`, `watch` and what else a customer does, over the API."""
+"""`hostwright create`, `list`, `watch` and the other commands of customers, over the API."""
 
 import json
 from typing import Annotated, Any
@@ -17,7 +17,10 @@ app.add_typer(create_app, name="create", rich_help_panel="Servers")
 console = Console(highlight=False)
 
 OperationArgument = Annotated[
-    str, typer.Argument(help="Operation id, as the order printed it; or a VMID or host name for its newest operation.")
+    str,
+    typer.Argument(
+        help="Operation id, as the order printed it, or the VMID or host name of a server for its newest operation."
+    ),
 ]
 ServerArgument = Annotated[str, typer.Argument(help="Server id or VMID.")]
 
@@ -26,9 +29,9 @@ ServerArgument = Annotated[str, typer.Argument(help="Server id or VMID.")]
 @with_client
 def create_game(
     client: Client,
-    variant: Annotated[str, typer.Option(help="vanilla, paper, … (see the catalogue)")],
-    version: Annotated[str, typer.Option(help="The game's version, such as 1.21.7")],
-    game: Annotated[str | None, typer.Option(help="The game; minecraft unless said.")] = None,
+    variant: Annotated[str, typer.Option(help="The variant, such as vanilla or paper (see the catalogue).")],
+    version: Annotated[str, typer.Option(help="The game's version, such as 1.21.7.")],
+    game: Annotated[str | None, typer.Option(help="The game; minecraft by default.")] = None,
     world: Annotated[str | None, typer.Option(help="Name of the world.")] = None,
     memory: Memory = None, cores: Cores = None, disk: Disk = None, key: Key = None, on_failure: OnFailure = None,
     customer: Customer = None, watch: Watched = False, as_json: Json = False,
@@ -43,8 +46,8 @@ def create_game(
 @with_client
 def create_dev(
     client: Client,
-    runtime: Annotated[str, typer.Option(help="python, node, go, java or dotnet")],
-    version: Annotated[str, typer.Option(help="The runtime's version, such as 3.12")],
+    runtime: Annotated[str, typer.Option(help="The runtime: python, node, go, java or dotnet.")],
+    version: Annotated[str, typer.Option(help="The runtime's version, such as 3.12.")],
     code_server: Annotated[bool | None, typer.Option(help="With an editor in the browser.")] = None,
     memory: Memory = None, cores: Cores = None, disk: Disk = None, key: Key = None, on_failure: OnFailure = None,
     customer: Customer = None, watch: Watched = False, as_json: Json = False,
@@ -65,7 +68,9 @@ def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, 
 @with_client
 def list_servers(
     client: Client,
-    leaked: Annotated[bool, typer.Option("--leaked", help="Only those of which something was left behind.")] = False,
+    leaked: Annotated[
+        bool, typer.Option("--leaked", help="List only servers of which a cleanup left something behind.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List servers."""
@@ -136,7 +141,7 @@ def cancel(client: Client, operation: OperationArgument, watch: Watched = False,
 @app.command(rich_help_panel="Servers")
 @with_client
 def retry(client: Client, operation: OperationArgument, watch: Watched = False, as_json: Json = False) -> None:
-    """Take a failed order up again at its failed phase, on the machine that was kept."""
+    """Take a failed order up again at the phase that failed, on the machine that was kept."""
     path = f"/api/instances/operations/{client.operation_id(operation)}/retry"
     _change(client, "POST", path, watch, as_json)
 

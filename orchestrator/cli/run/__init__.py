@@ -1,1 +1,1 @@
-"""Commands that run parts of Hostwright: serve, worker, up, demo."""
+"""Commands that run Hostwright or parts of it."""

@@ -1,4 +1,4 @@
-"""`hostwright up`, `demo`, `serve` and `worker`: the commands that run Hostwright."""
+"""`hostwright up`, `demo`, `serve` and `worker`."""
 
 import gc
 import logging
@@ -16,15 +16,17 @@ app = typer.Typer()
 console = Console(highlight=False)
 
 _KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection is kept: longer than clients and fronts keep theirs (5 to 60 s), because who closes first
-must be the one who would send the next request, or that request is lost in the closing."""
+"""How long an idle connection is kept. Clients and fronts keep theirs for 5 to 60 s and must close first, because a
+request that they send while the API closes is lost."""
 _GRACEFUL_SECONDS = 15
-"""How long a leaving API waits for its open requests; who waits for a change is answered at once."""
+"""How long an API that ends waits for its open requests. Those that wait for a change are answered at once."""
 
 
 @app.command(rich_help_panel="Run")
 def up(
-    lab: Annotated[bool, typer.Option("--lab", help="With the lab: a whole data centre on loopback.")] = False,
+    lab: Annotated[
+        bool, typer.Option("--lab", help="Run the lab too, which is a whole data centre on loopback.")
+    ] = False,
     state_dir: StateDir = None,
     port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
     speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations; 0 for none.")] = 1.0,
@@ -41,7 +43,9 @@ def up(
 
 @app.command(rich_help_panel="Run")
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Order, verify, tear down, check that nothing is left.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Order, verify, tear down, check that nothing is left, and end.")
+    ] = False,
     speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations.")] = 1.0,
     state_dir: StateDir = None,
     guests: Guests = GuestKind.PROCESS,
@@ -68,7 +72,7 @@ def serve(
     _log_to_stderr()
     application = make_app(settings)
     gc.collect()
-    gc.freeze()  # what start-up made lives for ever: the collector need not walk it for every request
+    gc.freeze()  # what was made until now stays: the collector need not walk it again and again
     uvicorn.run(
         application,
         host=settings.host,
@@ -76,7 +80,7 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # whom to believe about a client's address is a setting of ours
+        proxy_headers=False,  # trusted_proxies says whom to believe about a client's address
         http=BoundedProtocol,
         ws="none",
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
@@ -85,7 +89,9 @@ def serve(
 
 
 @app.command(rich_help_panel="Run")
-def worker(concurrency: Annotated[int | None, typer.Option(min=1, help="Operations at once.")] = None) -> None:
+def worker(
+    concurrency: Annotated[int | None, typer.Option(min=1, help="How many operations it runs at once.")] = None,
+) -> None:
     """Run one worker alone, as production does."""
     from orchestrator.worker.loop import Worker
 
@@ -96,5 +102,5 @@ def worker(concurrency: Annotated[int | None, typer.Option(min=1, help="Operatio
 def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("huey").setLevel(logging.WARNING)
-    # Its warnings are one for every try to connect; the store says itself that the database is away (store.outage).
+    # The pool warns at every failed try to connect. The store itself says when the database is away (store.outage).
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

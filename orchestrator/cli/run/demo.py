@@ -1,4 +1,4 @@
-"""The demonstration: everything on one machine, two orders, and a join as a player would."""
+"""The demonstration: runs everything on one machine, places two orders, and joins a game as a player would."""
 
 import json
 import signal
@@ -27,13 +27,13 @@ _ORDERS: tuple[dict[str, Any], ...] = (
 )
 
 
-class _Left(Exception):
-    """Somebody asked the foreground to end."""
+class _Interrupted(Exception):
+    """A signal asked the program to end."""
 
 
 def serve_stack(settings: Settings, speed: float, guests: str, console: Console) -> None:
     """Run all parts until Ctrl-C, or until one of them ends."""
-    with _ends_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_saying(console)) as stack:
+    with _end_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_print_progress(console)) as stack:
         _print_run(console, stack, settings.state_dir)
         console.print("Ctrl-C stops everything.")
         name = stack.wait()
@@ -41,13 +41,13 @@ def serve_stack(settings: Settings, speed: float, guests: str, console: Console)
 
 
 def run_demo(settings: Settings, *, once: bool, speed: float, guests: str, console: Console) -> None:
-    """Order, verify and show; with `once` also tear down and prove that nothing is left."""
+    """Order, verify and show. With `once` also tear down, and check that nothing is left."""
     base = settings.state_dir
     base.mkdir(parents=True, exist_ok=True)
     state_dir = Path(tempfile.mkdtemp(prefix="demo-", dir=base)) if once else base / "demo"
     if once:
-        state_dir.chmod(0o755)  # PostgreSQL's own user must pass; what is secret below is 0600 or 0700
-    with _temporary(state_dir, once):
+        state_dir.chmod(0o755)  # PostgreSQL's own user must get through; secrets below are 0600 or 0700
+    with _remove_at_end(state_dir, once):
         _demonstrate(settings.model_copy(update={"state_dir": state_dir}), once, speed, guests, console)
     if once:
         left = [child.pid for child in psutil.Process().children(recursive=True)]
@@ -57,7 +57,7 @@ def run_demo(settings: Settings, *, once: bool, speed: float, guests: str, conso
 
 
 def _demonstrate(settings: Settings, once: bool, speed: float, guests: str, console: Console) -> None:
-    with _ends_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_saying(console)) as stack:
+    with _end_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_print_progress(console)) as stack:
         client = Client(stack.run["url"], stack.run["customerToken"])
         orders = [client.request("POST", "/api/instances", body=order) for order in _ORDERS]
         done = Watch(client, console).follow([order["operationId"] for order in orders])
@@ -120,12 +120,12 @@ def _print_run(console: Console, stack: Stack, state_dir: Path) -> None:
     console.print(f"try it          hostwright list --state-dir {state_dir}", soft_wrap=True)
 
 
-def _saying(console: Console) -> Any:
+def _print_progress(console: Console) -> Any:
     return lambda line: console.print(f"[dim]starting: {line}[/]")
 
 
 @contextmanager
-def _temporary(state_dir: Path, remove: bool) -> Iterator[None]:
+def _remove_at_end(state_dir: Path, remove: bool) -> Iterator[None]:
     import shutil
 
     try:
@@ -136,18 +136,18 @@ def _temporary(state_dir: Path, remove: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _ends_on_signals(console: Console) -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into an orderly end of the block."""
+def _end_on_signals(console: Console) -> Iterator[None]:
+    """End the block in an orderly way on SIGINT and SIGTERM."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, signal.SIG_IGN)
-        raise _Left
+        raise _Interrupted
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except _Left:
+    except _Interrupted:
         console.print("stopped")
     finally:
         for number, handler in before.items():

@@ -1,18 +1,18 @@
-"""The HTTP server's protocol, with a limit to what it keeps of a request, and to how long a head may take."""
+"""uvicorn's HTTP protocol, with limits for the size of a request's head and for the time it may take."""
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 32 * 1024
-"""More than the application takes (orchestrator.api.http.headers), which answers with the reason."""
+"""It is more than the application takes, which answers with the reason (orchestrator.api.http.headers)."""
 HEAD_SECONDS = 15.0
-"""How long a connection may take to its first head, and a begun head to its end."""
+"""How long a connection may wait before its first head, and how long a head may take."""
 _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class BoundedProtocol(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
-    """uvicorn's own bounds neither a head nor trailers, which grow in memory, nor the time of a silent client."""
+    """Bounds what uvicorn's own protocol does not: heads and trailers, which it keeps in memory, and silent clients."""
 
     _unfinished = 0
     _in_head = True
@@ -20,44 +20,44 @@ class BoundedProtocol(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override, unused-ignore]
-        """A client connects."""
+        """A client has connected."""
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The client is gone."""
         self._cancel_deadline()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """A head has begun."""
         self._in_head = self._moved = True
         self._expect_head()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; what comes as one after the body is a trailer, which nobody reads."""
+        """Keep a header. One that comes after the body is a trailer, which nobody reads."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head has ended."""
         self._in_head = False
         self._cancel_deadline()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body, which the application bounds."""
+        """A part of the body has come. The application bounds the body."""
         self._moved = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there."""
+        """The request has ended."""
         self._moved = True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless it is a head, trailers or a chunk's extension without end."""
+        """Take what came. A head, trailers or a chunk extension that do not end close the connection."""
         self._moved = False
         super().data_received(data)
         self._unfinished = 0 if self._moved else self._unfinished + len(data)

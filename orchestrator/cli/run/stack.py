@@ -1,4 +1,4 @@
-"""All parts of Hostwright on one machine: database, lab, API and worker, started in order and stopped in reverse."""
+"""The stack: all parts of Hostwright on one machine, started in order and stopped in reverse order."""
 
 import fcntl
 import json
@@ -30,12 +30,12 @@ _STOP_SECONDS = 15
 
 
 class Stack:
-    """Used as a context manager: ready inside, all stopped outside."""
+    """Database, lab, API and worker. A context manager: they are ready inside it, and stopped after it."""
 
     def __init__(
         self, settings: Settings, *, speed: float, say: Callable[[str], None], guests: str = "process"
     ) -> None:
-        """`speed` multiplies the lab's durations, `guests` says what its containers are; `say` takes progress."""
+        """`speed` multiplies the lab's durations, `guests` says what its containers are, `say` is told the progress."""
         self.settings = settings
         self.speed = speed
         self.guests = guests
@@ -60,11 +60,11 @@ class Stack:
 
     @property
     def postgres_pid(self) -> int | None:
-        """The embedded database server's process, if there is one."""
+        """The process of the embedded database server, or None when another server is used."""
         return self._postgres.pid if self._postgres else None
 
     def wait(self) -> str:
-        """Wait until a part ends by itself; returns its name."""
+        """Wait until a part ends by itself. Returns its name."""
         while True:
             for name, child in self.children.items():
                 if child.poll() is not None:
@@ -74,12 +74,12 @@ class Stack:
     def _start(self) -> None:
         state = self.settings.state_dir
         self._take_state_dir()
-        port = self._free_port()
+        port = self._find_port()
         url = f"http://{self.settings.host}:{port}"
         self.say("database")
         database_url = self._postgres.start() if self._postgres else str(self.settings.database_url)
         migrate(database_url)
-        tokens = self._tokens(database_url)
+        tokens = self._get_tokens(database_url)
         self.say("lab")
         (state / "lab" / "lab.json").unlink(missing_ok=True)
         self._spawn(
@@ -89,7 +89,7 @@ class Stack:
         )  # fmt: skip
         lab = self._wait_for("lab", lambda: _read_json(state / "lab" / "lab.json"))
         self.say("API and worker")
-        environment = self._environment(database_url, port)
+        environment = self._make_environment(database_url, port)
         self._spawn("api", "-m", "orchestrator.cli", "serve", environment=environment)
         self._spawn("worker", "-m", "orchestrator.cli", "worker", environment=environment)
         self._wait_for("api", lambda: _is_ready(url))
@@ -97,7 +97,7 @@ class Stack:
         _write_private(state / RUN_FILE, self.run)
 
     def _stop(self) -> None:
-        if self._lock is not None:  # else the file is another run's
+        if self._lock is not None:  # otherwise the file belongs to another run
             (self.settings.state_dir / RUN_FILE).unlink(missing_ok=True)
         for name in ("worker", "api", "lab"):
             child = self.children.pop(name, None)
@@ -121,7 +121,7 @@ class Stack:
         except OSError as error:
             raise ConfigurationError(f"the state directory {state} cannot be used: {error.strerror}") from error
 
-    def _free_port(self) -> int:
+    def _find_port(self) -> int:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -132,8 +132,8 @@ class Stack:
                 ) from error
             return int(probe.getsockname()[1])
 
-    def _tokens(self, url: str) -> dict[str, str]:
-        """The tokens of the run before while they are good, else new ones."""
+    def _get_tokens(self, url: str) -> dict[str, str]:
+        """Read the tokens of the run before. Makes new ones when they are not valid any more."""
         path = self.settings.state_dir / "tokens.json"
         database = Database(url, size=2)
         database.open()
@@ -151,14 +151,14 @@ class Stack:
         finally:
             database.close()
 
-    def _environment(self, database_url: str, port: int) -> dict[str, str]:
+    def _make_environment(self, database_url: str, port: int) -> dict[str, str]:
         return {
             "HOSTWRIGHT_STATE_DIR": str(self.settings.state_dir),
             "HOSTWRIGHT_DATABASE_URL": database_url,
             "HOSTWRIGHT_HOST": self.settings.host,
             "HOSTWRIGHT_PORT": str(port),
             "HOSTWRIGHT_CONCURRENCY": str(self.settings.concurrency),
-            # Who presses Ctrl-C does not want to wait: what runs goes on at the next start.
+            # Ctrl-C shall not wait for operations: they go on at the next start.
             "HOSTWRIGHT_DRAIN_SECONDS": "0",
         }
 
@@ -186,18 +186,18 @@ class Stack:
                 return found
             dead = [known for known, child in self.children.items() if child.poll() is not None]
             if dead:
-                raise ConfigurationError(f"{dead[0]} did not start: {self._tail(dead[0])}")
+                raise ConfigurationError(f"{dead[0]} did not start: {self._read_last_line(dead[0])}")
             time.sleep(0.02)
-        raise ConfigurationError(f"{name} was not ready within {_READY_SECONDS} s: {self._tail(name)}")
+        raise ConfigurationError(f"{name} was not ready within {_READY_SECONDS} s: {self._read_last_line(name)}")
 
-    def _tail(self, name: str) -> str:
+    def _read_last_line(self, name: str) -> str:
         path = self.settings.state_dir / "logs" / f"{name}.log"
         lines = path.read_text(errors="replace").strip().splitlines() or ["its log is empty"]
         return f"{lines[-1]} (all of it: {path})"
 
 
 def _lock(path: Path) -> IO[str]:
-    """The file, open and ours until it is closed. Raises BlockingIOError when it is somebody else's."""
+    """Open and lock a file until it is closed. Raises BlockingIOError when another process has locked it."""
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.agent.status import Verdict
 from orchestrator.drivers.httpjson import HttpError, HttpJson, Reply
 from orchestrator.drivers.result import PhaseError, waiting
 from orchestrator.drivers.secrets import Secrets
 
-UNREACHABLE = "agent-unreachable"
+UNREACHABLE = Code.AGENT_UNREACHABLE
 INTERVAL = 1.0
 # A refused connection costs nothing, and an agent that comes up is there from one moment to the next.
 UNREACHABLE_INTERVAL = 0.25
@@ -71,7 +72,7 @@ class Agent:
 def open_agent(args: Mapping[str, Any], secrets: Secrets) -> Agent:
     """The agent that a task's `address`, `port` and `secret` name. Raises PhaseError `internal`."""
     if not args["address"]:
-        raise PhaseError("internal", "there is no address to ask: run wait_for_ip before, or give -e address=…")
+        raise PhaseError(Code.INTERNAL, "there is no address to ask: run wait_for_ip before, or give -e address=…")
     token = secrets.get(args["secret"]) if args["secret"] else None
     return Agent(
         args["address"],
@@ -100,7 +101,7 @@ def _left(args: Mapping[str, Any]) -> float:
 def refuse_denied(reply: Reply) -> None:
     if reply.status in (401, 403):
         raise PhaseError(
-            "agent-rejected",
+            Code.AGENT_REJECTED,
             f"the agent refuses our token ({reply.status} {reply.words()}); name the right secret in hostwright_agent",
         )
 

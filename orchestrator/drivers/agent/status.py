@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.httpjson import short
 
 LOG_LINES = 20
@@ -26,7 +27,7 @@ class Verdict:
     """`done` ends the wait. `code` is None when all is well, else why it failed, or what a time-out means."""
 
     done: bool
-    code: str | None
+    code: Code | None
     message: str
     progress: str
     detail: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +45,7 @@ def judge(status: Mapping[str, Any], vmid: int) -> Verdict:
     if other is not None:
         # A clone copies everything, its template's agent state too.
         message = f"the agent still holds the configuration of {other}, not of {vmid}; send it the configuration"
-        return Verdict(False, "agent-timeout", message, f"agent holds the configuration of {other}")
+        return Verdict(False, Code.AGENT_TIMEOUT, message, f"agent holds the configuration of {other}")
     if state == "error":
         return _failure(status, words(status) or "the agent reports an error without a word")
     if state == "crashed" and _count(status) > CRASHES_TOLERATED:
@@ -87,7 +88,7 @@ def occupied(status: Mapping[str, Any], payload: Mapping[str, Any]) -> Verdict |
         f"the agent of {payload['vmid']} already runs with another configuration (other {', '.join(other)}) and was "
         f"not disturbed: give what it was ordered with, or delete the instance and order anew"
     )
-    return Verdict(True, "agent-rejected", message, "agent runs with another configuration", {"differs": other})
+    return Verdict(True, Code.AGENT_REJECTED, message, "agent runs with another configuration", {"differs": other})
 
 
 def words(status: Mapping[str, Any]) -> str:
@@ -117,7 +118,7 @@ def _failure(status: Mapping[str, Any], message: str) -> Verdict:
         "crashCount": _count(status),
         "logTail": log_tail(status),
     }
-    return Verdict(True, "agent-error", message, f"agent reports: {message}", detail)
+    return Verdict(True, Code.AGENT_ERROR, message, f"agent reports: {message}", detail)
 
 
 def _waiting(status: Mapping[str, Any], state: str) -> Verdict:
@@ -133,7 +134,7 @@ def _waiting(status: Mapping[str, Any], state: str) -> Verdict:
     }
     said = f" ({words(status)})" if words(status) else ""
     message = f"the instance did not become ready in time; the agent's last state was {progress}{said}"
-    return Verdict(False, "agent-timeout", message, progress, detail)
+    return Verdict(False, Code.AGENT_TIMEOUT, message, progress, detail)
 
 
 def _count(status: Mapping[str, Any]) -> int:

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
+from orchestrator.domain.errors import Code
+from orchestrator.domain.publications import Publication
+from orchestrator.drivers.dns.marks import first_untouchable, refusal
 from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, wanted
 from orchestrator.drivers.result import PhaseError
 
-CODE = "dns-failed"
+CODE = Code.DNS_FAILED
 
 
 @dataclass(frozen=True)
 class Provider:
-    """One entry of `hostwright_dns`. What a driver needs beyond `zone` and `address`, it checks itself."""
+    """One entry of `hostwright_dns`. `exclusive` says that nobody but Hostwright has records in the zone."""
 
     name: str
     driver: str
     zone: str
     address: str
     nameserver: str
+    secret: str
     url: str = ""
     zone_id: str = ""
-    secret: str = ""
     ca_file: str | None = None
     server: str = ""
     key_name: str = ""
     key_algorithm: str = "hmac-sha256"
-
-    @staticmethod
-    def parse(entry: Mapping[str, Any]) -> Provider:
-        """Raises PhaseError `internal` for an unknown or missing member: a typo in the inventory."""
-        known = Provider.__dataclass_fields__
-        unknown = sorted(set(entry) - set(known))
-        missing = [name for name in ("name", "driver", "zone", "address", "nameserver") if not entry.get(name)]
-        if unknown or missing:
-            problem = f"unknown {', '.join(unknown)}" if unknown else f"missing {', '.join(missing)}"
-            raise PhaseError("internal", f"hostwright_dns entry {entry.get('name')}: {problem}; see docs")
-        return Provider(**{str(name): value for name, value in entry.items()})
+    exclusive: bool = False
 
     def names(self, hostname: str, service: str, protocol: str) -> Names:
         try:
@@ -60,15 +53,32 @@ class Provider:
 
 
 class DnsDriver(ABC):
-    """One provider's API. Every method raises PhaseError `dns-failed` with the provider's name and words."""
+    """One provider's API. Every method raises PhaseError `dns-failed` with the provider's name and words.
 
-    def __init__(self, provider: Provider, mark: str) -> None:
+    Only records with our mark are ever changed or removed (docs/adr/0009).
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]]
+    """What an entry must say for this driver, beyond what every driver needs."""
+    ZONE: ClassVar[str] = "zone"
+    """The member of an entry by which the provider knows the zone."""
+
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
+        """`timeout` in seconds bounds each request with its retries."""
         self.provider = provider
         self.mark = mark
+        self.secret = secret
+        self.timeout = timeout
+
+    @staticmethod
+    def marked(records: Sequence[Record], where: Names, mark: str) -> list[Record]:
+        """The same records with our mark, as this provider keeps it."""
+        del where
+        return [replace(record, mark=mark) for record in records]
 
     @abstractmethod
-    def read(self, where: Names) -> list[Record]:
-        """The records at our names that are of the types we publish."""
+    def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
+        """The records of these names and types, whosever they are."""
 
     @abstractmethod
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
@@ -78,30 +88,39 @@ class DnsDriver(ABC):
     def delete(self, found: Sequence[Record]) -> None:
         """Delete what was read; what is gone meanwhile counts as deleted."""
 
-    def marked(self, records: Sequence[Record], where: Names) -> list[Record]:
-        """The same records with our mark, as this provider keeps it."""
-        return list(records)
-
     def ensure(self, where: Names, records: Sequence[Record], *, check: bool = False) -> bool:
         """True when something had to be changed. Nothing counts as done before it reads back."""
-        desired = self.marked(records, where)
-        found = self.read(where)
+        desired = self.marked(records, where, self.mark)
+        found = self._read_ours(where, desired)
         changes = differing(found, desired)
-        if not changes or check:
-            return bool(changes)
-        self.write(found, changes)
-        back = self.read(where)
-        wrong = differing(back, desired)
-        if wrong:
+        # Addresses and aliases that would lead players elsewhere; whosever they are, the zone is wholly ours then.
+        surplus = [one for one in found if one.key not in {record.key for record in desired}]
+        if check or not (changes or surplus):
+            return bool(changes or surplus)
+        if surplus:
+            self.delete(surplus)
+        if changes:
+            self.write([one for one in found if one not in surplus], changes)
+        back = self._read_ours(where, desired)
+        if differing(back, desired):
             raise self.provider.failure(
                 f"took the change of {where.host} but reads back {describe(back)} instead of {describe(desired)}",
                 "another system may write the same names",
             )
         return True
 
-    def remove(self, where: Names, *, check: bool = False) -> bool:
-        """True when something was there. What is absent needs no second request."""
-        found = self.read(where)
-        if found and not check:
-            self.delete(found)
-        return bool(found)
+    def remove(self, publications: Sequence[Publication], *, check: bool = False) -> bool:
+        """True when something of ours was there. What is somebody else's by now stays, and is not ours to remove."""
+        found = self.read({(one.name, one.type) for one in publications})
+        ours = [record for record in found if record.mark == self.mark]
+        if ours and not check:
+            self.delete(ours)
+        return bool(ours)
+
+    def _read_ours(self, where: Names, desired: Sequence[Record]) -> list[Record]:
+        """What is at our names, once nothing there is somebody else's."""
+        found = self.read({*where.keys, *(record.key for record in desired)})
+        foreign = first_untouchable(found, self.mark, exclusive=self.provider.exclusive)
+        if foreign is not None:
+            raise self.provider.failure(*refusal(foreign))
+        return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.drivers.dns.base import DnsDriver, Provider
-from orchestrator.drivers.dns.records import Names, Record, canonical, srv_parts, srv_value
+from orchestrator.drivers.dns.records import Record, canonical, srv_parts, srv_value
 from orchestrator.drivers.httpjson import HttpError, HttpJson, Reply, short
 
 IDENTICAL = frozenset({81057, 81058})
@@ -15,23 +14,19 @@ ABSENT = frozenset({81044})
 UNAUTHENTICATED = frozenset({6003, 9109, 10000})
 PAGE = 100
 MOST_PAGES = 10
-# What ttl means when Cloudflare proxies the record: never one of ours, so such a record always differs.
-AUTOMATIC_TTL = 1
 
 
 class Cloudflare(DnsDriver):
-    def __init__(self, provider: Provider, mark: str, *, token: str, timeout: float) -> None:
-        super().__init__(provider, mark)
-        self._http = HttpJson(ca_file=provider.ca_file, bearer=token, timeout=timeout)
-        if not provider.zone_id:
-            raise provider.failure("has no zone_id", "add it to its entry in hostwright_dns")
+    NEEDS = ("url", "zone_id")
+    ZONE = "zone_id"
 
-    def marked(self, records: Sequence[Record], where: Names) -> list[Record]:
-        del where
-        return [replace(record, mark=self.mark) for record in records]
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout)
+        self._http = HttpJson(ca_file=provider.ca_file, bearer=secret, timeout=timeout)
 
-    def read(self, where: Names) -> list[Record]:
-        return [*self._list(where.host, "A"), *self._list(where.service, "SRV")]
+    def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
+        records = [record for name in sorted({name for name, _ in keys}) for record in self._list(name)]
+        return [record for record in records if record.key in keys]
 
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
         for record in changes:
@@ -48,10 +43,10 @@ class Cloudflare(DnsDriver):
         for record in found:
             self._call("DELETE", f"/{record.ref}", fine=ABSENT)
 
-    def _list(self, name: str, kind: str) -> list[Record]:
+    def _list(self, name: str) -> list[Record]:
         records: list[Record] = []
         for page in range(1, MOST_PAGES + 1):
-            params = {"type": kind, "name.exact": name, "page": page, "per_page": PAGE}
+            params = {"name.exact": name, "page": page, "per_page": PAGE}
             reply = self._call("GET", "", params=params)
             entries = reply.member("result")
             if not isinstance(entries, list):
@@ -60,7 +55,7 @@ class Cloudflare(DnsDriver):
             if page >= int((reply.member("result_info") or {}).get("total_pages") or 1):
                 break
         # A server that does not know the filter lists the whole zone.
-        return [record for record in records if record.key == (name, kind)]
+        return [record for record in records if record.name == name]
 
     def _call(
         self,
@@ -127,6 +122,6 @@ def _record(entry: Mapping[str, Any]) -> Record:
         )
     else:
         value = str(entry.get("content", ""))
-    ttl = AUTOMATIC_TTL if entry.get("proxied") else int(entry.get("ttl") or 0)
-    name = canonical(str(entry.get("name", "")))
-    return Record(name, kind, value, ttl, mark=str(entry.get("comment") or ""), ref=str(entry.get("id", "")))
+    name, note, ref = canonical(str(entry.get("name", ""))), str(entry.get("comment") or ""), str(entry.get("id", ""))
+    # A proxied one is answered with Cloudflare's own addresses.
+    return Record(name, kind, value, int(entry.get("ttl") or 0), note, not entry.get("proxied"), ref)

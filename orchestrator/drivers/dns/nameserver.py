@@ -10,9 +10,11 @@ import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
+import dns.rdata
 import dns.rdatatype
+import dns.rrset
 
-from orchestrator.drivers.dns.records import canonical
+from orchestrator.drivers.dns.records import Record, canonical
 
 PORT = 53
 # A datagram may get lost; the next one is sent after this many seconds.
@@ -45,21 +47,30 @@ def _address(host: str) -> str:
 
 
 def lookup(nameserver: str, name: str, kind: str, timeout: float) -> list[tuple[str, int]]:
-    """Values (as in Record) and TTLs of the record set; empty when the name or the type is absent.
+    """Values (as in Record) and TTLs of the record set, also at the end of an alias; empty when there is none.
 
     Raises NameserverError for silence and for any code but NOERROR and NXDOMAIN.
     """
+    return [(one.value, one.ttl) for one in _answer(nameserver, name, kind, timeout) if one.type == kind]
+
+
+def read(nameserver: str, name: str, kind: str, timeout: float) -> list[Record]:
+    """What is at this very name: the record set, or the alias in its place. Raises NameserverError as `lookup`."""
+    return [one for one in _answer(nameserver, name, kind, timeout) if one.name == canonical(name)]
+
+
+def _answer(nameserver: str, name: str, kind: str, timeout: float) -> list[Record]:
     address, port = split(nameserver)
-    query = dns.message.make_query(name, kind)
-    response = _ask(query, address, port, timeout)
+    response = _ask(dns.message.make_query(name, kind), address, port, timeout)
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise NameserverError(f"{nameserver} answers {dns.rcode.to_text(response.rcode())} for {name} {kind}")
-    return [
-        (_text(rdata.to_text(), kind), int(rrset.ttl))
-        for rrset in response.answer
-        if rrset.rdtype == dns.rdatatype.from_text(kind)
-        for rdata in rrset
-    ]
+    return [_record(rrset, rdata) for rrset in response.answer for rdata in rrset]
+
+
+def _record(rrset: dns.rrset.RRset, rdata: dns.rdata.Rdata) -> Record:
+    kind, text = dns.rdatatype.to_text(rrset.rdtype), rdata.to_text()
+    value = text.strip('"') if kind == "TXT" else canonical(text)
+    return Record(canonical(rrset.name.to_text()), kind, value, int(rrset.ttl))
 
 
 def _ask(query: dns.message.Message, address: str, port: int, timeout: float) -> dns.message.Message:
@@ -78,7 +89,3 @@ def _ask(query: dns.message.Message, address: str, port: int, timeout: float) ->
         except dns.exception.DNSException as error:
             raise NameserverError(f"name server {address}:{port} answers nonsense: {error}") from None
         return response
-
-
-def _text(value: str, kind: str) -> str:
-    return value.strip('"') if kind == "TXT" else canonical(value)

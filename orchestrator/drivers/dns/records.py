@@ -29,13 +29,21 @@ class Names:
     @property
     def owner(self) -> str:
         """Where providers without comments keep our mark."""
-        return f"_hostwright.{self.host}"
+        return owner_of(self.host, "A")
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Name and type of all that decides where a player gets: of our own records, and of others' beside them."""
+        host, service = self.host, self.service
+        return [(host, "A"), (host, "AAAA"), (host, "CNAME"), (service, "SRV"), (service, "CNAME")]
 
 
 @dataclass(frozen=True, order=True)
 class Record:
-    """A record. `value` of an SRV is "priority weight port target", `mark` our note at the provider if it
-    keeps notes, `ref` the provider's handle of it.
+    """A record. `value` of an SRV is "priority weight port target".
+
+    `mark` is the note that says whose it is. `served` is False when the provider keeps it but does not answer with it
+    as it stands. `ref` is the provider's handle of it.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Record:
     value: str
     ttl: int = TTL
     mark: str = ""
+    served: bool = True
     ref: str = field(default="", compare=False)
 
     @property
@@ -60,6 +69,13 @@ def names(hostname: str, zone: str, service: str, protocol: str) -> Names:
         raise RecordError(f"{zone!r} is not a DNS zone")
     host = f"{hostname}.{plain}"
     return Names(host=host, service=f"_{service}._{protocol}.{host}")
+
+
+def owner_of(name: str, kind: str) -> str:
+    """Where the mark of one of our records is kept at providers without comments."""
+    if kind == "TXT":
+        return name
+    return f"_hostwright.{name.split('.', 2)[2] if kind == 'SRV' else name}"
 
 
 def wanted(where: Names, address: str, port: int) -> list[Record]:

@@ -7,7 +7,8 @@ task, knows one record set at a time, and no prerequisites.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import dns.exception
 import dns.message
@@ -19,45 +20,46 @@ import dns.update
 
 from orchestrator.drivers import lease
 from orchestrator.drivers.dns.base import DnsDriver, Provider
-from orchestrator.drivers.dns.nameserver import NameserverError, lookup, split
-from orchestrator.drivers.dns.records import TTL, Names, Record
+from orchestrator.drivers.dns.nameserver import NameserverError, read, split
+from orchestrator.drivers.dns.records import Names, Record, owner_of
 
 # RFC 8945, section 6, without the one it forbids.
 ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 DENIED = frozenset({dns.rcode.NOTAUTH, dns.rcode.REFUSED})
-# A prerequisite did not hold: somebody else changed the mark between our read and our write.
+# A prerequisite did not hold: somebody else changed a record between our read and our write.
 RACED = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET})
+MARKED = frozenset({"A", "SRV", "TXT"})
+"""The types that we publish. Whatever else is at our names is somebody else's, whatever the mark says."""
 
 
 class Rfc2136(DnsDriver):
-    def __init__(self, provider: Provider, mark: str, *, key: str, timeout: float) -> None:
-        super().__init__(provider, mark)
-        self._timeout = timeout
+    """The mark is a TXT record below the host name, and holds for the A and SRV that we publish there together."""
+
+    NEEDS = ("key_name",)
+
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout)
         self._server = provider.server or provider.nameserver
-        if not provider.key_name:
-            raise provider.failure("has no key_name", "add the TSIG key's name to its entry in hostwright_dns")
         if provider.key_algorithm not in ALGORITHMS:
             raise provider.failure(f"unknown key_algorithm {provider.key_algorithm}", f"known: {', '.join(ALGORITHMS)}")
         try:
             # dnspython drops what is not base64 and goes on with another key.
-            base64.b64decode(key, validate=True)
-            self._keyring = dns.tsigkeyring.from_text({provider.key_name: key})
+            base64.b64decode(secret, validate=True)
+            self._keyring = dns.tsigkeyring.from_text({provider.key_name: secret})
         except (ValueError, dns.exception.DNSException):
             raise provider.failure("the TSIG secret is not base64", f"correct the secret {provider.secret}") from None
 
-    def marked(self, records: Sequence[Record], where: Names) -> list[Record]:
-        return [*records, Record(where.owner, "TXT", self.mark, TTL)]
+    @staticmethod
+    def marked(records: Sequence[Record], where: Names, mark: str) -> list[Record]:
+        return [replace(record, mark=mark) for record in (*records, Record(where.owner, "TXT", mark))]
 
-    def read(self, where: Names) -> list[Record]:
-        kinds = ((where.host, "A"), (where.service, "SRV"), (where.owner, "TXT"))
-        try:
-            return [
-                Record(name, kind, value, ttl)
-                for name, kind in kinds
-                for value, ttl in lookup(self._server, name, kind, self._timeout)
-            ]
-        except NameserverError as error:
-            raise self.provider.failure(str(error), f"does it serve zone {self.provider.zone}?") from None
+    def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
+        marks = {owner: self._ask(owner, "TXT") for owner in {owner_of(*key) for key in keys if key[1] in MARKED}}
+        # An alias is what the other questions are answered with.
+        asked = sorted(key for key in keys if key[1] not in ("CNAME", "TXT"))
+        found = {record for key in asked for record in self._ask(*key) if record.key in keys}
+        found |= {record for texts in marks.values() for record in texts if record.key in keys}
+        return sorted(replace(one, mark=self._mark_on(one, marks)) for one in found)
 
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
         update = self._update(found, changes)
@@ -71,26 +73,42 @@ class Rfc2136(DnsDriver):
             update.delete(_absolute(name), kind)
         self._send(update)
 
+    def _ask(self, name: str, kind: str) -> list[Record]:
+        try:
+            return read(self._server, name, kind, self.timeout)
+        except NameserverError as error:
+            raise self.provider.failure(str(error), f"does it serve zone {self.provider.zone}?") from None
+
+    def _mark_on(self, record: Record, marks: Mapping[str, Sequence[Record]]) -> str:
+        if record.type not in MARKED:
+            return ""
+        texts = [record.value] if record.type == "TXT" else [one.value for one in marks[owner_of(*record.key)]]
+        return self.mark if self.mark in texts else "".join(texts[:1])
+
     def _update(self, found: Sequence[Record], touched: Sequence[Record]) -> dns.update.UpdateMessage:
-        """An update that holds only if the mark still is what was read."""
+        """An update that holds only if the mark, and all that it touches, still is what was read."""
         update = dns.update.UpdateMessage(
             _absolute(self.provider.zone),
             keyring=self._keyring,
             keyalgorithm=self.provider.key_algorithm,
         )
-        marks = [record for record in found if record.type == "TXT"]
-        for mark in marks:
-            update.present(_absolute(mark.name), "TXT", _presentation(mark))
-        for record in touched:
-            if record.type == "TXT" and not marks:
-                update.absent(_absolute(record.name), "TXT")
+        before: dict[tuple[str, str], set[str]] = {record.key: set() for record in touched}
+        for record in found:
+            before.setdefault(record.key, set()).add(_presentation(record))
+            if record.mark:
+                before.setdefault((owner_of(*record.key), "TXT"), set()).add(f'"{record.mark}"')
+        for (name, kind), values in sorted(before.items()):
+            if values:
+                update.present(_absolute(name), kind, *sorted(values))
+            else:
+                update.absent(_absolute(name), kind)
         return update
 
     def _send(self, update: dns.update.UpdateMessage) -> None:
         try:
             address, port = split(self._server)
             lease.require()
-            response = dns.query.tcp(update, address, timeout=self._timeout, port=port)
+            response = dns.query.tcp(update, address, timeout=self.timeout, port=port)
         except dns.tsig.PeerError as error:
             raise self.provider.failure(
                 f"rejects the TSIG signature: {type(error).__name__}",
@@ -118,4 +136,4 @@ def _absolute(name: str) -> str:
 def _presentation(record: Record) -> str:
     if record.type == "TXT":
         return f'"{record.value}"'
-    return _absolute(record.value) if record.type == "SRV" else record.value
+    return _absolute(record.value) if record.type in ("SRV", "CNAME") else record.value

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.drivers.dns.base import DnsDriver, Provider
-from orchestrator.drivers.dns.records import Names, Record, canonical, srv_parts, srv_value
+from orchestrator.drivers.dns.records import Record, canonical, srv_parts, srv_value
 from orchestrator.drivers.httpjson import HttpError, HttpJson, short
 
 ABSENT = "no such record exists"
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "A": ("ipAddress",),
+    "AAAA": ("ipAddress",),
+    "CNAME": ("cname",),
+    "SRV": ("priority", "weight", "port", "target"),
+}
+"""The types that are read, and the members that make up a value of each."""
 
 
 class Technitium(DnsDriver):
-    def __init__(self, provider: Provider, mark: str, *, token: str, timeout: float) -> None:
-        super().__init__(provider, mark)
-        self._http = HttpJson(ca_file=provider.ca_file, timeout=timeout)
-        self._token = token
+    NEEDS = ("url",)
 
-    def read(self, where: Names) -> list[Record]:
-        return [*self._read(where.host, "A"), *self._read(where.service, "SRV")]
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout)
+        self._http = HttpJson(ca_file=provider.ca_file, timeout=timeout)
+
+    def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
+        records = [record for name in sorted({name for name, _ in keys}) for record in self._get(name)]
+        return [record for record in records if record.key in keys]
 
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
         del found  # overwrite replaces the whole set, whatever is in it
@@ -31,19 +40,18 @@ class Technitium(DnsDriver):
         for record in found:
             self._call("delete", record.name, {"type": record.type, **_value(record)}, absent_is_fine=True)
 
-    def _read(self, name: str, kind: str) -> list[Record]:
-        answer = self._call("get", name, {})
-        entries = answer.get("records")
+    def _get(self, name: str) -> list[Record]:
+        entries = self._call("get", name, {}).get("records")
         if not isinstance(entries, list):
             raise self.provider.failure("answered without a list of records")
-        records = [_record(entry) for entry in entries if entry.get("type") == kind]
+        records = [_record(entry) for entry in entries if entry.get("type") in VALUES]
         return [record for record in records if record.name == name]
 
     def _call(
         self, verb: str, domain: str, fields: Mapping[str, Any], *, absent_is_fine: bool = False
     ) -> dict[str, Any]:
         # The token as a form field is what every version takes; the Authorization header came with v15.
-        form = {"token": self._token, "domain": domain, "zone": canonical(self.provider.zone), **fields}
+        form = {"token": self.secret, "domain": domain, "zone": canonical(self.provider.zone), **fields}
         try:
             reply = self._http.call("POST", f"{self.provider.url}/api/zones/records/{verb}", form=form)
         except HttpError as error:
@@ -68,16 +76,15 @@ class Technitium(DnsDriver):
 
 
 def _value(record: Record) -> dict[str, Any]:
-    if record.type == "A":
-        return {"ipAddress": record.value}
-    priority, weight, port, target = srv_parts(record.value)
-    return {"priority": priority, "weight": weight, "port": port, "target": target}
+    """The parameters that name a record's value."""
+    parts = srv_parts(record.value) if record.type == "SRV" else (record.value,)
+    return dict(zip(VALUES[record.type], parts, strict=True))
 
 
 def _record(entry: Mapping[str, Any]) -> Record:
-    data = entry.get("rData") or {}
-    if entry.get("type") == "SRV":
-        value = srv_value(data["priority"], data["weight"], data["port"], str(data["target"]))
-    else:
-        value = str(data.get("ipAddress", ""))
-    return Record(canonical(str(entry.get("name", ""))), str(entry["type"]), value, int(entry.get("ttl", 0)))
+    kind = str(entry["type"])
+    parts = [entry["rData"][name] for name in VALUES[kind]]
+    value = srv_value(*parts) if kind == "SRV" else canonical(str(parts[0]))
+    name, note = canonical(str(entry["name"])), str(entry.get("comments") or "")
+    # A disabled one is kept, but nobody gets it for an answer.
+    return Record(name, kind, value, int(entry["ttl"]), note, not entry.get("disabled"))

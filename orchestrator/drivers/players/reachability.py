@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.domain.probes import Probe
 from orchestrator.drivers.dns.base import Provider
 from orchestrator.drivers.dns.nameserver import NameserverError, lookup
@@ -68,7 +70,7 @@ def parse_probe(protocol: str, probe: str | Mapping[str, Any]) -> Probe | None:
         return Probe(protocol, *(bytes.fromhex(fields.pop(name, "")) for name in ("send", "expect")), **fields)
     except (TypeError, ValueError) as error:
         sentence = f"probe {probe!r} of the catalogue is neither minecraft nor hex strings send and expect: {error}"
-        raise PhaseError("internal", sentence) from None
+        raise PhaseError(Code.INTERNAL, sentence) from None
 
 
 @dataclass(frozen=True)
@@ -94,18 +96,34 @@ def run(todo: Sequence[Check], deadline: float) -> Outcome:
 
 def _answers(provider: Provider, record: Record) -> Callable[[float], str]:
     def run(timeout: float) -> str:
-        try:
-            values = [value for value, _ in lookup(provider.nameserver, record.name, record.type, timeout)]
-        except NameserverError as error:
-            raise CheckError(str(error)) from None
+        values = _values(provider, record.name, record.type, timeout)
         if values != [record.value]:
             seen = ", ".join(values) or "no record"
             raise CheckError(
                 f"{provider.nameserver} answers {seen} for {record.name} {record.type} instead of {record.value}"
             )
+        if record.type == "A":
+            _require_no_other_way(provider, record, _values(provider, record.name, "AAAA", timeout))
         return record.value
 
     return run
+
+
+def _values(provider: Provider, name: str, kind: str, timeout: float) -> list[str]:
+    try:
+        return [value for value, _ in lookup(provider.nameserver, name, kind, timeout)]
+    except NameserverError as error:
+        raise CheckError(str(error)) from None
+
+
+def _require_no_other_way(provider: Provider, record: Record, found: Sequence[str]) -> None:
+    """Players with IPv6 would go by an AAAA record, which is never ours. DNS64 makes one that leads to our own A."""
+    edge = IPv4Address(record.value).packed
+    if others := [value for value in found if IPv6Address(value).packed[-4:] != edge]:
+        raise CheckError(
+            f"{provider.nameserver} answers AAAA {', '.join(others)} for {record.name}, which leads players with IPv6 "
+            f"elsewhere: remove it"
+        )
 
 
 def _listed(instance: Instance, proxy: ProxyDriver) -> str:

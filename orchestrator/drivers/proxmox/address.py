@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.client import Gone, Present, ProxmoxError, Unknown
 from orchestrator.drivers.proxmox.failures import explain
 from orchestrator.drivers.proxmox.session import Session
@@ -85,14 +86,14 @@ def _require_running(session: Session) -> None:
             raise _gone(session)
         case Present(status) if not status.running:
             raise PhaseError(
-                "ip-timeout",
+                Code.IP_TIMEOUT,
                 f"container {session.vmid} is {status.power}, so no address will come: try pct start --debug",
             )
 
 
 def _gone(session: Session) -> PhaseError:
     return PhaseError(
-        "proxmox-task-failed",
+        Code.PROXMOX_TASK_FAILED,
         f"container {session.vmid} does not exist on node {session.endpoint.node}: provision it first",
     )
 
@@ -104,7 +105,7 @@ def _found(session: Session, address: str) -> dict[str, Any]:
 
 def _none_yet(session: Session, interface: str, seen: str) -> dict[str, Any]:
     return waiting(
-        "ip-timeout",
+        Code.IP_TIMEOUT,
         f"container {session.vmid} got no IPv4 address on {interface} in time (there is {seen}): "
         f"check that DHCP answers on its bridge",
         progress=f"container {session.vmid} has no IPv4 address on {interface} yet",

@@ -17,6 +17,8 @@ from proxmoxer import ProxmoxAPI
 from proxmoxer.backends import https as _https  # noqa: F401 - proxmoxer imports it late, in every forked task anew
 from proxmoxer.core import ResourceException
 
+from orchestrator.domain.errors import Code
+
 T = TypeVar("T")
 
 # Seconds. Proxmox waits up to 10 s for a lock and answers 596 after 30 s when its daemon hangs.
@@ -40,16 +42,16 @@ class Kind(StrEnum):
 PASSING = frozenset({Kind.UNREACHABLE, Kind.LOCKED, Kind.OUTDATED})
 """Kinds that may be gone at the next try."""
 
-CODES: Mapping[Kind, str] = {
-    Kind.UNREACHABLE: "proxmox-unreachable",
-    Kind.LOCKED: "clone-locked",
-    Kind.OUTDATED: "proxmox-task-failed",
-    Kind.TAKEN: "vmid-taken",
-    Kind.MISSING: "proxmox-task-failed",
-    Kind.DENIED: "proxmox-denied",
-    Kind.FULL: "storage-full",
-    Kind.UNTRUSTED: "proxmox-unreachable",
-    Kind.REFUSED: "proxmox-task-failed",
+CODES: Mapping[Kind, Code] = {
+    Kind.UNREACHABLE: Code.PROXMOX_UNREACHABLE,
+    Kind.LOCKED: Code.CLONE_LOCKED,
+    Kind.OUTDATED: Code.PROXMOX_TASK_FAILED,
+    Kind.TAKEN: Code.VMID_TAKEN,
+    Kind.MISSING: Code.PROXMOX_TASK_FAILED,
+    Kind.DENIED: Code.PROXMOX_DENIED,
+    Kind.FULL: Code.STORAGE_FULL,
+    Kind.UNTRUSTED: Code.PROXMOX_UNREACHABLE,
+    Kind.REFUSED: Code.PROXMOX_TASK_FAILED,
 }
 """The code of a failed operation, unless the caller knows better (a missing clone source is a template)."""
 
@@ -97,7 +99,7 @@ class ProxmoxError(Exception):
         return self.kind in PASSING
 
     @property
-    def code(self) -> str:
+    def code(self) -> Code:
         return CODES[self.kind]
 
     @property

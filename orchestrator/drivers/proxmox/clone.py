@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.client import Kind, ProxmoxError
 from orchestrator.drivers.proxmox.ownership import description, is_ours, mark_of
 from orchestrator.drivers.proxmox.session import Session
@@ -118,7 +119,7 @@ def _require_ours(config: dict[str, Any], vmid: int, server_id: str) -> None:
 def _taken(vmid: int, why: str, *, elsewhere: bool = False) -> PhaseError:
     """`elsewhere`: it is no container of this node, so whose it is cannot be told from here."""
     return PhaseError(
-        "vmid-taken",
+        Code.VMID_TAKEN,
         f"VMID {vmid} belongs to a machine that is not ours ({why}): choose another VMID",
         vmid=vmid,
         elsewhere=elsewhere,
@@ -127,7 +128,7 @@ def _taken(vmid: int, why: str, *, elsewhere: bool = False) -> PhaseError:
 
 def _no_template(session: Session, order: Order) -> PhaseError:
     return PhaseError(
-        "template-missing",
+        Code.TEMPLATE_MISSING,
         f"template {order.template} does not exist on node {session.endpoint.node}: "
         f"create it there, or correct hostwright_templates",
         template=order.template,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.client import Kind, ProxmoxError
 from orchestrator.drivers.proxmox.ownership import is_ours
 from orchestrator.drivers.proxmox.session import Session
@@ -54,7 +55,7 @@ def _send(session: Session) -> str:
 
 def _undead(session: Session) -> PhaseError:
     return PhaseError(
-        "proxmox-task-failed",
+        Code.PROXMOX_TASK_FAILED,
         f"Proxmox says that container {session.vmid} was deleted, and it is still there: see the task's log",
         changed=True,
         upid=session.upid,

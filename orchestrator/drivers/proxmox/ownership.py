@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.client import split_tags
 from orchestrator.drivers.result import PhaseError
 
@@ -38,7 +39,7 @@ def require_ours(config: Mapping[str, Any], vmid: int, server_id: str) -> None:
     """Raises PhaseError `not-ours`."""
     if not is_ours(config, server_id):
         raise PhaseError(
-            "not-ours",
+            Code.NOT_OURS,
             f"container {vmid} carries {mark_of(config)}, not that of instance {server_id}, "
             f"and was not touched: give the right vmid or the right server_id",
             vmid=vmid,

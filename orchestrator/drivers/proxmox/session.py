@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers import lease
 from orchestrator.drivers.proxmox.client import (
     REQUEST_TIMEOUT,
@@ -106,7 +107,7 @@ class Session:
         """
         if self._certain(lambda: self.proxmox.in_use(self.vmid)):
             raise PhaseError(
-                "proxmox-task-failed",
+                Code.PROXMOX_TASK_FAILED,
                 f"container {self.vmid} is not on node {self.endpoint.node}, but the VMID exists on another node or "
                 f"belongs to a virtual machine, and was not touched: find it with pvesh get /cluster/resources "
                 f"--type vm, and migrate it back if it is ours",
@@ -208,7 +209,7 @@ class Session:
 
     def _overdue(self, upid: str) -> PhaseError:
         return PhaseError(
-            "deadline-exceeded",
+            Code.DEADLINE_EXCEEDED,
             f"the Proxmox task for container {self.vmid} was not through after {self.timeout} s: "
             f"see pvenode task log {upid}, or give the phase more time",
             changed=True,

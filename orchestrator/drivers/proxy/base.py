@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
+from orchestrator.domain.errors import Code
+from orchestrator.domain.publications import Publication
+from orchestrator.drivers.remote import RunModule
 from orchestrator.drivers.result import PhaseError
 
-CODE = "velocity-failed"
-# What the inventory must say of each kind of proxy beside `driver`.
-NEEDED: Mapping[str, tuple[str, ...]] = {
-    "zpack-bridge": ("url",),
-    "mc-router": ("url",),
-    "traefik": ("host", "directory"),
-}
+CODE = Code.VELOCITY_FAILED
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,10 @@ class Backend:
     name: str
     address: str
     port: int
+
+    def is_as_published(self, publication: Publication) -> bool:
+        """Whether it is what was published. By hand nobody knows the address, and the value is empty: any will do."""
+        return self.name == publication.name and publication.value in ("", f"{self.address}:{self.port}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Registration:
     hostnames: Sequence[str] = ()
     protocol: str = "tcp"
     public_port: int = 0
+
+    @property
+    def value(self) -> str:
+        """As a publication has it."""
+        return f"{self.address}:{self.port}" if self.address else ""
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,6 @@ class Proxy:
     directory: str = ""
     entry_point: str = "{protocol}-{port}"
 
-    @staticmethod
-    def parse(entry: Mapping[str, Any]) -> Proxy:
-        """Raises PhaseError `internal` for a typo in the inventory."""
-        unknown = sorted(set(entry) - set(Proxy.__dataclass_fields__))
-        needed = ("driver", *NEEDED.get(str(entry.get("driver")), ()))
-        missing = [name for name in needed if not entry.get(name)]
-        if unknown or missing or entry.get("encoding", "json") not in ("json", "form"):
-            problem = f"unknown {unknown}, missing {missing}, encoding json or form"
-            raise PhaseError("internal", f"hostwright_proxy or hostwright_entry_points is wrong: {problem}")
-        return Proxy(**{str(name): value for name, value in entry.items()})
-
     def failure(self, words: str, remedy: str = "") -> PhaseError:
         where = self.url or f"{self.host}:{self.directory}"
         sentence = f"proxy {self.driver} at {where}: {words.rstrip('.')}" + (f"; {remedy}" if remedy else "")
@@ -81,8 +76,20 @@ class Proxy:
 class ProxyDriver(ABC):
     """One kind of proxy. Every method raises PhaseError `velocity-failed` with the proxy's own words."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    NEEDS: ClassVar[tuple[str, ...]]
+    """What the inventory must say for this kind beside `driver`."""
+
+    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float) -> None:
+        """`run` reaches the proxy's host; `timeout` in seconds bounds a request, or the waiting for that host."""
         self.proxy = proxy
+        self.secret = secret
+        self.run = run
+        self.timeout = timeout
+
+    @staticmethod
+    @abstractmethod
+    def publications(proxy: Proxy, wanted: Registration) -> list[Publication]:
+        """What ensuring it publishes."""
 
     @abstractmethod
     def backends(self) -> list[Backend]:
@@ -93,17 +100,9 @@ class ProxyDriver(ABC):
         """True when something had to be changed."""
 
     @abstractmethod
-    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
-        """True when something was there."""
+    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
+        """True when something was there. What is not as it was published, or has another mark, stays."""
 
     @abstractmethod
     def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
         """Whether these registrations lead players of `name` to `address:port`."""
-
-    def healthy(self) -> bool:
-        """Whether the proxy answers at all."""
-        try:
-            self.backends()
-        except PhaseError:
-            return False
-        return True

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.drivers.httpjson import HttpError, HttpJson, Reply
-from orchestrator.drivers.proxy.base import Proxy, ProxyDriver
+from orchestrator.drivers.proxy.base import ProxyDriver
 from orchestrator.drivers.result import PhaseError
+
+PLACE = "proxy"
+"""Where a registration is, whatever the url of `hostwright_proxy` is today."""
 
 
 class HttpProxyDriver(ProxyDriver):
-    def __init__(self, proxy: Proxy, http: HttpJson) -> None:
-        super().__init__(proxy)
-        self.http = http
+    http: HttpJson
 
     def request(self, method: str, path: str, **body: Any) -> Reply:
         """An answer, whatever its status."""

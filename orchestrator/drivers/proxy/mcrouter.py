@@ -6,14 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator.domain.publications import Publication
 from orchestrator.drivers.httpjson import HttpJson
 from orchestrator.drivers.proxy.base import Backend, Proxy, Registration
-from orchestrator.drivers.proxy.http import HttpProxyDriver
+from orchestrator.drivers.proxy.http import PLACE, HttpProxyDriver
+from orchestrator.drivers.remote import RunModule
 
 
 class McRouter(HttpProxyDriver):
-    def __init__(self, proxy: Proxy, *, secret: str | None, timeout: float) -> None:
-        super().__init__(proxy, HttpJson(ca_file=proxy.ca_file, bearer=secret, timeout=timeout))
+    NEEDS = ("url",)
+
+    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float) -> None:
+        super().__init__(proxy, secret=secret, run=run, timeout=timeout)
+        # It asks for no token itself, but a front of it may.
+        self.http = HttpJson(ca_file=proxy.ca_file, bearer=secret, timeout=timeout)
+
+    @staticmethod
+    def publications(proxy: Proxy, wanted: Registration) -> list[Publication]:
+        return [Publication(proxy.driver, PLACE, "route", host, wanted.value) for host in wanted.hostnames]
 
     def backends(self) -> list[Backend]:
         reply = self.request("GET", "/routes")
@@ -22,22 +32,19 @@ class McRouter(HttpProxyDriver):
         return [_backend(host, route) for host, route in reply.body.items()]
 
     def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
-        there = {one.name: one for one in self.backends() if _belongs(one, wanted.name)}
-        routes = {host: Backend(host, wanted.address, wanted.port) for host in wanted.hostnames}
-        missing = [route for host, route in routes.items() if there.get(host) != route]
-        stale = [host for host in there if host not in routes]
+        there = self.backends()
+        routes = [Backend(host, wanted.address, wanted.port) for host in wanted.hostnames]
+        missing = [route for route in routes if route not in there]
         if not check:
-            for host in stale:
-                self._delete(host)
             for route in missing:
                 self._post(route)
-        return bool(missing or stale)
+        return bool(missing)
 
-    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
-        del server_id  # the router keeps no mark: host names under the name are the instance's
-        ours = [one.name for one in self.backends() if _belongs(one, name)]
+    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
+        del server_id  # the router keeps no mark
+        ours = {one.name for one in self.backends() if any(one.is_as_published(each) for each in publications)}
         if not check:
-            for host in ours:
+            for host in sorted(ours):
                 self._delete(host)
         return bool(ours)
 

@@ -9,23 +9,25 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.domain.errors import Code
+from orchestrator.domain.publications import Publication
 from orchestrator.drivers import lease
 from orchestrator.drivers.dns.records import LABEL
 from orchestrator.drivers.proxy.base import Backend, Proxy, ProxyDriver, Registration
-from orchestrator.drivers.remote import HostError, RunModule
+from orchestrator.drivers.remote import HostError
 from orchestrator.drivers.result import PhaseError
 
+DRIVER = "traefik"
 MODULE = "traefik_file"
 RETRY_DELAY = 0.5
 
 
 class TraefikFiles(ProxyDriver):
-    """`run` reaches the host of the files; `timeout` in seconds bounds the waiting for it."""
+    NEEDS = ("host", "directory")
 
-    def __init__(self, proxy: Proxy, *, run: RunModule, timeout: float) -> None:
-        super().__init__(proxy)
-        self._run = run
-        self._timeout = timeout
+    @staticmethod
+    def publications(proxy: Proxy, wanted: Registration) -> list[Publication]:
+        return [Publication(proxy.driver, f"{proxy.host}:{proxy.directory}", "file", wanted.name, wanted.value)]
 
     def backends(self) -> list[Backend]:
         files: Mapping[str, Any] = self._call(state="listed")["files"]
@@ -35,9 +37,10 @@ class TraefikFiles(ProxyDriver):
         del check  # the module is told by Ansible
         return self._change(wanted.name, wanted.server_id, state="present", configuration=self._configuration(wanted))
 
-    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
+    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
         del check
-        return self._change(name, server_id, state="absent")
+        names = sorted({one.name for one in publications})
+        return True in [self._change(name, server_id, state="absent") for name in names]
 
     def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
         return [one for one in backends if one.name == name] == [Backend(name, address, port)]
@@ -48,7 +51,7 @@ class TraefikFiles(ProxyDriver):
 
     def _change(self, name: str, server_id: str, **arguments: Any) -> bool:
         if not LABEL.fullmatch(name):
-            raise PhaseError("internal", f"host name {name!r} is not one lower-case DNS label, so it names no file")
+            raise PhaseError(Code.INTERNAL, f"host name {name!r} is not one lower-case DNS label, so it names no file")
         return bool(self._call(name=name, instance=server_id, **arguments)["changed"])
 
     def _call(self, **arguments: Any) -> dict[str, Any]:
@@ -59,12 +62,12 @@ class TraefikFiles(ProxyDriver):
 
     def _reach(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The module's result; a host that is away is tried again until the timeout."""
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         while True:
             if arguments["state"] != "listed":
                 lease.require()
             try:
-                return self._run(MODULE, arguments)
+                return self.run(MODULE, arguments)
             except HostError as error:
                 if not error.passing:
                     remedy = f"check user and key of host {self.proxy.host} in the inventory"
@@ -73,6 +76,17 @@ class TraefikFiles(ProxyDriver):
                     remedy = f"is host {self.proxy.host} running and its address right?"
                     raise self.proxy.failure(str(error), remedy) from None
             time.sleep(RETRY_DELAY)
+
+
+def place_of(publication: Publication) -> tuple[str, str]:
+    """The host and the directory on it that a file was published to."""
+    host, _, directory = publication.place.partition(":")
+    return host, directory
+
+
+def is_on(publication: Publication, host: str) -> bool:
+    """Whether it is a file on this host."""
+    return publication.driver == DRIVER and place_of(publication)[0] == host
 
 
 def configuration(wanted: Registration, entry_point: str) -> dict[str, Any]:

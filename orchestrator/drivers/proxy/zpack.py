@@ -6,15 +6,24 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.domain.publications import Publication
 from orchestrator.drivers.httpjson import HttpJson, Reply
 from orchestrator.drivers.proxy.base import Backend, Proxy, Registration
-from orchestrator.drivers.proxy.http import HttpProxyDriver
+from orchestrator.drivers.proxy.http import PLACE, HttpProxyDriver
+from orchestrator.drivers.remote import RunModule
 
 
 class ZpackBridge(HttpProxyDriver):
-    def __init__(self, proxy: Proxy, *, secret: str, timeout: float) -> None:
+    NEEDS = ("url", "secret")
+
+    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float) -> None:
+        super().__init__(proxy, secret=secret, run=run, timeout=timeout)
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        super().__init__(proxy, HttpJson(ca_file=proxy.ca_file, headers={"X-Zpack-Secret": digest}, timeout=timeout))
+        self.http = HttpJson(ca_file=proxy.ca_file, headers={"X-Zpack-Secret": digest}, timeout=timeout)
+
+    @staticmethod
+    def publications(proxy: Proxy, wanted: Registration) -> list[Publication]:
+        return [Publication(proxy.driver, PLACE, "backend", wanted.name, wanted.value)]
 
     def backends(self) -> list[Backend]:
         reply = self.request("GET", "/zpack/status")
@@ -41,11 +50,14 @@ class ZpackBridge(HttpProxyDriver):
             raise self.refused(reply)
         return True
 
-    def remove(self, name: str, server_id: str, *, check: bool = False) -> bool:
-        del server_id  # the plugin keeps no mark: the name is the instance's
-        if check:
-            return any(one.name == name for one in self.backends())
-        return self._unregister(name)
+    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
+        del server_id  # the plugin keeps no mark
+        listed = self.backends()
+        ours = {one.name for one in listed if any(one.is_as_published(each) for each in publications)}
+        if not listed and not check:
+            # A plugin that lists nothing may still hold the name.
+            ours = {one.name for one in publications}
+        return bool(ours) if check else True in [self._unregister(name) for name in sorted(ours)]
 
     def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
         return Backend(name, address, port) in backends

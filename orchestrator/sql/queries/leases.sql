@@ -65,6 +65,9 @@ select claimed.*, null::jsonb as phases, null::int as queue_position,
             from publication p where p.instance_id = claimed.instance_id),
            '[]'
        ) as publications,
+       not exists (
+           select from instance i where i.id = claimed.instance_id and not i.publications_known
+       ) as publications_known,
        pg_notify('hostwright_operation', id::text)
 from claimed;
 

@@ -1,14 +1,16 @@
 """The duties of a worker beside its operations. Each duty is a module; the module `duty` performs and counts them."""
 
+from orchestrator.domain.catalogue import Catalogue
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
-from orchestrator.worker.duties import expire, leftovers, orphans, presence, rescue, wake
+from orchestrator.worker.duties import expire, leftovers, orphans, presence, record, rescue, wake
 from orchestrator.worker.duties.duty import Duty
 
 
-def all_duties(database: Database, settings: Settings, worker: str) -> list[Duty]:
-    """Return every duty of the worker with this name."""
+def all_duties(database: Database, settings: Settings, catalogue: Catalogue, worker: str) -> list[Duty]:
+    """Return every duty of the worker with this name, in the order in which a starting worker performs them."""
     return [
+        record.make(database, settings, catalogue),
         presence.make(database, settings, worker),
         rescue.make(database, settings),
         expire.make(database, settings),

@@ -1,0 +1,15 @@
+-- What was published: its record on the instance.
+
+-- name: list_unrecorded
+-- Instances of which an earlier release published something without a record.
+select id, vmid, hostname, address, spec from instance where not publications_known order by id;
+
+-- name: record_earlier
+-- What an earlier release published, worked out afterwards.
+insert into publication (instance_id, driver, place, type, name, value)
+values (%(instance_id)s, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s)
+on conflict do nothing;
+
+-- name: mark_recorded
+-- From here on the record of an instance is whole.
+update instance set publications_known = true where id = %(instance_id)s;

@@ -1,0 +1,36 @@
+"""The records of what earlier releases published, which are filled once after an upgrade.
+
+What this release publishes is recorded by its run, under the lease (orchestrator.store.leases).
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+from uuid import UUID
+
+from orchestrator.domain.models import Frozen
+from orchestrator.domain.publications import Publication
+from orchestrator.store.connection import Database, execute, read_rows
+
+
+class UnrecordedInstance(Frozen):
+    """An instance of which an earlier release published something."""
+
+    id: UUID
+    vmid: int | None
+    hostname: str | None
+    address: IPv4Address | IPv6Address | None
+    spec: dict[str, Any]
+
+
+def list_unrecorded(database: Database) -> list[UnrecordedInstance]:
+    """Every instance whose publications are not recorded."""
+    return [UnrecordedInstance.model_validate(row) for row in read_rows(database, "list_unrecorded")]
+
+
+def record_earlier(database: Database, instance_id: UUID, publications: Iterable[Publication]) -> None:
+    """Record what is known of an instance: from here on its record is whole."""
+    with database.transaction() as connection:
+        for publication in publications:
+            execute(connection, "record_earlier", publication.as_dict() | {"instance_id": instance_id})
+        execute(connection, "mark_recorded", {"instance_id": instance_id})

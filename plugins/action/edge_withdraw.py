@@ -1,0 +1,50 @@
+"""Remove what was published of a server, by its record and nothing beside it.
+
+Arguments: publications, providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname and server_id (for the
+message and for the mark), files (the results of edge_files for the hosts that have files), timeout (seconds a request
+may take with its retries). Every place is tried, then each failure is named. The result is `withdrawn`, the
+publications that are gone now, also when the task fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+
+from orchestrator.domain.errors import Code
+from orchestrator.drivers.edge.withdraw import Site, Withdrawal, parse_publications, place_name, withdraw
+from orchestrator.drivers.proxy.traefik import is_on
+from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "publications": {"type": "list", "elements": "dict", "required": True},
+        "providers": {"type": "list", "elements": "dict", "required": True},
+        "proxy": {"type": "dict", "required": True},
+        "hostname": {"type": "str", "required": True},
+        "server_id": {"type": "str", "required": True},
+        "files": {"type": "list", "elements": "dict", "default": []},
+        "timeout": {"type": "float", "default": 20.0},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        publications, files = parse_publications(args["publications"]), args["files"]
+        site = Site(
+            args["server_id"], secrets, self.run_module, args["timeout"], check, args["providers"], args["proxy"]
+        )
+        done = withdraw(
+            [one for one in publications if not any(is_on(one, each["host"]) for each in files)], site.remove
+        )
+        for each in files:
+            done.changed |= each["changed"]
+            done.gone += parse_publications(each["gone"])
+            done.failures += [PhaseError(Code(failure["code"]), failure["message"]) for failure in each["failures"]]
+        return done.as_result(check=check) | {"progress": _sentence(args["hostname"], done, check=check)}
+
+
+def _sentence(hostname: str, done: Withdrawal, *, check: bool) -> str:
+    places = dict.fromkeys(place_name(one) for one in done.gone)
+    return f"{hostname} {'would be ' if check else ''}withdrawn from {', '.join(places)}"
