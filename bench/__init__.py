@@ -1,1 +1,1 @@
-"""Benchmarks: what Hostwright adds to the bare parts, as ratios measured side by side in one go."""
+"""Benchmarks, which measure what Hostwright adds to its bare parts. Both are measured in turn, and given as ratios."""

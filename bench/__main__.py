@@ -1,10 +1,10 @@
-"""`make bench`: every figure in one go, as ratios; writes bench/results/latest.json."""
+"""`make bench`: measures every figure and writes bench/results/latest.json."""
 
 import argparse
 import json
 
 from bench import delay, orders, throughput
-from bench.site import circumstances, running
+from bench.site import describe_circumstances, run_stack
 from orchestrator.processes import stop
 from orchestrator.settings import PROJECT_DIR
 
@@ -22,20 +22,20 @@ RESULTS = PROJECT_DIR / "bench" / "results" / "latest.json"
 def _measure(rounds: int) -> dict[str, float]:
     figures: dict[str, float] = {}
     print("orders without the lab's delays")
-    with running(0) as stack:
+    with run_stack(0) as stack:
         figures["order_vs_ansible_speed0"], figures["cpu_seconds_per_order"] = orders.measure(stack, rounds)
         stop(stack.children.pop("worker"), 15)
         figures["event_to_get_p99_ms"] = delay.measure(stack, rounds)
         print("requests")
         figures |= throughput.measure(stack.run["databaseUrl"])
     print("orders at real durations")
-    with running(1) as stack:
+    with run_stack(1) as stack:
         figures["order_vs_ansible_default"], _ = orders.measure(stack, max(3, rounds // 2))
     return figures
 
 
 def main() -> None:
-    """Measure, print a table, write the results; a missed target is said, not hidden."""
+    """Measure, print a table that marks missed targets, and write the results."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="orders per comparison (default 9)")
     figures = _measure(parser.parse_args().rounds)
@@ -44,7 +44,7 @@ def main() -> None:
         value = figures[name]
         held = value <= target if bound == "at most" else value >= target
         print(f"{'ok  ' if held else 'MISS'}  {name:26} {value:8.3f}  ({bound} {target:g})")
-    results = circumstances() | {"figures": {name: round(figures[name], 3) for name in TARGETS}}
+    results = describe_circumstances() | {"figures": {name: round(figures[name], 3) for name in TARGETS}}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written to {RESULTS.relative_to(PROJECT_DIR)}")

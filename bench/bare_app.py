@@ -1,4 +1,4 @@
-"""The baseline: a Starlette app that does one insert and one select, with the same driver, in Starlette's threads."""
+"""The baseline: a Starlette app with one insert and one select, on the same driver, in Starlette's threads."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 POOL_SIZE = 8
-"""As many as ours (the default of pool_size)."""
+"""As many database connections as the API has, by the default of pool_size."""
 
 pool = ConnectionPool(os.environ["BENCH_DATABASE_URL"], min_size=1, max_size=POOL_SIZE, open=False)
 
@@ -37,19 +37,19 @@ def _select(order_id: str) -> dict[str, object]:
 
 
 async def post(request: Request) -> Response:
-    """One insert."""
+    """Insert a row."""
     body = await request.body()
     return JSONResponse({"id": str(await run_in_threadpool(_insert, body))}, 202)
 
 
 async def get(request: Request) -> Response:
-    """One select."""
+    """Select a row."""
     return JSONResponse(await run_in_threadpool(_select, request.path_params["order_id"]))
 
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """The pool, open while the app runs."""
+    """Keep the pool open while the app runs."""
     anyio.to_thread.current_default_thread_limiter().total_tokens = POOL_SIZE
     pool.open()
     with pool.connection() as connection:

@@ -1,4 +1,4 @@
-"""From an event inside ansible-playbook to its being visible in a GET of the operation."""
+"""Measures how long an event inside ansible-playbook takes until a GET of the operation shows it."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ from orchestrator.worker.carry import carry_out
 from orchestrator.worker.watch import Watch
 
 _POLL_SECONDS = 0.004
-"""The resolution of the figure: how often the operation is fetched."""
+"""The seconds between two GETs of the operation, and so the resolution of the figure."""
 
 
 class _TimedAttempt(Attempt):
@@ -32,7 +32,7 @@ class _TimedAttempt(Attempt):
         self.begun: dict[str, float] = {}
 
     def watch(self, *given: Any, **named: Any) -> Watch:
-        """The watch of a run, which notes the events' own times as it hears them."""
+        """Return the watch of a run, which also notes when each play began, by the events' own times."""
         watch = super().watch(*given, **named)
         hear = watch.hear
 
@@ -47,15 +47,15 @@ class _TimedAttempt(Attempt):
 
 
 def measure(stack: Stack, orders: int) -> float:
-    """The 99th percentile of the delay, in milliseconds.
+    """Return the 99th percentile of the delay, in milliseconds.
 
-    The stack's worker must not run: the orders are carried out here, where the events' times can be read.
+    The stack's worker must not run, because the orders are carried out here, where the times of the events can be read.
     """
     settings = load_settings(state_dir=stack.settings.state_dir, database_url=stack.run["databaseUrl"])
     database = Database(stack.run["databaseUrl"], size=8)
     database.open()
     try:
-        delays = [delay for _ in range(orders) for delay in _one_order(stack, database, settings)]
+        delays = [delay for _ in range(orders) for delay in _time_order(stack, database, settings)]
     finally:
         database.close()
     delays.sort()
@@ -64,7 +64,7 @@ def measure(stack: Stack, orders: int) -> float:
     return p99
 
 
-def _one_order(stack: Stack, database: Database, settings: Any) -> list[float]:
+def _time_order(stack: Stack, database: Database, settings: Any) -> list[float]:
     headers = {"Authorization": f"Bearer {stack.run['operatorToken']}"}
     with httpx.Client(base_url=stack.run["url"], headers=headers, trust_env=False, timeout=30) as client:
         order = client.post("/api/instances", json=ORDER | {"customerId": "demo"}).raise_for_status().json()

@@ -1,6 +1,6 @@
-"""`make bench-guests`: what each phase takes on process guests and on containers; writes bench/results/guests.json.
+"""`make bench-guests`: measures each phase on process guests and on containers, and writes bench/results/guests.json.
 
-Root, after `make lab-setup`. Both run without the lab's delays, in turn on one machine.
+It needs root and `make lab-setup`. Both kinds of guests run in turn on one machine, without the lab's delays.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.site import ORDER, circumstances, finish, running
+from bench.site import ORDER, describe_circumstances, run_stack, wait_for_end
 from orchestrator.cli.client.api import Client
 from orchestrator.cli.run.stack import Stack
 from orchestrator.settings import PROJECT_DIR
@@ -23,13 +23,13 @@ Durations = dict[str, list[float]]
 
 
 def measure(rounds: int) -> dict[str, dict[str, float]]:
-    """The median seconds of each phase, of an order and of a teardown as a whole, by backend."""
+    """Return the median seconds of each phase, of a whole order and of a whole teardown, by the kind of guests."""
     seen: dict[str, Durations] = {guests: {} for guests in GUESTS}
     with ExitStack() as opened:
-        stacks = {guests: opened.enter_context(running(0, guests=guests)) for guests in GUESTS}
+        stacks = {guests: opened.enter_context(run_stack(0, guests=guests)) for guests in GUESTS}
         for number in range(rounds + 1):
             for guests, stack in stacks.items():
-                found = _order(stack)
+                found = _time_order(stack)
                 print(f"  {guests:8} {found['order in all']:.2f} s", flush=True)
                 if number:  # the first round warms up
                     for name, seconds in found.items():
@@ -37,16 +37,18 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
     return {guests: {name: statistics.median(all_) for name, all_ in found.items()} for guests, found in seen.items()}
 
 
-def _order(stack: Stack) -> dict[str, float]:
+def _time_order(stack: Stack) -> dict[str, float]:
     client = Client(stack.run["url"], stack.run["customerToken"])
     ordered = client.request("POST", "/api/instances", body=ORDER)
-    provision = finish(client, ordered["operationId"])
+    provision = wait_for_end(client, ordered["operationId"])
     assert provision["status"] == "succeeded", provision["error"]
     deleted = client.request("DELETE", f"/api/instances/{ordered['serverId']}")
-    return _durations("order", provision) | _durations("teardown", finish(client, deleted["operationId"]))
+    return _read_durations("order", provision) | _read_durations(
+        "teardown", wait_for_end(client, deleted["operationId"])
+    )
 
 
-def _durations(name: str, operation: dict[str, Any]) -> dict[str, float]:
+def _read_durations(name: str, operation: dict[str, Any]) -> dict[str, float]:
     phases = {phase["name"]: phase["durationMs"] / 1000 for phase in operation["phases"] if phase["durationMs"]}
     return phases | {f"{name} in all": sum(phases.values())}
 
@@ -55,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.guests", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="orders on each (default 7)")
     seconds = measure(parser.parse_args().rounds)
-    results = circumstances() | {"date": datetime.now(UTC).date().isoformat(), "seconds": seconds}
+    results = describe_circumstances() | {"date": datetime.now(UTC).date().isoformat(), "seconds": seconds}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written to {RESULTS.relative_to(PROJECT_DIR)}; `make docs` puts it into docs/testing.md")
     return 0

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 load generator: keep-alive connections, one request at a time on each."""
+"""A small HTTP/1.1 load generator. Its connections are kept alive, and each carries one request at a time."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Load:
-    """How many requests a second were answered, and how many were answered otherwise than expected."""
+    """How many requests a second got the expected answer, and how many got another one in all."""
 
     per_second: float
     wrong: int
 
 
-async def _one_connection(
+async def _drive_connection(
     host: str, port: int, make: Callable[[], bytes], expect: bytes, until: float
 ) -> tuple[int, int]:
     reader, writer = await asyncio.open_connection(host, port)
@@ -33,12 +33,12 @@ async def _one_connection(
 
 
 def run(port: int, make: Callable[[], bytes], *, expect: bytes, seconds: float, connections: int = 32) -> Load:
-    """Send what `make` gives for so many seconds; `expect` is the status every answer should have."""
+    """Send the requests that `make` returns, for `seconds`. `expect` is the status that every answer should have."""
 
     async def go() -> Load:
         start = time.monotonic()
         done = await asyncio.gather(
-            *(_one_connection("127.0.0.1", port, make, expect, start + seconds) for _ in range(connections))
+            *(_drive_connection("127.0.0.1", port, make, expect, start + seconds) for _ in range(connections))
         )
         elapsed = time.monotonic() - start
         return Load(sum(right for right, _ in done) / elapsed, sum(wrong for _, wrong in done))
@@ -47,7 +47,7 @@ def run(port: int, make: Callable[[], bytes], *, expect: bytes, seconds: float, 
 
 
 def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
-    """The bytes of one request."""
+    """Return the bytes of one request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: bench"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body:

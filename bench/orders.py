@@ -1,4 +1,4 @@
-"""An order through the API against the bare playbook with the same variables, in turn on one lab."""
+"""Compares an order through the API with the bare playbook with the same variables, in turn on one lab."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.site import ORDER, finish
+from bench.site import ORDER, wait_for_end
 from orchestrator.cli.client.api import Client
 from orchestrator.cli.run.stack import Stack
 from orchestrator.settings import PROJECT_DIR
@@ -19,14 +19,15 @@ _BARE_VMID = 5900
 
 
 def measure(stack: Stack, rounds: int) -> tuple[float, float]:
-    """The median ratio of wall time from order to finish, and the median CPU seconds of an order.
+    """Return the median ratio of the wall times, and the median CPU seconds of an order.
 
-    CPU is what worker, API, database and all their children used; the lab stands for the outside world and is left out.
+    The CPU seconds are those of worker, API, database and all their children. The lab stands for the outside world and
+    does not count.
     """
     ratios, cpu = [], []
     for number in range(rounds + 1):
-        ours, used = _through_api(stack)
-        bare = _bare(stack)
+        ours, used = _time_order(stack)
+        bare = _time_bare(stack)
         if number:  # the first round warms up
             ratios.append(ours / bare)
             cpu.append(used)
@@ -34,19 +35,19 @@ def measure(stack: Stack, rounds: int) -> tuple[float, float]:
     return statistics.median(ratios), statistics.median(cpu)
 
 
-def _through_api(stack: Stack) -> tuple[float, float]:
-    """Wall and CPU seconds from the order to its end; the teardown is not counted."""
+def _time_order(stack: Stack) -> tuple[float, float]:
+    """Return wall and CPU seconds from the order to its end. The teardown is not counted."""
     client = Client(stack.run["url"], stack.run["customerToken"])
-    before, start = _cpu_seconds(stack), time.perf_counter()
+    before, start = _read_cpu_seconds(stack), time.perf_counter()
     order = client.request("POST", "/api/instances", body=ORDER)
-    operation = finish(client, order["operationId"])
-    elapsed, used = time.perf_counter() - start, _cpu_seconds(stack) - before
+    operation = wait_for_end(client, order["operationId"])
+    elapsed, used = time.perf_counter() - start, _read_cpu_seconds(stack) - before
     assert operation["status"] == "succeeded", operation["error"]
-    finish(client, client.request("DELETE", f"/api/instances/{order['serverId']}")["operationId"])
+    wait_for_end(client, client.request("DELETE", f"/api/instances/{order['serverId']}")["operationId"])
     return elapsed, used
 
 
-def _bare(stack: Stack) -> float:
+def _time_bare(stack: Stack) -> float:
     state_dir = stack.settings.state_dir
     variables = {
         "vmid": _BARE_VMID, "hostname": f"mc-vanilla-{_BARE_VMID}", "ctype": "game", "game": "minecraft",
@@ -56,13 +57,13 @@ def _bare(stack: Stack) -> float:
     path = state_dir / "bare.json"
     path.write_text(json.dumps(variables))
     start = time.perf_counter()
-    _play("provision", path, state_dir)
+    _play_bare("provision", path, state_dir)
     elapsed = time.perf_counter() - start
-    _play("teardown", path, state_dir)
+    _play_bare("teardown", path, state_dir)
     return elapsed
 
 
-def _play(playbook: str, variables: Path, state_dir: Path) -> None:
+def _play_bare(playbook: str, variables: Path, state_dir: Path) -> None:
     binaries = Path(sys.executable).parent
     done = subprocess.run(
         [str(binaries / "ansible-playbook"), f"playbooks/{playbook}.yml", "-e", f"@{variables}"],
@@ -75,8 +76,8 @@ def _play(playbook: str, variables: Path, state_dir: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:]
 
 
-def _cpu_seconds(stack: Stack) -> float:
-    """CPU seconds so far of worker, API and database, with the children they have and those they have reaped."""
+def _read_cpu_seconds(stack: Stack) -> float:
+    """Return the CPU seconds of worker, API and database until now, with those of all their children."""
     roots = [stack.children["worker"].pid, stack.children["api"].pid]
     if stack.postgres_pid is not None:
         roots.append(stack.postgres_pid)

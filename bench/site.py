@@ -1,4 +1,4 @@
-"""What measurements share: a running Hostwright, the end of an operation, and under what circumstances it was."""
+"""What the measurements share: a running Hostwright, waiting for an operation, and a description of the machine."""
 
 import os
 import platform
@@ -18,8 +18,8 @@ _FINAL = {"succeeded", "failed", "cancelled"}
 
 
 @contextmanager
-def running(speed: float, guests: str = "process") -> Iterator[Stack]:
-    """A whole Hostwright whose worker runs one operation at once."""
+def run_stack(speed: float, guests: str = "process") -> Iterator[Stack]:
+    """Run a whole Hostwright on a lab. Its worker runs one operation at a time."""
     with tempfile.TemporaryDirectory(prefix="hostwright-bench-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)
         settings = load_settings(state_dir=Path(home), port=0, concurrency=1)
@@ -27,16 +27,16 @@ def running(speed: float, guests: str = "process") -> Iterator[Stack]:
             yield stack
 
 
-def finish(client: Client, operation_id: str) -> dict[str, Any]:
-    """The operation, once it is final."""
+def wait_for_end(client: Client, operation_id: str) -> dict[str, Any]:
+    """Wait until the operation is final, and return it."""
     while True:
         operation = client.operation(operation_id, wait=30)
         if operation["status"] in _FINAL:
             return operation
 
 
-def circumstances() -> dict[str, str]:
-    """The machine and the commit that were measured."""
+def describe_circumstances() -> dict[str, str]:
+    """Return the machine and the commit that are measured."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT_DIR, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""POST and GET-status against the bare app: same database, same load generator, in turn."""
+"""Compares POST and GET of the API with those of the bare app, in turn, on one database and by one load generator."""
 
 import json
 import os
@@ -21,29 +21,31 @@ from orchestrator.store.connection import Database
 ROUNDS = 5
 SECONDS = 3.0
 CUSTOMERS = 1000
-"""A customer has a handful of servers, not thousands: each gets about as many orders here as a default quota allows."""
+"""So many customers that each gets about as many orders as a default quota allows. Real customers have few servers."""
 
 
 def measure(database_url: str) -> dict[str, float]:
-    """Ratios of requests a second, ours over the bare app's, the median of the rounds."""
+    """Return the requests a second of the API divided by those of the bare app, as medians of the rounds."""
     database = Database(database_url, size=4)
     database.open()
     for number in range(CUSTOMERS):
-        _customer(database, f"bench-{number}")
+        _add_customer(database, f"bench-{number}")
     token = accounts.create_token(database, name="bench", customer_id=None)
     database.close()
-    ours = _serve([sys.executable, "-m", "orchestrator.cli", "serve"], database_url, "/healthz")
-    bare = _serve([sys.executable, "-m", "bench.bare_app"], database_url, "/none")
+    ours = _start_server([sys.executable, "-m", "orchestrator.cli", "serve"], database_url, "/healthz")
+    bare = _start_server([sys.executable, "-m", "bench.bare_app"], database_url, "/none")
     try:
-        body = _body(0)
-        # The status first, while the queue is as short as a queue is: its length is counted for queuePosition.
+        body = _make_body(0)
+        # GET comes first, while the queue is short, because its length is counted for queuePosition.
         return {
-            "get_vs_bare": _ratio(
+            "get_vs_bare": _measure_ratio(
                 "GET",
-                (ours[1], _status(ours[1], token, body), b"200"),
-                (bare[1], _bare_gets(bare[1], body), b"200"),
+                (ours[1], _make_gets(ours[1], token, body), b"200"),
+                (bare[1], _make_bare_gets(bare[1], body), b"200"),
             ),
-            "post_vs_bare": _ratio("POST", (ours[1], _orders(token), b"202"), (bare[1], _bare_posts(body), b"202")),
+            "post_vs_bare": _measure_ratio(
+                "POST", (ours[1], _make_orders(token), b"202"), (bare[1], _make_bare_posts(body), b"202")
+            ),
         }
     finally:
         for process, _ in (ours, bare):
@@ -53,7 +55,7 @@ def measure(database_url: str) -> dict[str, float]:
 Side = tuple[int, Callable[[], bytes], bytes]
 
 
-def _ratio(name: str, ours: Side, bare: Side) -> float:
+def _measure_ratio(name: str, ours: Side, bare: Side) -> float:
     ratios = []
     for number in range(ROUNDS + 1):
         rates = []
@@ -67,19 +69,19 @@ def _ratio(name: str, ours: Side, bare: Side) -> float:
     return statistics.median(ratios)
 
 
-def _body(customer: int) -> bytes:
+def _make_body(customer: int) -> bytes:
     order = {"ctype": "game", "variant": "vanilla", "version": "1.21.7", "customerId": f"bench-{customer}"}
     return json.dumps(order).encode()
 
 
-def _customer(database: Database, customer_id: str) -> None:
+def _add_customer(database: Database, customer_id: str) -> None:
     accounts.ensure_customer(database, customer_id)
     accounts.update_customer(database, customer_id, max_instances=10**6, max_memory_mib=2 * 10**9, max_cpu_cores=10**7)
 
 
-def _orders(token: str) -> Callable[[], bytes]:
-    """As a portal orders: one operator's token, for one customer after the other."""
-    bodies, key = cycle([_body(number) for number in range(CUSTOMERS)]), count()
+def _make_orders(token: str) -> Callable[[], bytes]:
+    """Make orders as a portal does: with one operator's token, for one customer after the other."""
+    bodies, key = cycle([_make_body(number) for number in range(CUSTOMERS)]), count()
     run = uuid4().hex
 
     def make() -> bytes:
@@ -89,12 +91,12 @@ def _orders(token: str) -> Callable[[], bytes]:
     return make
 
 
-def _bare_posts(body: bytes) -> Callable[[], bytes]:
+def _make_bare_posts(body: bytes) -> Callable[[], bytes]:
     made = load.request("POST", "/bare", {}, body)
     return lambda: made
 
 
-def _status(port: int, token: str, body: bytes) -> Callable[[], bytes]:
+def _make_gets(port: int, token: str, body: bytes) -> Callable[[], bytes]:
     headers = {"Authorization": f"Bearer {token}"}
     order = httpx.post(
         f"http://127.0.0.1:{port}/api/instances",
@@ -106,13 +108,13 @@ def _status(port: int, token: str, body: bytes) -> Callable[[], bytes]:
     return lambda: made
 
 
-def _bare_gets(port: int, body: bytes) -> Callable[[], bytes]:
+def _make_bare_gets(port: int, body: bytes) -> Callable[[], bytes]:
     order = httpx.post(f"http://127.0.0.1:{port}/bare", content=body, trust_env=False).raise_for_status()
     made = load.request("GET", f"/bare/{order.json()['id']}", {})
     return lambda: made
 
 
-def _serve(command: list[str], database_url: str, path: str) -> tuple[subprocess.Popen[bytes], int]:
+def _start_server(command: list[str], database_url: str, path: str) -> tuple[subprocess.Popen[bytes], int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

@@ -6,11 +6,11 @@ import subprocess
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
-"""prctl(2)"""
+"""The value of PR_SET_PDEATHSIG for prctl(2)."""
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """A function for the child to run before exec: it gets this signal when its parent dies, however it dies."""
+    """Return a function that a child runs before exec, so that it gets this signal when its parent dies in any way."""
     libc = ctypes.CDLL(None)
 
     def tie() -> None:
@@ -20,7 +20,7 @@ def die_with_parent(number: signal.Signals) -> Callable[[], None]:
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Ask a child to end, and make it after so many seconds; whether it ended by itself."""
+    """Terminate a child process, and kill it after `seconds`. Returns whether it ended by itself."""
     if process.poll() is None:
         process.terminate()
     try:

@@ -1,6 +1,7 @@
-"""Settings: environment (`HOSTWRIGHT_…`), then the file named by `HOSTWRIGHT_CONFIG` (TOML), then the defaults here.
+"""Reads the settings from the environment (`HOSTWRIGHT_…`), then from the TOML file that `HOSTWRIGHT_CONFIG` names.
 
-docs/configuration.md lists every one of them; a test holds that page and this module together.
+What is in neither has the default of this module. docs/configuration.md lists every setting, and a test compares that
+page with this module.
 """
 
 import os
@@ -25,7 +26,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 
 def default_state_dir() -> Path:
-    """Where state lives when nothing is set: a system directory for root, the user's own otherwise."""
+    """Return the default state directory: a system directory for root, and one of the user for everybody else."""
     if os.geteuid() == 0:
         return Path("/var/lib/hostwright")
     return platformdirs.user_state_path("hostwright")
@@ -39,15 +40,15 @@ class Settings(BaseSettings):
     state_dir: Path = Field(default_factory=default_state_dir, description="Directory of all local state.")
     database_url: str | None = Field(
         default=None,
-        description="PostgreSQL 15 or newer; unset: the embedded server under the state directory.",
+        description="URL of a database of PostgreSQL 15 or newer; unset: the embedded server in the state directory.",
     )
-    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
-    port: int = Field(default=8700, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address on which the API listens.")
+    port: int = Field(default=8700, ge=0, le=65535, description="Port on which the API listens; 0: a free one.")
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s/?#]+$",
-        description="The API as containers reach it, such as https://api.example.net; "
-        "unset: instances are told no callback_url.",
+        description="URL at which containers reach the API, such as https://api.example.net; "
+        "unset: agents get no callback_url.",
     )
     inventory: Path = Field(
         default=PROJECT_DIR / "inventory" / "lab",
@@ -55,88 +56,91 @@ class Settings(BaseSettings):
     )
     secrets_file: Path | None = Field(
         default=None,
-        description="JSON file (mode 0600) with the secrets the roles name; "
+        description="JSON file (mode 0600) with the secrets that the inventory names; "
         "unset: lab/secrets.json in the state directory.",
     )
     concurrency: int = Field(
-        default=1, ge=1, le=256, description="Operations that run at once, over all workers of the database."
+        default=1, ge=1, le=256, description="Operations that run at once on all workers of the database together."
     )
     node_concurrency: int | None = Field(
         default=None, ge=1, le=256, description="Operations that run at once on one Proxmox node; unset: no limit."
     )
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="Operations this worker runs at once at most; unset: `concurrency`."
+        default=None, ge=1, le=256, description="Operations that this worker runs at once; unset: `concurrency`."
     )
-    lease_seconds: float = Field(
-        default=30, ge=3, description="How long a claim holds without a heartbeat, in seconds."
-    )
+    lease_seconds: float = Field(default=30, ge=3, description="Seconds for which a claim holds without a heartbeat.")
     heartbeat_seconds: float = Field(
         default=1, gt=0, le=5, description="Seconds between two heartbeats of a running operation."
     )
     sweep_seconds: float = Field(default=5, gt=0, description="Seconds between two sweeps of a worker.")
     requeue_seconds: float = Field(
-        default=10, gt=0, description="A queued operation that nobody took for so long is woken up again."
+        default=10, gt=0, description="Seconds after which workers are woken again for an operation that nobody took."
     )
     operation_deadline_seconds: float | None = Field(
         default=None,
         gt=0,
-        description="How long an operation may run in all before it fails, in seconds; unset: as long as its kind may.",
+        description="Seconds that an operation may run in all before it fails; unset: the deadline of its kind.",
     )
     queue_deadline_seconds: float = Field(
-        default=1800, gt=0, description="How long an order may wait for a worker before it fails, in seconds."
+        default=1800, gt=0, description="Seconds that an order may wait for a worker before it fails."
     )
     drain_seconds: float = Field(
         default=60,
         ge=0,
-        description="How long a worker that is told to leave lets its operations run before it hands them on.",
+        description="Seconds that a leaving worker lets its operations run before it hands them over.",
     )
     cleanup_retry_seconds: float = Field(
         default=60,
         gt=0,
-        description="When what was left behind is tried again, in seconds; doubled each time, to an hour at most.",
+        description="Seconds after which the removal of what was left behind is tried again; "
+        "they double with each try, up to an hour.",
     )
     quarantine_seconds: float = Field(
-        default=86400, gt=0, description="How long a failed machine that its customer wants to look at is kept."
+        default=86400, gt=0, description="Seconds for which a failed machine is kept when its customer asked for that."
     )
     phase_timeouts: dict[Phase, int] = Field(
-        default_factory=dict, description="Seconds per phase, by phase name; others keep their default."
+        default_factory=dict, description="Time limits in seconds by phase name; other phases keep their default."
     )
     rate_per_second: float = Field(
-        default=50, ge=0, description="Requests a second that one token may make in the long run; 0 for no limit."
+        default=50, ge=0, description="Requests a second that one token may make in the long run; 0: no limit."
     )
     rate_burst: int = Field(default=200, ge=1, description="Requests that one token may make at once.")
     change_rate_per_second: float = Field(
-        default=10, ge=0, description="The same for requests that change something; 0 for no limit of their own."
+        default=10,
+        ge=0,
+        description="Changing requests a second in the long run by one token; 0: no limit of their own.",
     )
     change_rate_burst: int = Field(default=60, ge=1, description="Changing requests that one token may make at once.")
     failed_auth_per_second: float = Field(
-        default=2, ge=0, description="Requests a second with a bad token from one address; 0 for no limit."
+        default=2, ge=0, description="Requests a second with a bad token that one address may make; 0: no limit."
     )
-    failed_auth_burst: int = Field(default=100, ge=1, description="Requests with a bad token from one address at once.")
+    failed_auth_burst: int = Field(
+        default=100, ge=1, description="Requests with a bad token that one address may make at once."
+    )
     trusted_proxies: str | None = Field(
         default=None,
-        description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed; unset: nobody's.",
+        description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed; unset: none.",
     )
     pool_size: int = Field(default=8, ge=2, description="Database connections of one process.")
 
     @model_validator(mode="after")
-    def _several_heartbeats_a_lease(self) -> Self:
+    def _check_heartbeat(self) -> Self:
         if self.heartbeat_seconds > self.lease_seconds / 4:
             raise ValueError("HOSTWRIGHT_HEARTBEAT_SECONDS must be at most a quarter of HOSTWRIGHT_LEASE_SECONDS")
         return self
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _only_networks(cls, value: str | None) -> str | None:
-        _networks(value)
+    def _check_networks(cls, value: str | None) -> str | None:
+        _parse_networks(value)
         return value
 
     @field_validator("phase_timeouts")
     @classmethod
-    def _only_played_phases(cls, value: dict[Phase, int]) -> dict[Phase, int]:
+    def _check_phases(cls, value: dict[Phase, int]) -> dict[Phase, int]:
         for phase, seconds in value.items():
             if not phase.is_played:
-                raise ValueError(f"{phase} takes no time of its own and has no timeout")
+                raise ValueError(f"{phase} only writes rows and has no timeout")
             if seconds <= 0:
                 raise ValueError(f"{phase}: the timeout must be positive")
         return value
@@ -150,7 +154,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over file over default; the file is optional, but a named one must exist."""
+        """Put the environment before the file. Raises ConfigurationError when HOSTWRIGHT_CONFIG names no file."""
         named = os.environ.get("HOSTWRIGHT_CONFIG")
         if named is None:
             return init_settings, env_settings
@@ -159,37 +163,37 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named))
 
     def timeout(self, phase: Phase) -> int:
-        """Seconds a played phase may take."""
+        """Return the seconds that a played phase may take."""
         return self.phase_timeouts.get(phase) or phase.limit_seconds or 0
 
     def deadline(self, kind: OperationKind) -> float:
-        """Seconds an operation of this kind may run in all."""
+        """Return the seconds that an operation of this kind may run in all."""
         return self.operation_deadline_seconds or kind.deadline_seconds
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """Whose X-Forwarded-For is believed."""
-        return _networks(self.trusted_proxies)
+        """The networks whose X-Forwarded-For is believed."""
+        return _parse_networks(self.trusted_proxies)
 
     @property
     def secrets_path(self) -> Path:
-        """The file of the secrets that roles name."""
+        """The file with the secrets that the inventory names."""
         return self.secrets_file or self.state_dir / "lab" / "secrets.json"
 
     @property
     def catalogue_path(self) -> Path:
-        """The catalogue of what can be ordered."""
+        """The file with the catalogue of what can be ordered."""
         return self.inventory / "group_vars" / "all" / "catalogue.yml"
 
 
-def _networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
+def _parse_networks(text: str | None) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(part.strip()) for part in (text or "").split(",") if part.strip())
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings.
+    """Read the settings. Overrides that are not None win over them.
 
-    Raises ConfigurationError with one line per wrong setting.
+    Raises ConfigurationError, which names each wrong setting.
     """
     try:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})

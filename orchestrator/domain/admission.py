@@ -1,6 +1,7 @@
-"""Deciding about an order: pure, and tested without a database.
+"""Decides whether an order is accepted. The functions are pure and need no database.
 
-A decision is written only if the customer's revision is still the one of its facts; else it is made again.
+The store writes a decision only while the customer still has the revision that the facts name. Otherwise it reads the
+facts again, and the order is decided again.
 """
 
 import hashlib
@@ -13,14 +14,14 @@ from orchestrator.domain.billing import Action, BillingState, refuse
 from orchestrator.domain.errors import Problem, ProblemCode
 
 MAX_FAILED = 100
-"""Failed and cancelled servers of one customer that were not deleted: they count in no quota, and each is a row."""
+"""How many failed and cancelled servers a customer may leave undeleted. They count in no quota, but each is a row."""
 MAX_KEPT = 3
-"""Machines of one customer that are kept at once: they run outside the quota, so something else has to bound them."""
+"""How many machines of one customer are kept at once. They run outside the quota, so they need a limit of their own."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What an order asks for, as far as the decision needs it."""
+    """The parts of an order that the decision needs."""
 
     key: str | None
     request_hash: bytes
@@ -28,14 +29,15 @@ class Demand:
     memory_mib: int
     cpu_cores: int
     keep: bool = False
-    """Whether its machine is to be kept when it fails."""
+    """Whether the machine is kept when the order fails."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What stands in the database, in one snapshot. `revision` changes with every order of the customer.
+    """What the database holds about the customer, read in one snapshot.
 
-    Names with `ctype` are about the container type that is ordered; a limit of None is none.
+    `revision` changes with every order of the customer. Fields with `ctype` in their names count only the container
+    type that is ordered. A limit of None means that there is no limit.
     """
 
     revision: int
@@ -57,29 +59,29 @@ class Facts:
     used_ctype_memory_mib: int
     used_ctype_cpu_cores: int
     failed: int = 0
-    """Failed and cancelled servers, counted no further than the limit."""
+    """How many failed and cancelled servers there are. The count ends at MAX_FAILED."""
     kept: int = 0
-    """Machines that are kept for a look, or may come to be; counted only for an order that is to be kept."""
+    """How many machines are kept, or will be if their orders fail. They are counted only for an order with `keep`."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Accept the order, or answer with an operation that is there already."""
+    """Whether the order is accepted, or answered with an operation that exists already."""
 
     kind: Literal["accept", "replay", "active"]
     operation_id: UUID | None = None
 
 
 def request_hash(request: dict[str, Any]) -> bytes:
-    """SHA-256 of a validated order: the same order is the same hash, however it was spelled."""
+    """Return the SHA-256 of a validated order. Equal orders have equal hashes, however their requests were written."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=True).encode()).digest()
 
 
 def decide(demand: Demand, facts: Facts) -> Decision:
-    """What becomes of an order.
+    """Decide what happens to an order. Raises Problem when it is refused.
 
-    A replay comes first: a customer who repeats a key gets its answer whatever has changed since. Raises Problem when
-    the order is refused.
+    The idempotency key is looked at first, so that a customer who repeats a key gets the first answer, whatever has
+    changed since.
     """
     if facts.key_operation is not None:
         if facts.key_hash != demand.request_hash:
@@ -93,13 +95,14 @@ def decide(demand: Demand, facts: Facts) -> Decision:
     if refusal is not None:
         raise refusal
     if demand.key is None and facts.active_operation is not None:
-        return _meet_active(demand, facts, facts.active_operation)
+        return _answer_with_active(demand, facts, facts.active_operation)
     check_quota(demand, facts)
     _check_leftovers(demand, facts)
     return Decision("accept")
 
 
-def _meet_active(demand: Demand, facts: Facts, active: UUID) -> Decision:
+def _answer_with_active(demand: Demand, facts: Facts, active: UUID) -> Decision:
+    """Answer an order without a key while another one is active. Raises Problem unless both ask for the same."""
     if facts.active_hash == demand.request_hash:
         return Decision("active", active)
     raise Problem(
@@ -110,7 +113,7 @@ def _meet_active(demand: Demand, facts: Facts, active: UUID) -> Decision:
 
 
 def check_quota(demand: Demand, facts: Facts) -> None:
-    """Whether there is room for it: the limits in total first, then those of the container type. Raises Problem."""
+    """Check the order against the limits in total, then against those of its container type. Raises Problem."""
     wanted = {"instances": 1, "memoryMiB": demand.memory_mib, "cpuCores": demand.cpu_cores}
     total = (
         (facts.used_instances, facts.max_instances),
@@ -126,7 +129,7 @@ def check_quota(demand: Demand, facts: Facts) -> None:
         for (resource, asked), (used, limit) in zip(wanted.items(), amounts, strict=True):
             if limit is not None and used + asked > limit:
                 of_type = f" of {ctype} servers" if ctype else ""
-                raise _exceeded(
+                raise _make_quota_problem(
                     f"the quota of {resource}{of_type} is {limit}, {used} are in use and the order needs {asked}: "
                     "delete a server or ask for a larger quota",
                     resource, limit=limit, used=used, ctype=ctype, asked=asked,
@@ -134,22 +137,22 @@ def check_quota(demand: Demand, facts: Facts) -> None:
 
 
 def _check_leftovers(demand: Demand, facts: Facts) -> None:
-    """What counts in no quota is bounded too. Raises Problem."""
+    """Check the limits of what counts in no quota. Raises Problem."""
     if facts.failed >= MAX_FAILED:
-        raise _exceeded(
-            f"{facts.failed} failed or cancelled servers stand in the list, and {MAX_FAILED} is the most: "
+        raise _make_quota_problem(
+            f"{facts.failed} failed or cancelled servers are still listed, and at most {MAX_FAILED} are allowed: "
             "delete some of them",
             "failedInstances", limit=MAX_FAILED, used=facts.failed,
         )  # fmt: skip
     if demand.keep and facts.kept >= MAX_KEPT:
-        raise _exceeded(
-            f"{facts.kept} machines are kept for a look or may come to be, and {MAX_KEPT} is the most: "
+        raise _make_quota_problem(
+            f"{facts.kept} machines are kept or will be if their orders fail, and at most {MAX_KEPT} are allowed: "
             "delete or retry one of them, or order without onFailure: keep",
             "keptInstances", limit=MAX_KEPT, used=facts.kept,
         )  # fmt: skip
 
 
-def _exceeded(
+def _make_quota_problem(
     sentence: str, resource: str, *, limit: int, used: int, ctype: str | None = None, asked: int = 1
 ) -> Problem:
     extra = {"resource": resource, "ctype": ctype, "limit": limit, "used": used, "requested": asked}

@@ -1,4 +1,4 @@
-"""What a customer may do in each billing state: the one table, which docs/tenants.md shows."""
+"""The table of what a customer may do in each billing state. docs/tenants.md shows it."""
 
 from enum import StrEnum
 
@@ -6,19 +6,19 @@ from orchestrator.domain.errors import Problem, ProblemCode
 
 
 class BillingState(StrEnum):
-    """How a customer stands with whoever bills it."""
+    """The state of a customer's account with the billing system."""
 
     ACTIVE = "active"
     PAST_DUE = "past_due"
     """An invoice is past its date."""
     OVERDUE_WARNING = "overdue_warning"
-    """It is still not paid, and the customer was warned."""
+    """The invoice is still not paid, and the customer was warned."""
     SUSPENDED = "suspended"
-    """Its servers are stopped and stay stopped until it is settled."""
+    """The customer's servers are stopped, and stay stopped until the account is settled."""
     RETAINED = "retained"
-    """The account is closed; its data is kept."""
+    """The account is closed, and its data is kept."""
     PENDING_DELETION = "pending_deletion"
-    """The account is closed; an operator is to delete its data."""
+    """The account is closed, and an operator will delete its data."""
 
 
 class Action(StrEnum):
@@ -45,7 +45,7 @@ ALLOWED: dict[BillingState, frozenset[Action]] = {
     BillingState.RETAINED: _READ_ONLY,
     BillingState.PENDING_DELETION: _READ_ONLY,
 }
-"""What a customer itself may do. Operators always may: deleting the data of a closed account is theirs alone."""
+"""What a customer may do. Operators may always do everything; only they delete the data of a closed account."""
 
 REFUSALS: dict[BillingState, tuple[ProblemCode, str]] = {
     BillingState.PAST_DUE: (
@@ -69,12 +69,12 @@ REFUSALS: dict[BillingState, tuple[ProblemCode, str]] = {
         "the account is being deleted: it may read but change nothing",
     ),
 }
-"""Why a state refuses what it does not allow."""
+"""The answer to what a state does not allow."""
 
 STOPPED_STATES = frozenset(state for state, allowed in ALLOWED.items() if Action.START not in allowed)
-"""States whose servers must not run."""
+"""The states in which a customer's servers must not run."""
 
 
 def refuse(state: BillingState, action: Action) -> Problem | None:
-    """Why a customer in this state may not do this, or None when it may."""
+    """Return why a customer in this state may not do this, or None when it may."""
     return None if action in ALLOWED[state] else Problem(*REFUSALS[state])

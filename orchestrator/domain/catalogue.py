@@ -1,4 +1,4 @@
-"""The catalogue: what can be ordered. The same plain data that the roles read from the inventory."""
+"""The catalogue of what can be ordered. The roles read the same data from the inventory."""
 
 from typing import Literal, Self, cast
 
@@ -15,7 +15,7 @@ class _Frozen(BaseModel):
 
 
 class Range(_Frozen):
-    """The bounds of a resource and what is taken when the order names none."""
+    """The bounds of a resource, and the amount for an order that names none."""
 
     minimum: int
     default: int
@@ -23,7 +23,7 @@ class Range(_Frozen):
 
 
 class Limits(_Frozen):
-    """The resource limits of one container type: MiB, cores, GiB."""
+    """The resource limits of one container type."""
 
     memory_mib: Range
     cpu_cores: Range
@@ -31,30 +31,30 @@ class Limits(_Frozen):
 
 
 class VersionData(_Frozen):
-    """What one version needs: the Java major version, if it is a Java program."""
+    """What one version of a game needs. `java` is the Java major version, or None for a game that needs no Java."""
 
     java: int | None = None
 
 
 class Variant(_Frozen):
-    """One variant of a game: the artifact's path and the versions there are."""
+    """One variant of a game, with the path of its artifact and its versions."""
 
     artifact: str
     versions: dict[str, VersionData]
 
 
 class Question(_Frozen):
-    """What a game is asked to see whether it is there, and how its answer begins; both as hex digits."""
+    """What is sent to a game to see whether it answers, and how its answer begins. Both are hex digits."""
 
     send: str = ""
     expect: str = ""
 
 
 class Game(_Frozen):
-    """One game: how players find it, and its variants.
+    """One game, with its variants and the way in which players reach it.
 
-    `edge` says how the world reaches it: by host name through the router that speaks Minecraft, or by an entry point, a
-    port of its own.
+    `edge` is `router` for a game that players reach by host name, through the proxy that speaks Minecraft. It is
+    `entry-point` for a game whose servers each have a public port.
     """
 
     service: str
@@ -66,7 +66,7 @@ class Game(_Frozen):
     variants: dict[str, Variant]
 
     @model_validator(mode="after")
-    def _can_be_reached(self) -> Self:
+    def _check_probe(self) -> Self:
         if self.edge == "router" and self.probe != "minecraft":
             raise ValueError(
                 "the router reads Minecraft's host name: a game with a probe of its own needs an entry-point"
@@ -79,7 +79,7 @@ class Game(_Frozen):
 
 
 class EntryPoints(_Frozen):
-    """Ports of the world for games with `edge: entry-point`: the VMID added to `base`, so each server has its own."""
+    """The public ports of games with `edge: entry-point`. The port of a server is `base` plus its VMID."""
 
     base: int
 
@@ -91,7 +91,7 @@ class Runtime(_Frozen):
 
 
 class Dev(_Frozen):
-    """What dev containers can be."""
+    """The dev containers that can be ordered."""
 
     hostname: str
     code_server_port: int
@@ -109,18 +109,21 @@ class Catalogue(_Frozen):
     dev: Dev
 
     @model_validator(mode="after")
-    def _has_ports(self) -> Self:
+    def _check_ports(self) -> Self:
         if all(game.edge == "router" for game in self.games.values()):
             return self
         if self.entry_points is None:
             raise ValueError("a game has edge entry-point, so entry_points.base is needed")
         first, last = (self.entry_points.base + vmid for vmid in self.vmids["game"])
         if not 0 < first <= last < _PORTS:
-            raise ValueError(f"entry_points.base makes ports {first} to {last} of the VMIDs; they must be 1 to 65535")
+            raise ValueError(f"entry_points.base gives the VMIDs the ports {first} to {last}: ports are 1 to 65535")
         return self
 
     def public_port(self, game: str | None, vmid: int | None) -> int | None:
-        """Where the world reaches a game server; None for what has no port, or none yet, or is no longer offered."""
+        """Return the port at which players reach a game server.
+
+        Returns None for a dev container, a server without a VMID, and a game that is no longer offered.
+        """
         found = self.games.get(game or "")
         if found is None or vmid is None:
             return None
@@ -129,11 +132,11 @@ class Catalogue(_Frozen):
         return self.entry_points.base + vmid
 
     def vmid_bounds(self, ctype: str) -> tuple[int, int]:
-        """The first and the last VMID of a container type. Raises KeyError."""
+        """Return the first and the last VMID of a container type. Raises KeyError."""
         return self.vmids[cast("ContainerType", ctype)]
 
     def hostname(self, ctype: str, vmid: int, *, game: str | None, variant: str | None) -> str:
-        """The short host name of an instance; it follows the VMID, the zone is added at the edge."""
+        """Return the short host name of an instance, without the DNS zone. It is made from the VMID."""
         if ctype == "dev" or game is None:
             return self.dev.hostname.format(vmid=vmid)
         return self.games[game].hostname.format(variant=variant, vmid=vmid)

@@ -1,17 +1,16 @@
-"""Every error Hostwright knows, in one place.
+"""Every error that Hostwright raises.
 
 HostwrightError
-├── ConfigurationError   a setting or a file is wrong; the process does not start
-├── Problem              an answer of the API, RFC 9457 (`code`, HTTP status, sentence)
+├── ConfigurationError   a setting or a file is wrong, and the process does not start
+├── Problem              the API refuses a request (RFC 9457: `code`, HTTP status, sentence)
 ├── StoreUnavailable     the database does not answer
 ├── BackupError          the database cannot be backed up or restored
 ├── LostLease            a write carried a fencing token that is no longer valid
-├── CancelRequested      somebody wants the operation cancelled before it is through
+├── CancelRequested      somebody asked to cancel the operation before it succeeded
 └── IllegalTransition    the database refused a state change
 
-`Code` is the reason a failed operation carries; `ProblemCode` the reason of a refused request. Both are stable:
-they are extended, never renamed. docs/errors.md explains each one, and a test holds that page and this module
-together.
+`Code` says why an operation failed, `ProblemCode` why a request was refused. Their values are never renamed; new ones
+are added. docs/errors.md explains each value, and a test compares that page with this module.
 """
 
 from dataclasses import dataclass, field
@@ -97,20 +96,20 @@ PROBLEM_STATUS: dict[ProblemCode, int] = {
     ProblemCode.INTERNAL: 500,
     ProblemCode.UNAVAILABLE: 503,
 }
-"""The HTTP status of each problem (design contract, RFC 9110)."""
+"""The HTTP status of each problem (RFC 9110)."""
 
 
 class HostwrightError(Exception):
-    """The base of all errors raised here."""
+    """The base of all errors that Hostwright raises."""
 
 
 class ConfigurationError(HostwrightError):
-    """A setting or a file is wrong; the text names it and says what to do."""
+    """A setting or a file is wrong. The text names it and says what to do."""
 
 
 @dataclass
 class Problem(HostwrightError):
-    """A refused request: `detail` is one sentence for a person, `extra` are further members of the answer."""
+    """A refused request. `detail` is a sentence for a person, `extra` holds further members of the answer."""
 
     code: ProblemCode
     detail: str
@@ -124,19 +123,19 @@ class Problem(HostwrightError):
 
 
 class StoreUnavailable(HostwrightError):
-    """The database does not answer; nothing was written."""
+    """The database does not answer, and nothing was written."""
 
 
 class BackupError(HostwrightError):
-    """The database cannot be backed up or restored; the text says why."""
+    """The database cannot be backed up or restored. The text says why."""
 
 
 class LostLease(HostwrightError):
-    """The operation belongs to somebody else by now: stop at once and write nothing more."""
+    """Another worker holds the operation by now. Whoever catches this stops at once and writes nothing more."""
 
 
 class CancelRequested(HostwrightError):
-    """Somebody wants the operation cancelled: undo it instead of finishing it."""
+    """Somebody asked to cancel the operation, so it is undone instead of finished."""
 
 
 class IllegalTransition(HostwrightError):

@@ -1,7 +1,7 @@
-"""Frozen models of rows: what the store gives and takes.
+"""Frozen models of the rows that the store returns and takes.
 
-A row may hold a word that a newer release wrote. Reading must not fail on it, or one row would stop every list, so such
-words come through as plain text; deciding about such a row is left to the newer release (orchestrator.store.leases).
+A row may hold a word that a newer release wrote. If reading failed on it, one row would stop every list; so an unknown
+word is read as plain text. Only the newer release decides about such a row (orchestrator.store.leases).
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ from orchestrator.domain.states import InstanceStatus, OperationStatus, PhaseSta
 
 
 class OrNewer:
-    """Reads a word of ours as such, and any other as text. The API documents only the words that this release knows."""
+    """Reads a known word as its enum's member, and any other word as text. OpenAPI lists only the known words."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         known, text = get_args(source)
@@ -47,7 +47,7 @@ class Frozen(BaseModel):
 
 
 class Principal(Frozen):
-    """Who asks: an operator (no customer) or one customer."""
+    """Who makes a request: a customer, or an operator, who has no `customer_id`."""
 
     name: str
     customer_id: str | None
@@ -56,12 +56,12 @@ class Principal(Frozen):
 
     @property
     def is_operator(self) -> bool:
-        """Operators see and touch everything."""
+        """Whether this is an operator, who may see and change everything."""
         return self.customer_id is None
 
 
 class TokenRow(Frozen):
-    """A token without the token: what it is for, and when it was used."""
+    """What is known of a token, without the token itself."""
 
     id: UUID
     name: str
@@ -74,7 +74,7 @@ class TokenRow(Frozen):
 
 
 class AuditEntry(Frozen):
-    """A line for the audit log: a request to change something, and what came of it."""
+    """A line for the audit log: a request to change something, and its outcome."""
 
     principal: str
     token_id: UUID | None = None
@@ -96,7 +96,7 @@ class AuditRow(AuditEntry):
 
 
 class Limits(Frozen):
-    """The most a customer may have; None is no limit of its own."""
+    """The most that a customer may have. None means that there is no limit."""
 
     instances: int | None = None
     memory_mib: int | None = None
@@ -104,7 +104,7 @@ class Limits(Frozen):
 
 
 class Usage(Frozen):
-    """What a customer has that counts."""
+    """What counts against a customer's limits now."""
 
     instances: int = 0
     memory_mib: int = 0
@@ -112,7 +112,7 @@ class Usage(Frozen):
 
 
 class CustomerRow(Frozen):
-    """A customer as it stands, with its limits and use in total and per container type."""
+    """A customer, with its limits and its use in total and for each container type."""
 
     id: str
     billing_state: BillingState
@@ -124,7 +124,7 @@ class CustomerRow(Frozen):
 
 
 class Failure(Frozen):
-    """Why an operation failed: the same object in the row, in the API and in the log."""
+    """Why an operation failed. Row, API and log show the same object."""
 
     code: CodeRead
     phase: str | None = None
@@ -134,7 +134,7 @@ class Failure(Frozen):
 
 
 CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
-"""Why a cancelled operation did not go on."""
+"""The failure of an operation that was cancelled."""
 
 
 class CleanupStep(Frozen):
@@ -146,7 +146,7 @@ class CleanupStep(Frozen):
 
 
 class Cleanup(Frozen):
-    """How far a cleanup has come, step by step; `leaked` names what it could not undo."""
+    """How far each step of a cleanup has come. `leaked` names what could not be undone."""
 
     status: PhaseStatusRead
     steps: tuple[CleanupStep, ...] = ()
@@ -154,7 +154,7 @@ class Cleanup(Frozen):
 
     @property
     def keeps_machine(self) -> bool:
-        """Whether the machine was only taken off the edge, for a look."""
+        """Whether the machine was only unpublished, because its customer wants to look at it."""
         return [step.name for step in self.steps] == [Phase.UNPUBLISH_EDGE]
 
 
@@ -169,7 +169,7 @@ class PhaseRow(Frozen):
 
 
 class OperationRow(BaseModel):
-    """An operation as it stands."""
+    """An operation."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -204,17 +204,17 @@ class OperationRow(BaseModel):
 
 
 class Claim(Frozen):
-    """An operation just claimed."""
+    """An operation that was just claimed."""
 
     operation: OperationRow
     left_seconds: float
-    """Until its deadline; negative when that has passed."""
+    """The seconds until its deadline. The number is negative when the deadline has passed."""
     was_ready: bool
-    """Whether its instance ran and was published before."""
+    """Whether its instance was ready before the operation."""
     publications: tuple[Publication, ...]
-    """What the world has been told of its instance, as far as it was not taken back."""
+    """What is recorded as published for its instance."""
     publications_known: bool = True
-    """Whether that is all; what an earlier release published may not be recorded yet."""
+    """Whether that is all. What an earlier release published may not be recorded yet."""
 
 
 class EventRow(Frozen):
@@ -228,7 +228,7 @@ class EventRow(Frozen):
 
 
 class InstanceRow(BaseModel):
-    """An instance as it stands."""
+    """An instance."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -251,7 +251,7 @@ class InstanceRow(BaseModel):
 
 
 class Lease(Frozen):
-    """The right to write to an operation: its id and the fencing token of the claim."""
+    """The right to write to an operation. It consists of the operation's id and the fencing token of the claim."""
 
     operation_id: UUID
     fencing_token: int

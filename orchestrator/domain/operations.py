@@ -1,9 +1,9 @@
-"""The kinds of operations: one table, and what follows from it.
+"""The table of the kinds of operations, and what follows from it.
 
-A kind is its steps in order, each with what undoes it, and the few facts about it that cannot be derived. Everything
-else asks this table: which playbook is played, what a cancel, a lost worker or a failure undoes, what the queries are
-told about kinds, what the API answers and the documents show. A new kind is an entry here, a playbook of its name, an
-endpoint and a command.
+An entry names the steps of a kind in order, each with the phase that undoes it, and the few facts that cannot be
+derived. All else is derived from the table: the playbook, what a cancel, a lost worker or a failure undoes, the
+parameters of the queries, the answers of the API, and the tables in docs/. A new kind needs an entry here, a playbook
+of its name, an endpoint and a command.
 """
 
 from collections.abc import Iterable
@@ -21,18 +21,18 @@ class Asker(StrEnum):
     CUSTOMER = "customer"
     """The owner of the instance, and operators."""
     SWEEP = "sweep"
-    """Nobody outside: a sweep begins it."""
+    """Nobody. A worker's sweep begins it."""
 
 
 class Ending(StrEnum):
-    """What a succeeded operation makes of its instance."""
+    """What becomes of the instance when the operation succeeds."""
 
     READY = "ready"
     STOPPED = "stopped"
     CLEANED = "cleaned"
-    """Nothing is left of a failed order; its row stays."""
+    """Nothing is left of a failed order, and its row stays."""
     ARCHIVED = "archived"
-    """The instance leaves the table of the living."""
+    """The row of the instance moves to the archive."""
 
 
 @dataclass(frozen=True)
@@ -49,36 +49,36 @@ class OperationKind:
 
     name: str
     steps: tuple[Step, ...]
-    """In the order in which they are taken."""
+    """The steps, in the order in which they are taken."""
     ending: Ending
     final_phase: Phase
-    """The phase that writes the result of a success."""
+    """The phase that writes the result of an operation that succeeded."""
     success: str
-    """The last line of the log of a success; {hostname} stands for the server's name."""
+    """The last line in the log of an operation that succeeded. {hostname} stands for the server's name."""
     busy: str
-    """Why nothing else can be asked of the instance meanwhile: a sentence for whoever asks."""
+    """The answer to whoever asks for something else while the operation is active."""
     begins_in: frozenset[InstanceStatus]
-    """The states of an instance for which it can be asked."""
+    """The states of an instance in which the operation can be asked for."""
     held_in: InstanceStatus | None = None
-    """The state that the instance has from the request to the end; None: it keeps the one it has."""
+    """The state of the instance while the operation is active. None means that the instance keeps its state."""
     action: Action | None = None
-    """What the customer's billing state has to allow."""
+    """The action that the customer's billing state must allow."""
     asker: Asker = Asker.CUSTOMER
     cancellable: bool = False
-    """Whether it can be cancelled, which undoes it. One that waits and was not begun can then also grow too old."""
+    """Whether it can be cancelled, which undoes it. Such an operation also expires when no worker begins it in time."""
     deadline_seconds: int = 900
-    """How long it may run in all, from its first claim, unless the settings say otherwise."""
+    """How long it may run in all, counted from its first claim. A setting can replace this."""
     book: str | None = None
-    """The playbook that is played, without the ending; None: that of the kind's own name."""
+    """The name of its playbook, without `.yml`, when it is not the name of the kind."""
 
     @property
     def playbook(self) -> str:
-        """The name of its playbook, without the ending."""
+        """The name of its playbook, without `.yml`."""
         return self.book or self.name
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Every phase in order."""
+        """Every phase, in order."""
         return (*(step.phase for step in self.steps), self.final_phase)
 
     @property
@@ -88,32 +88,32 @@ class OperationKind:
 
     @property
     def undo(self) -> tuple[Phase, ...]:
-        """What undoes it, in order: the undoing of each step, the last step's first. Empty: it can only go on."""
+        """The phases that undo it, those of the last step first. When there are none, it can only go on."""
         return tuple(dict.fromkeys(step.undo for step in reversed(self.steps) if step.undo is not None))
 
     @property
     def makes_machine(self) -> bool:
-        """Whether it makes the instance's container, on a VMID that it is given first."""
+        """Whether it makes the instance's container. The instance is given a VMID first."""
         return Phase.CLONE_CONTAINER in self.phases
 
     @property
     def removes_machine(self) -> bool:
-        """Whether it deletes the instance's container: one that is not ours any more then means that it is done."""
+        """Whether it deletes the instance's container. It is done, too, when the VMID is somebody else's by now."""
         return Phase.DELETE_CONTAINER in self.phases
 
     @property
     def disturbs(self) -> bool:
-        """Whether it takes a server that runs away from its players; else one that was ready still is when it fails."""
+        """Whether it takes a ready server away from its players. If it does not, a failure leaves the server ready."""
         return not {Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER}.isdisjoint(self.phases)
 
     @property
     def configures_agent(self) -> bool:
-        """Whether the agent is told something, and so may report back."""
+        """Whether the agent is sent a configuration, and so may report back."""
         return Phase.BUILD_AGENT_PAYLOAD in self.phases
 
     @property
     def runs_server(self) -> bool:
-        """Whether a server that is there runs after it, which a customer whose account is stopped must not have."""
+        """Whether it makes an existing server run. The servers of a customer whose account is stopped must not run."""
         return self.ending is Ending.READY and not self.makes_machine
 
 
@@ -125,7 +125,7 @@ _GET_READY = (
     Step(Phase.WAIT_FOR_AGENT),
     Step(Phase.PUBLISH_EDGE, undo=Phase.UNPUBLISH_EDGE),
 )
-"""From a container that does not run to a server that is ready."""
+"""The steps from a container that does not run to a server that is ready."""
 _REMOVE = (Step(Phase.UNPUBLISH_EDGE), Step(Phase.STOP_CONTAINER), Step(Phase.DELETE_CONTAINER))
 
 PROVISION = OperationKind(
@@ -158,7 +158,7 @@ TEARDOWN = OperationKind(
 )
 START = OperationKind(
     name="start",
-    # Not only the container: a new address, or a proxy that was restarted meanwhile, has to be published again.
+    # The address may be new, and a proxy that was restarted has forgotten the server, so all is published again.
     steps=_GET_READY,
     ending=Ending.READY,
     final_phase=Phase.COMPLETE,
@@ -189,10 +189,10 @@ CLEANUP = OperationKind(
     asker=Asker.SWEEP,
     book="teardown",
 )
-"""Once more what the undoing of a failed order could not undo."""
+"""Tries again to remove what a failed order left behind."""
 
 KINDS: dict[str, OperationKind] = {kind.name: kind for kind in (PROVISION, TEARDOWN, START, STOP, CLEANUP)}
-"""Every kind that this release knows. A row may have another one, written by a newer release: it is passed over."""
+"""Every kind that this release knows. A row with another kind was written by a newer release and is passed over."""
 
 SWEPT: dict[InstanceStatus, OperationKind] = {
     InstanceStatus.FAILED: CLEANUP,
@@ -201,9 +201,9 @@ SWEPT: dict[InstanceStatus, OperationKind] = {
     InstanceStatus.READY: STOP,
     InstanceStatus.STOPPED: STOP,
 }
-"""What a sweep begins for an instance that needs something nobody asks for, by the instance's state."""
+"""The kind of operation that a sweep begins for an instance in need of one, by the state of the instance."""
 
 
 def names(kinds: Iterable[OperationKind]) -> list[str]:
-    """The names of kinds, as a query takes them."""
+    """Return the names of kinds, as a query takes them."""
     return sorted(kind.name for kind in kinds)

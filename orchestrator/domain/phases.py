@@ -1,8 +1,8 @@
-"""The phases: what a kind of operation is made of (orchestrator.domain.operations).
+"""The phases of which the kinds of operations are made (orchestrator.domain.operations).
 
-A phase is a role, a play, a tag and a value of `Phase`, all derived from one word: `Phase.CLONE_CONTAINER` is the
-role `clone_container`, the playbook `phases/clone_container.yml` and the play `clone-container`. All that is known of a
-phase stands in its one entry here.
+A phase is a role, a play, a tag and a value of `Phase`, all derived from one word: `Phase.CLONE_CONTAINER` is the role
+`clone_container`, the playbook `phases/clone_container.yml` and the play `clone-container`. The phase's entry here
+holds all that is known of it.
 """
 
 from enum import StrEnum
@@ -10,17 +10,17 @@ from typing import Self
 
 
 class Phase(StrEnum):
-    """One step of an operation, as its wire name; then the first line of its log and its time limit.
+    """One step of an operation, by the name that the API shows.
 
-    Limits are generous: a slow disk is not a failure, a hang is.
+    The time limits are generous, because a slow disk is no failure, but a step that hangs is one.
     """
 
     first_line: str
-    """What the operation's log says when the phase begins."""
+    """The line that the operation's log gets when the phase begins."""
     limit_seconds: int | None
-    """How long it may take unless the settings say otherwise. None: it only writes rows, and no role is played."""
+    """How long it may take. A setting can replace this. It is None for a phase without a role, which writes rows."""
     precedes_machine: bool
-    """Whether no machine is certain to exist yet when an operation fails in it."""
+    """Whether it is uncertain that a machine exists when an operation fails in this phase."""
 
     def __new__(
         cls, name: str, first_line: str = "", limit_seconds: int | None = None, precedes_machine: bool = False
@@ -49,12 +49,12 @@ class Phase(StrEnum):
 
     @property
     def role(self) -> str:
-        """The name of the role, and of its playbook without the ending."""
+        """The name of the role, and of its playbook without `.yml`."""
         return self.value.replace("-", "_")
 
     @property
     def is_played(self) -> bool:
-        """Whether a role does it; the others only write rows."""
+        """Whether the phase is a role. The other phases only write rows."""
         return self.limit_seconds is not None
 
 

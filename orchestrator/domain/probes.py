@@ -1,4 +1,4 @@
-"""How a game that is not Minecraft is asked whether it is there: what it is sent, and how its answer begins."""
+"""Describes how a game that is not Minecraft is asked whether it answers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Probe:
-    """The question, and the first bytes of its answer; any answer counts when `expect` is empty.
+    """What is sent to a game, and the first bytes of its answer. Any answer counts when `expect` is empty.
 
-    Raises ValueError when it cannot be asked.
+    Raises ValueError when the question cannot be asked.
     """
 
     protocol: str

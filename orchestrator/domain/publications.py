@@ -1,4 +1,4 @@
-"""What is published at the edge, each thing as it is recorded before it is made and undone afterwards."""
+"""What is published at the edge. Each publication is recorded before it is made, and later removed by its record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, order=True)
 class Publication:
-    """One DNS record, registration or file, in plain words that any release can read.
+    """One DNS record, registration or file. Its fields are plain text, which any release can read.
 
     | driver | place | type | name | value |
     |---|---|---|---|---|
@@ -17,7 +17,7 @@ class Publication:
     | cloudflare | `<entry name>/<zone_id>` | A, SRV | the same | the same |
     | zpack-bridge | `proxy` | backend | what is registered | `address:port` |
     | mc-router | `proxy` | route | one full host name | `address:port` |
-    | traefik | `<host>:<directory>` | file | the file's name without its end | `address:port` |
+    | traefik | `<host>:<directory>` | file | the file's name without `.yml` | `address:port` |
     """
 
     driver: str
@@ -28,12 +28,15 @@ class Publication:
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Publication:
-        """Ignores members of a newer release. Raises ValueError unless the five are there and strings."""
+        """Read a publication from JSON, and ignore members that a newer release wrote.
+
+        Raises ValueError unless all five fields are strings.
+        """
         values = [entry.get(field.name) for field in fields(cls)]
         if not all(isinstance(value, str) for value in values):
             raise ValueError(f"{dict(entry)} is no publication: driver, place, type, name and value must be strings")
         return cls(*map(str, values))
 
     def as_dict(self) -> dict[str, str]:
-        """What `from_dict` takes."""
+        """Return the publication as `from_dict` takes it."""
         return asdict(self)

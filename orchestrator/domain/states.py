@@ -1,20 +1,20 @@
 """The states of operations and instances, and the transitions between them.
 
-The database enforces the same transitions with triggers (sql/migrations); a test holds both together.
+The database enforces the same transitions with triggers (orchestrator/sql/migrations). A test compares both.
 """
 
 from enum import StrEnum
 
 
 class OperationStatus(StrEnum):
-    """Where an operation is."""
+    """The state of an operation."""
 
     QUEUED = "queued"
-    """Accepted, waiting for a worker."""
+    """The operation waits for a worker."""
     RUNNING = "running"
-    """A worker holds its lease and runs its playbook."""
+    """A worker holds its lease and carries it out."""
     CLEANING = "cleaning"
-    """It failed or was cancelled; what it made is being removed."""
+    """The operation failed or was cancelled, and is being undone."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -38,19 +38,20 @@ OPERATION_TRANSITIONS: dict[OperationStatus, frozenset[OperationStatus]] = {
     OperationStatus.FAILED: frozenset(),
     OperationStatus.CANCELLED: frozenset(),
 }
-"""`running -> queued` is only taken as a fenced resume."""
+"""`running -> queued` is taken only when a lost worker's operation is resumed, or a leaving worker hands it over."""
 
 
 class InstanceStatus(StrEnum):
-    """Where an instance is."""
+    """The state of an instance."""
 
     PROVISIONING = "provisioning"
     READY = "ready"
     """A player can join, or the dev container answers."""
     STOPPED = "stopped"
     FAILED = "failed"
-    """Its provision failed; nothing of it is left, or `cleanup.leaked` says what."""
+    """Its order failed. Nothing of it is left, or `cleanup.leaked` says what is."""
     QUARANTINED = "quarantined"
+    """Its order failed, and its machine is kept for the customer to look at."""
     DELETING = "deleting"
 
 
@@ -62,11 +63,11 @@ INSTANCE_TRANSITIONS: dict[InstanceStatus, frozenset[InstanceStatus]] = {
     InstanceStatus.QUARANTINED: frozenset({InstanceStatus.PROVISIONING, InstanceStatus.DELETING}),
     InstanceStatus.DELETING: frozenset(),
 }
-"""A deleted instance has no row here any more: it is archived with its history, so that its VMID is free again."""
+"""A deleted instance has no state: it is archived with its history, so that its VMID is free again."""
 
 
 class PhaseStatus(StrEnum):
-    """Where a phase is."""
+    """The state of a phase."""
 
     PENDING = "pending"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""What a run tells of an operation, on its way into the database: each an item of the lease's queue."""
+"""The updates of an operation that a run causes. The lease's queue holds them until they are in the database."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from orchestrator.domain.states import PhaseStatus
 
 @dataclass(frozen=True)
 class PhaseEntered:
-    """A phase begins; the one before it is done."""
+    """A phase begins, so the one before it is done."""
 
     phase: Phase
     message: str
@@ -18,7 +18,7 @@ class PhaseEntered:
 
 @dataclass(frozen=True)
 class Logged:
-    """A line for the operation's log."""
+    """The operation's log gets a line."""
 
     phase: Phase | None
     level: str
@@ -27,7 +27,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class Retried:
-    """A waiting phase asked again, for the `retries`th time."""
+    """A phase that waits for something has asked again. `retries` counts how often."""
 
     phase: Phase
     retries: int
@@ -35,14 +35,14 @@ class Retried:
 
 @dataclass(frozen=True)
 class PhasesClosed:
-    """Every phase that runs has ended so."""
+    """Every running phase has ended with this status."""
 
     status: PhaseStatus
 
 
 @dataclass(frozen=True)
 class CloneBegun:
-    """Proxmox runs the clone as this task."""
+    """Proxmox has begun the clone, as the task `upid`."""
 
     upid: str
     message: str
@@ -50,21 +50,21 @@ class CloneBegun:
 
 @dataclass(frozen=True)
 class CleanupRecorded:
-    """A cleanup has come so far."""
+    """A cleanup has made progress."""
 
     cleanup: Cleanup
 
 
 @dataclass(frozen=True)
 class PublicationsRecorded:
-    """These are about to be published."""
+    """These publications are about to be made."""
 
     publications: tuple[Publication, ...]
 
 
 @dataclass(frozen=True)
 class PublicationsStruck:
-    """These are published no longer."""
+    """These publications have been taken back."""
 
     publications: tuple[Publication, ...]
 
@@ -79,4 +79,4 @@ Update = (
     | PublicationsRecorded
     | PublicationsStruck
 )
-"""What an event of a run becomes in the database."""
+"""Any update."""

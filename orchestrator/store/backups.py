@@ -1,4 +1,7 @@
-"""Back-ups of the database. Every back-up is read back, and every restored row is counted, before it is called good."""
+"""Makes and restores back-ups of the database.
+
+A back-up counts as good after the whole file was read back, and a restore after every row was found again.
+"""
 
 import os
 import tempfile
@@ -12,28 +15,28 @@ from orchestrator.store.contents import Contents, Occupants
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has loaded."""
+    """The outcome of a restore."""
 
     contents: Contents
-    """Of the archive."""
+    """What the archive held."""
     migrated: list[int]
-    """The migrations that the archive did not have yet."""
+    """The migrations that were run because the archive did not have them."""
 
 
 def back_up(url: str, file: Path, *, force: bool) -> Contents:
-    """Write the database into a file that only its owner may read. Returns what is in it.
+    """Write the database into a file that only its owner may read. Returns what is in the file.
 
-    The file appears when it is whole and was read back. It holds one moment, and others may go on working meanwhile.
-    Raises BackupError, StoreUnavailable.
+    The file appears when it is whole and was read back. API and workers may go on meanwhile, because the file holds the
+    database of one moment. Raises BackupError and StoreUnavailable.
     """
     if file.exists() and not force:
-        raise BackupError(f"{file} is there already: name another file, or overwrite it with --force")
+        raise BackupError(f"{file} exists already: name another file, or overwrite it with --force")
     tools = archives.choose_tools(archives.find_tools(), contents.read_major(url))
     making = _make_beside(file)
     try:
         with contents.take_snapshot(url) as (snapshot, held):
             if not held.migrations:
-                raise BackupError("the database has no schema of Hostwright: compare HOSTWRIGHT_DATABASE_URL")
+                raise BackupError("the database has no schema of Hostwright: check HOSTWRIGHT_DATABASE_URL")
             archives.write(making, url, tools, snapshot=snapshot)
         refuse_difference(held, archives.read(making, tools), "the archive that pg_dump wrote")
         _put_in_place(making, file)
@@ -43,9 +46,9 @@ def back_up(url: str, file: Path, *, force: bool) -> Contents:
 
 
 def restore(url: str, file: Path, *, replace: bool) -> Restored:
-    """Load an archive into an empty database, or with `replace` in place of what is there, and migrate it.
+    """Load an archive into an empty database and migrate it. With `replace`, the database is emptied first.
 
-    Everything that can be checked is checked before anything is changed. Raises BackupError, StoreUnavailable, and
+    All that can be checked is checked before anything is changed. Raises BackupError, StoreUnavailable, and
     ConfigurationError when the archive is newer than this release.
     """
     tools = archives.choose_tools(archives.find_tools(), contents.read_major(url))
@@ -65,21 +68,21 @@ def restore(url: str, file: Path, *, replace: bool) -> Restored:
 
 
 def refuse_occupants(found: Occupants, *, replace: bool) -> None:
-    """Raises BackupError for a database that is in use, or not empty and not to be replaced."""
+    """Raise BackupError when the database is in use, or when it is not empty and `replace` is not given."""
     if found.sessions:
         raise BackupError(
             f"others are connected to the database ({found.sessions}): stop every API and every worker, then restore"
         )
     if found.leases:
-        raise BackupError(f"{found.leases[0]}: see that this worker has ended, wait until then, and restore")
+        raise BackupError(f"{found.leases[0]}: make sure that this worker has ended, wait until then, and restore")
     if found.objects and not replace:
         raise BackupError(
-            "the database is not empty: restore into a new one, or give up all that is in this one with --replace"
+            "the database is not empty: restore into a new one, or delete all that is in this one with --replace"
         )
 
 
 def refuse_difference(expected: Contents, found: Contents, subject: str) -> None:
-    """Raises BackupError that names each table with other rows than expected."""
+    """Raise BackupError, which names each table whose number of rows is not the expected one."""
     names = sorted(expected.rows.keys() | found.rows.keys())
     wrong = [
         f"{name} has {found.rows.get(name, 'no')} rows and not {expected.rows.get(name, 'any')}"
@@ -101,7 +104,7 @@ def _make_beside(file: Path) -> Path:
 
 
 def _put_in_place(made: Path, file: Path) -> None:
-    """Give the file its name. pg_dump has already written its content to the disk."""
+    """Give the file its name. Its content is on the disk already, because pg_dump syncs what it writes."""
     try:
         made.replace(file)
     except OSError as error:

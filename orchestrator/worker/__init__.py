@@ -1,1 +1,1 @@
-"""The worker: claims operations, carries them out under a lease, and sweeps up after others."""
+"""The worker, which claims operations, carries them out under a lease, and sweeps."""

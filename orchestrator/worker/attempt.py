@@ -1,4 +1,4 @@
-"""One attempt at an operation: what was claimed, the lease under which it is written, and the runs for it."""
+"""One attempt at an operation, with the lease under which it is written and the runs that it plays."""
 
 import math
 import threading
@@ -31,25 +31,25 @@ PLAYBOOKS = PROJECT_DIR / "playbooks"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run plays: playbooks by their path below playbooks/, without the ending, and the phases in them."""
+    """What one run plays: its playbooks, named by their path below playbooks/ without `.yml`, and their phases."""
 
     books: tuple[str, ...]
     phases: tuple[Phase, ...]
 
     @staticmethod
     def of_kind(kind: OperationKind) -> "Plan":
-        """The whole of a kind."""
+        """Plan all played phases of a kind."""
         return Plan((kind.playbook,), kind.played)
 
     @staticmethod
     def of_phases(phases: Sequence[Phase]) -> "Plan":
-        """Single phases, in this order."""
+        """Plan single phases, in this order."""
         return Plan(tuple(f"phases/{phase.role}" for phase in phases), tuple(phases))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run: why it failed, if it did, and what is known of the instance now."""
+    """The outcome of a run: why it failed, if it did, and what is known of the instance afterwards."""
 
     failure: Failure | None = None
     address: str | None = None
@@ -57,19 +57,20 @@ class Outcome:
     publications: tuple[Publication, ...] = ()
 
     def apply_to(self, server: Server) -> Server:
-        """The server as it is after the run."""
+        """Return the server as it is after the run."""
         return replace(server, publications=self.publications, clone_upid=self.clone_upid or server.clone_upid)
 
 
 class Attempt:
-    """Used as a context manager around everything that is done for a claimed operation."""
+    """A worker's attempt at a claimed operation. It is a context manager, which holds the lease."""
 
     def __init__(
         self, database: Database, settings: Settings, claim: Claim, claimed_at: float, handing_over: threading.Event
     ) -> None:
-        """`claimed_at` is time.monotonic() from before the claim: the lease cannot have begun earlier.
+        """Prepare the attempt.
 
-        `handing_over` is set when the worker waits no longer for its operations to end.
+        `claimed_at` is time.monotonic() from before the claim, because the lease cannot have begun earlier.
+        `handing_over` is set when a leaving worker no longer waits for its operations.
         """
         self.database = database
         self.settings = settings
@@ -98,10 +99,10 @@ class Attempt:
         undoing: bool = False,
         on_phase: Callable[[Phase], object] | None = None,
     ) -> Outcome:
-        """Run a plan in one process.
+        """Play a plan in one process.
 
-        While something is undone only the phases have a limit, and a cancel changes nothing any more. Raises LostLease
-        when the operation is somebody else's by now, and ConfigurationError for want of the secrets.
+        With `undoing` only the phases have a time limit, and a cancel has no effect. Raises LostLease when another
+        worker holds the operation by now, and ConfigurationError when the secrets cannot be read.
         """
         secrets = self.read_secrets()
         try:
@@ -126,7 +127,7 @@ class Attempt:
         undoing: bool = False,
         on_phase: Callable[[Phase], object] | None = None,
     ) -> Watch:
-        """Who listens to a run of this attempt, and says when it has to stop."""
+        """Return the watch of a run, which takes its events and says when it must stop."""
         return Watch(
             self._held,
             self.settings,
@@ -151,7 +152,7 @@ class Attempt:
         )
 
     def _conclude(self, watch: Watch, end: runner.End) -> Outcome:
-        """Write the end of a run's phases, and say what came of it."""
+        """Write how the phases of a run have ended, and return its outcome."""
         handed_over = self._is_handed_over(watch, end)
         if not handed_over:
             self._held.put(PhasesClosed(PhaseStatus.OK if end == "successful" else PhaseStatus.FAILED))
@@ -163,43 +164,46 @@ class Attempt:
         return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
 
     def _is_handed_over(self, watch: Watch, end: runner.End) -> bool:
-        """Whether a run ended because its worker leaves; a signal to the whole process group may end it first."""
+        """Return whether a run ended because its worker leaves.
+
+        The run may also have ended before its worker stopped it, by a signal to the whole process group.
+        """
         if watch.stopped is not None:
             return False
         return end == "stopped" or (end == "failed" and watch.failure is None and self._handing_over.is_set())
 
     def hand_over(self) -> NoReturn:
-        """Put the operation back for another worker. Raises LostLease."""
+        """Put the operation back for another worker. Always raises LostLease."""
         self.persist(lambda: leases.hand_over(self.database, self.lease))
         raise LostLease(f"operation {self.operation.id}: handed over, the worker is leaving")
 
     @property
     def server(self) -> Server | None:
-        """The server of the operation as it was claimed, or None when it has no VMID yet."""
+        """The server of the operation, as it was when it was claimed. It is None when the server has no VMID yet."""
         operation = self.operation
         if operation.vmid is None or operation.hostname is None:
             return None
         return Server(operation, operation.vmid, operation.hostname, self.claim.publications, operation.clone_upid)
 
     def read_secrets(self) -> dict[str, str]:
-        """The secrets that a run is given. Raises ConfigurationError."""
+        """Read the secrets for a run. Raises ConfigurationError."""
         return read_secrets(self.settings.secrets_path)
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody wants it cancelled."""
+        """Whether somebody asked to cancel the operation."""
         return self._held.cancelled
 
     def enter(self, phase: Phase) -> None:
-        """Begin a phase that is not a play."""
+        """Begin a phase that has no role."""
         self._held.put(PhaseEntered(phase, phase.first_line))
 
     def persist(self, write: Callable[[], T]) -> T:
-        """Do one write, again while the database is away and the lease holds. Raises LostLease."""
+        """Do one write, and repeat it while the database is away and the lease holds. Raises LostLease."""
         return self._held.persist(write)
 
     def record(self, cleanup: Cleanup) -> None:
-        """Write how far a cleanup has come, in its turn."""
+        """Have the progress of a cleanup written after everything that was put before."""
         self._held.put(CleanupRecorded(cleanup))
 
 

@@ -1,7 +1,7 @@
-"""What a worker does with a claimed operation, from its first look to its end.
+"""Carries out a claimed operation, from the first look at it to its end.
 
-The story has three parts: go on with the operation (`_go_on`), and then either succeed (`_succeed`) or fail (`_fail`),
-which undoes what can be undone.
+It has three parts: `_go_on` plays the operation, `_succeed` writes its success, and `_fail` writes its failure and
+undoes what can be undone.
 """
 
 import logging
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 Undoing = Callable[[Attempt, Server | None, Failure], object]
 
 _CLEANUP_TRIES = 10
-"""After so many attempts that met a defect, a cleanup ends with everything named as left behind."""
+"""After this many attempts a cleanup that meets a defect ends, and names what it could not remove."""
 _VMID_TRIES = 10
-"""How many VMIDs that turn out to be somebody else's are passed over in one operation."""
+"""How many VMIDs an operation tries when they turn out to be somebody else's."""
 _UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
 _DEFECT = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
 _NOT_SET_UP = Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
@@ -35,9 +35,10 @@ _NO_CONTAINER = Failure(code=Code.INTERNAL, message="the server has no container
 
 
 def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
-    """Take an operation to its end; a defect of ours fails it, and its undoing is left to another attempt.
+    """Take an operation to its end.
 
-    Raises LostLease when it is somebody else's by now.
+    A defect of Hostwright fails the operation, and another attempt undoes it. Raises LostLease when another worker
+    holds the operation by now.
     """
     operation, undoing = attempt.operation, undo
     failure: Failure | None
@@ -45,7 +46,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
         if operation.status is OperationStatus.CLEANING:
             server, failure = attempt.server, operation.error or _UNKNOWN
         elif not _is_set_up(attempt):
-            # What an earlier attempt made cannot be undone here: it is named as left behind.
+            # This worker cannot undo what an earlier attempt made, so it is named as left behind.
             server, failure, undoing = attempt.server, _NOT_SET_UP, close
         elif attempt.cancelled:
             server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
@@ -64,7 +65,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
 
 
 def _is_set_up(attempt: Attempt) -> bool:
-    """Whether this worker can run a playbook at all."""
+    """Return whether this worker has the secrets that every playbook needs."""
     try:
         attempt.read_secrets()
     except ConfigurationError as error:
@@ -74,9 +75,9 @@ def _is_set_up(attempt: Attempt) -> bool:
 
 
 def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outcome]:
-    """Play what the operation is; a resumed or retried one goes on with the VMID that it has.
+    """Play the operation. A resumed or retried one keeps the VMID that it has.
 
-    A VMID that proves to be somebody else's is left alone and another taken.
+    When a VMID turns out to be somebody else's, it is left alone and the next one is taken.
     """
     kind, server, outcome = attempt.kind, attempt.server, Outcome()
     for _ in range(_VMID_TRIES):
@@ -85,7 +86,7 @@ def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outco
             if server is None:
                 return None, Outcome(_no_vmid(attempt))
         if server is None:
-            # An order that failed before it had a VMID: there is nothing to stop or to remove.
+            # The order failed before it had a VMID, so there is nothing to stop or to remove.
             return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else None)
         outcome = attempt.play(Plan.of_kind(kind), _with_callback(attempt, server))
         server = outcome.apply_to(server)
@@ -106,7 +107,7 @@ def _unrecorded(attempt: Attempt) -> Failure:
 
 
 def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
-    """Give the operation a VMID and a host name, or None when the range is used up."""
+    """Give the operation a VMID and a host name. Returns None when every VMID of the range is in use."""
     operation = attempt.operation
 
     def name(vmid: int) -> str:
@@ -130,7 +131,7 @@ def _no_vmid(attempt: Attempt) -> Failure:
 
 
 def _with_callback(attempt: Attempt, server: Server) -> Server:
-    """The server with the address where its agent may report, if there is one."""
+    """Return the server with the URL at which its agent may report, if the API has a public URL."""
     base = attempt.settings.public_url
     if base is None or not attempt.kind.configures_agent:
         return server
@@ -139,7 +140,10 @@ def _with_callback(attempt: Attempt, server: Server) -> Server:
 
 
 def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bool:
-    """Whether a VMID is somebody else's. What we made there before and is elsewhere now may be our own."""
+    """Return whether the VMID is somebody else's.
+
+    When an earlier attempt made a machine and the one there is no container of this node, it may still be our own.
+    """
     if failure is None or failure.code is not Code.VMID_TAKEN or not attempt.kind.makes_machine:
         return False
     made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
@@ -147,12 +151,12 @@ def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bo
 
 
 def _judge(attempt: Attempt, outcome: Outcome) -> Outcome:
-    """What a play's outcome means to its operation."""
+    """Return what the outcome of a play means for the operation."""
     if not attempt.kind.removes_machine:
         return outcome
     if outcome.failure is not None and outcome.failure.code is not Code.NOT_OURS:
         return outcome
-    # Somebody else's machine on our VMID means that ours is gone: there is nothing left to remove.
+    # When somebody else's machine has our VMID, ours is gone and nothing is left to remove.
     return replace(outcome, failure=_still_published(outcome) if outcome.publications else None)
 
 
@@ -166,7 +170,7 @@ def _still_published(outcome: Outcome) -> Failure:
 
 
 def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failure | None:
-    """Write the success. Returns why it is none after all: somebody wants the operation cancelled."""
+    """Write the success. Returns a failure when somebody asked to cancel the operation before that."""
     instance_id, hostname = attempt.operation.instance_id, server.hostname if server else None
     try:
         attempt.persist(
@@ -180,7 +184,7 @@ def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failu
 
 
 def _fail(attempt: Attempt, server: Server | None, failure: Failure, undoing: Undoing) -> None:
-    """Record why it failed, and undo what can be undone."""
+    """Record why the operation failed, and undo what can be undone."""
     instance_id, seconds = attempt.operation.instance_id, attempt.settings.cleanup_retry_seconds
     if not attempt.kind.undo:
         attempt.persist(
@@ -193,7 +197,7 @@ def _fail(attempt: Attempt, server: Server | None, failure: Failure, undoing: Un
 
 
 def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """After a defect: another attempt undoes it. A cleanup that met one again and again ends as far as it has come."""
+    """Leave the undoing to another attempt, after a defect. A cleanup with too many attempts ends unfinished."""
     if attempt.operation.status is not OperationStatus.CLEANING:
         attempt.hand_over()
     elif attempt.operation.attempt >= _CLEANUP_TRIES:

@@ -1,4 +1,4 @@
-"""The lease of one claimed operation: who may write to it, and until when."""
+"""The lease of one claimed operation, which says who may write to the operation and until when."""
 
 import logging
 import queue
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _FENCE_MARGIN = 0.2
-"""The share of the lease that is left for killing the run before somebody else may take the operation."""
+"""The share of the lease that is kept for killing the run before another worker may take the operation."""
 
 
 class HeldLease:
@@ -44,13 +44,13 @@ class HeldLease:
     """
 
     def __init__(self, database: Database, settings: Settings, operation: OperationRow, claimed_at: float) -> None:
-        """`claimed_at` is time.monotonic() from before the claim: the lease cannot have begun earlier."""
+        """Prepare the lease. It cannot begin before `claimed_at`, which is time.monotonic() from before the claim."""
         self.lease = Lease(operation_id=operation.id, fencing_token=operation.fencing_token)
         self.lost = threading.Event()
         self.cancelled = operation.cancel_requested_at is not None
-        """Whether somebody wants the operation cancelled."""
+        """Whether somebody asked to cancel the operation."""
         self.ends_at = claimed_at + settings.lease_seconds * (1 - _FENCE_MARGIN)
-        """Until when anything may be done, on time.monotonic()."""
+        """The time of time.monotonic() until which anything may be done for the operation."""
         self._database = database
         self._settings = settings
         self._leaving = threading.Event()
@@ -58,21 +58,21 @@ class HeldLease:
         self._writer = threading.Thread(target=self._write, name=f"writer-{operation.id}", daemon=True)
 
     def start(self) -> None:
-        """Begin to write and to beat."""
+        """Begin to write updates and heartbeats."""
         self._writer.start()
 
     def stop(self) -> None:
-        """Write what there is, then end."""
+        """Write what was put, then end the writer."""
         self._leaving.set()
         self._updates.put(lambda: None)
         self._writer.join()
 
     def put(self, update: Update) -> None:
-        """Have something written, in its turn; does not wait."""
+        """Have an update written after those that were put before. Does not wait."""
         self._updates.put(update)
 
     def when_written(self, call: Callable[[], object]) -> None:
-        """Have something called once all that was put before is in the database, in the writer's thread."""
+        """Have a function called, in the writer's thread, once all that was put before is in the database."""
         self._updates.put(call)
 
     def flush(self) -> None:
@@ -84,7 +84,7 @@ class HeldLease:
         self._check()
 
     def persist(self, write: Callable[[], T]) -> T:
-        """Do one write, again while the database is away and the lease holds. Raises LostLease."""
+        """Do one write, and repeat it while the database is away and the lease holds. Raises LostLease."""
         self.flush()
         while True:
             self._check()
@@ -95,7 +95,7 @@ class HeldLease:
                 self.lost.wait(0.5)
 
     def watch(self) -> None:
-        """Give the lease up when it ends. The run asks for it too: the writer hangs when the database does."""
+        """Give the lease up when it ends. The run's thread calls this too: the writer hangs when the database does."""
         if time.monotonic() > self.ends_at and not self.lost.is_set():
             log.error("operation %s: no heartbeat got through before the lease ends: stopping", self.lease.operation_id)
             self.lost.set()
@@ -106,7 +106,7 @@ class HeldLease:
             raise LostLease(f"operation {self.lease.operation_id}: the lease is lost")
 
     def _write(self) -> None:
-        """The writer thread. Whatever ends it, nothing can be written any more, so the run ends too."""
+        """Run the writer's thread. When it ends for any reason, nothing more can be written, so the run must end."""
         try:
             self._write_and_beat()
         finally:

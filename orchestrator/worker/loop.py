@@ -1,4 +1,4 @@
-"""The worker: takes operations from the queue and carries them out, and sweeps up after others."""
+"""The worker process, which carries out the operations whose turn it is, and performs its duties."""
 
 import logging
 import os
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 
 
 _SIGNAL_SECONDS = 0.1
-"""How soon a signal is heeded."""
+"""The seconds between two looks for a signal."""
 _HEALTH_SECONDS = 10
-"""How often it is looked whether the threads are alive."""
+"""The seconds between two looks whether the threads are alive."""
 
 
 class Worker:
-    """One worker process: threads that carry out operations, and one that sweeps."""
+    """One worker process. Some of its threads carry out operations, and one performs the duties."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the catalogue, see that inventory and secrets are there, make the queue. Raises ConfigurationError."""
+        """Read the catalogue, check inventory and secrets, and make the queue. Raises ConfigurationError."""
         self.settings = settings
         require_filled(settings.inventory)
         self.catalogue: Catalogue = load_catalogue(settings.catalogue_path)
@@ -64,7 +64,10 @@ class Worker:
         self._wakeups = Wakeups(self.database.connect, self.run_operation, threads, self.database.outage)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT; then let what runs end, as long as the settings say, and hand over the rest."""
+        """Work until SIGTERM or SIGINT.
+
+        Then let the running operations end for as long as the settings allow, and hand over the rest.
+        """
         self.database.open()
         # What was published is recorded before anything is taken back by its record.
         self.duties[0].perform_once(self.database.outage)
@@ -94,9 +97,10 @@ class Worker:
         patience.cancel()
 
     def run_operation(self, operation_id: str) -> None:
-        """The queue's task: carry out what waits, one after the other, as long as there is something and room for it.
+        """Carry out waiting operations, one after the other, as long as there are some and the limits allow it.
 
-        The message only wakes: whose turn it is, the rows tell. The id in it is for whoever reads the queue's table.
+        This is called for every message of the queue. The message only wakes the worker: the rows say whose turn it is.
+        The id in the message is there for people who read the queue's table.
         """
         try:
             while not self._leaving.is_set():
@@ -107,7 +111,7 @@ class Worker:
                 self._carry_out(claim, claimed_at)
             orders.pass_on(self.database, UUID(operation_id))
         except StoreUnavailable as error:
-            self.database.outage.noticed(error)  # a sweep wakes for what waits
+            self.database.outage.noticed(error)  # a sweep wakes workers for what waits
 
     def _carry_out(self, claim: Claim, claimed_at: float) -> None:
         operation = claim.operation
@@ -120,15 +124,15 @@ class Worker:
         except LostLease as error:
             log.warning("%s", error)
         except HostwrightError as error:
-            # The lease runs out and the sweep decides; nothing is swallowed, the row says worker-lost.
+            # Nothing is swallowed: the lease runs out, and a sweep resumes the operation or fails it as worker-lost.
             log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
-        """Only counts: a handler must not wait for a lock, and the interrupted thread may hold that of an event."""
+        """Count a signal. It must not set an event, whose lock the interrupted thread may hold."""
         self._signals += 1
 
     def _heed_signals(self) -> None:
-        """The first signal lets what runs end; another one hands it over at once."""
+        """Act on signals: after the first one running operations may end, after the second they are handed over."""
         while not self._handing_over.wait(_SIGNAL_SECONDS):
             if self._signals > 0 and not self._leaving.is_set():
                 log.info("worker %s: leaving", self.name)

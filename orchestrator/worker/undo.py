@@ -1,4 +1,4 @@
-"""Undoing what failed or was cancelled: step by step, each recorded as it begins and ends."""
+"""Undoes an operation that failed or was cancelled, step by step. Each step is recorded as it begins and as it ends."""
 
 from orchestrator.domain import cleanup as cleanups
 from orchestrator.domain.errors import Code
@@ -11,15 +11,15 @@ from orchestrator.store.endings import Undone
 from orchestrator.worker.attempt import Attempt, Plan
 
 _LATE_SECONDS = 60
-"""After so long a clone that Proxmox held back when its playbook was killed has come through, or never will: it waits
-10 s for the template's lock, and its proxy gives a request up after 30 s."""
+"""The seconds after which a clone, whose playbook was killed before Proxmox answered, has either begun or never will.
+Proxmox waits 10 s for the template's lock, and its proxy gives a request up after 30 s."""
 
 
 def undo(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """Undo an operation whose failure is recorded; a step that fails does not keep the next from being tried.
+    """Undo an operation whose failure is recorded. When a step fails, the next one is tried all the same.
 
-    A machine that its customer wants to look at is only taken off the edge. Raises LostLease, and ConfigurationError
-    when it cannot be done for want of the secrets.
+    A machine that its customer wants to look at is only unpublished. Raises LostLease, and ConfigurationError when the
+    secrets cannot be read.
     """
     cleanup = _begin(attempt, server, failure)
     while server is not None and (remaining := cleanups.remaining_steps(cleanup)):
@@ -32,12 +32,12 @@ def undo(attempt: Attempt, server: Server | None, failure: Failure) -> None:
 
 
 def close(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """End the undoing as far as it has come: what is not done is named as left behind. Raises LostLease."""
+    """End the undoing without doing more. What is not done is named as left behind. Raises LostLease."""
     _finish(attempt, server, failure, _begin(attempt, server, failure))
 
 
 def _begin(attempt: Attempt, server: Server | None, failure: Failure) -> Cleanup:
-    """The cleanup as an earlier attempt left it, or as it is to be done."""
+    """Return the cleanup as an earlier attempt left it, or a new one."""
     kept = cleanups.is_kept(attempt.kind, attempt.operation, failure)
     made = server is not None and not _is_untouched(attempt)
     planned = cleanups.plan_cleanup(cleanups.choose_steps(attempt.kind, kept=kept, made=made))
@@ -45,7 +45,10 @@ def _begin(attempt: Attempt, server: Server | None, failure: Failure) -> Cleanup
 
 
 def _is_untouched(attempt: Attempt) -> bool:
-    """Whether there is nothing to undo: who started what ran already shall not find it stopped."""
+    """Return whether there is nothing to undo, because the server was ready before the operation and still is.
+
+    Otherwise the failed start of a running server would stop it.
+    """
     return attempt.claim.was_ready and not attempt.kind.disturbs
 
 
@@ -77,6 +80,6 @@ class _Progress:
         self.cleanup = cleanup
 
     def enter(self, phase: Phase) -> None:
-        """A step begins."""
+        """Record that a step begins."""
         self.cleanup = cleanups.mark_step(self.cleanup, phase, PhaseStatus.RUNNING)
         self._attempt.record(self.cleanup)

@@ -1,7 +1,7 @@
-"""What one run tells while it goes on, and why it has to stop.
+"""Watches one run: it takes the run's events and decides when the run must stop.
 
-The run's event handler only puts into the lease's queue. Whoever wants the run to end sets a reason; the runner asks
-for it and kills the process tree.
+The event handler only puts updates into the lease's queue. The runner asks regularly whether the run must stop, and
+then kills its processes.
 """
 
 import math
@@ -21,15 +21,15 @@ from orchestrator.settings import Settings
 from orchestrator.worker.lease import HeldLease
 
 _PHASE_GRACE_SECONDS = 10
-"""A role ends by itself at its limit, with a better reason; the watch waits a little longer."""
+"""The seconds beyond the limit of a phase that the watch waits. The role ends at the limit, with a better reason."""
 _START_SECONDS = 120
-"""How long ansible-playbook may take to its first play; it is half a second on an idle machine."""
+"""How long ansible-playbook may take until its first play. On an idle machine it takes half a second."""
 _MESSAGE_CHARACTERS = 4000
-"""Of a failure's message; one task's own is bounded by the events."""
+"""The longest message of a failure that is joined from several tasks."""
 
 
 class Watch:
-    """Listens to one run and looks at the clock for it."""
+    """The watch of one run."""
 
     def __init__(
         self,
@@ -44,12 +44,13 @@ class Watch:
         cancellable: bool = False,
         on_phase: Callable[[Phase], object] | None = None,
     ) -> None:
-        """`handing_over` is set when the worker waits no longer. `ends_at` is on time.monotonic().
+        """Begin to watch.
 
-        `on_phase` hears of every phase that begins, and must not block.
+        `handing_over` is set when a leaving worker no longer waits for its operations. `ends_at` is a time of
+        time.monotonic(). `on_phase` is called with every phase that begins, and must not block.
         """
         self.failure: Failure | None = None
-        """What the run says of why it failed."""
+        """Why the run failed, in its own words."""
         self.stopped: Failure | None = None
         """Why the run was made to stop."""
         self.address: str | None = None
@@ -67,7 +68,7 @@ class Watch:
         self._since = time.monotonic()
 
     def hear(self, event: Event) -> None:
-        """Take an event of the run."""
+        """Take an event of the run, and put what it tells into the lease's queue."""
         for update in to_updates(event):
             match update:
                 case AddressSeen(address):
@@ -87,7 +88,7 @@ class Watch:
                 self._record(update.publications)
 
     def should_stop(self) -> bool:
-        """Look at the clock and at the lease; whether the run has to end."""
+        """Look at the clock and at the lease. Returns whether the run must stop."""
         self._held.watch()
         if self.stopped is None:
             self.stopped = self._reason()
@@ -99,7 +100,7 @@ class Watch:
             self._on_phase(phase)
 
     def _record(self, publications: Iterable[Publication]) -> None:
-        """Let the tasks make these once they are in the database."""
+        """Let the run's tasks make these publications once they are in the database."""
         self.publications = list(dict.fromkeys([*self.publications, *publications]))
         known = tuple(self.publications)
         self._held.when_written(lambda: self._recorded.write(known))
@@ -119,7 +120,7 @@ class Watch:
 
 
 def _join(first: Failure, further: Failure) -> Failure:
-    """The first failure is the cause; what failed after it in the same phase is said too, as long as there is room."""
+    """Join two failures. The first one is the cause; the message of one in the same phase is added if there is room."""
     if further.phase != first.phase or further.message in first.message:
         return first
     message = f"{first.message}; also: {further.message}"

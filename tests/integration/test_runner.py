@@ -216,7 +216,7 @@ def test_removes_what_earlier_attempts_left_and_nothing_else(
 def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Callable[[UUID, int], None]) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
-    me = run_directory._identity(os.getpid())
+    me = run_directory._identify(os.getpid())
     boot, pid, _ = me.split()
     owners = {"dead": f"{boot} {dead.pid} 1", "another": f"{boot} {pid} 1", "before": f"x {pid} 1", "mine": me}
     directories = {}
@@ -239,9 +239,9 @@ def test_removes_the_runs_of_workers_that_are_no_more(bench: Bench, sleepers: Ca
 
 
 def test_knows_a_live_worker_when_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    me = run_directory._identity(os.getpid())
+    me = run_directory._identify(os.getpid())
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: time.time() + 3600)
-    assert run_directory._identity(os.getpid()) == me
+    assert run_directory._identify(os.getpid()) == me
 
 
 def test_tells_the_tasks_until_when_they_may_act(bench: Bench) -> None:

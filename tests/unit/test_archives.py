@@ -53,7 +53,7 @@ def test_takes_programs_of_the_servers_version_or_the_next_newer(server: int, ma
     assert choose_tools(found, server).major == major
 
 
-@pytest.mark.parametrize(("majors", "words"), [((17, 15), "here are 15, 17"), ((), "here are none")])
+@pytest.mark.parametrize(("majors", "words"), [((17, 15), "this machine has 15, 17"), ((), "this machine has none")])
 def test_names_the_package_when_all_programs_are_too_old(majors: tuple[int, ...], words: str) -> None:
     with pytest.raises(BackupError, match=f"PostgreSQL 18 or newer .*{words}.* postgresql-client-18"):
         choose_tools([Tools(Path("here"), major) for major in majors], 18)
@@ -63,7 +63,7 @@ def test_names_the_package_when_all_programs_are_too_old(majors: tuple[int, ...]
     ("found", "words"),
     [
         (Occupants([], 2, []), r"others are connected to the database \(2\): stop"),
-        (Occupants(["drop table x"], 0, ["operation o is held by w until t"]), "operation o is held by w until t: see"),
+        (Occupants(["drop table x"], 0, ["operation o is held by w until t"]), "held by w until t: make sure"),
         (Occupants(["drop table x"], 0, []), "the database is not empty: .* --replace"),
     ],
 )

@@ -58,7 +58,7 @@ def test_game_without_edge_and_probe_is_reached_as_minecraft_is(tmp_path: Path) 
         (lambda one: one["games"]["terraria"].update(probe={"send": "xy"}), "games.terraria", "hexadecimal"),
         (lambda one: one["games"]["terraria"].update(edge="bridge"), "games.terraria.edge", "'entry-point'"),
         (lambda one: one.pop("entry_points"), "", "entry_points.base is needed"),
-        (lambda one: one["entry_points"].update(base=60000), "", "ports 65000 to 65999 of the VMIDs"),
+        (lambda one: one["entry_points"].update(base=60000), "", "the VMIDs the ports 65000 to 65999"),
     ],
     ids=["router", "nothing to ask", "minecraft over UDP", "no hex", "edge", "no ports", "ports too high"],
 )

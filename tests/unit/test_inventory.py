@@ -16,7 +16,7 @@ import yaml
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.lab.addresses import Addresses
 from orchestrator.lab.site import describe_site
-from orchestrator.play.inventory import PLACEHOLDER, problems_of, require_filled
+from orchestrator.play.inventory import PLACEHOLDER, find_problems, require_filled
 from orchestrator.settings import PROJECT_DIR
 from tests.support.production import EXAMPLE, SECRETS_FILE, SITE, copy_example
 from tests.unit.test_roles import PHASE_ROLES
@@ -102,7 +102,7 @@ def test_accepts_the_inventory_of_the_lab() -> None:
 def test_refuses_a_copy_of_the_links(tmp_path: Path) -> None:
     copied = tmp_path / "inventory"
     subprocess.run(["cp", "-R", str(EXAMPLE), str(copied)], check=True)
-    with pytest.raises(ConfigurationError, match=r"hosts\.yml is a link to nothing: .* cp -RL"):
+    with pytest.raises(ConfigurationError, match=r"hosts\.yml is a link to a missing file: .* cp -RL"):
         require_filled(copied)
 
 
@@ -113,34 +113,34 @@ def test_refuses_an_inventory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_finds_nothing_missing_in_a_whole_site() -> None:
     secrets = dict.fromkeys(("proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret"), "v")
-    assert problems_of(lab_site(), secrets | {"agent_token": "v"}) == []
+    assert find_problems(lab_site(), secrets | {"agent_token": "v"}) == []
     named = set(re.findall(r"^ *secret: (\w+)", (EXAMPLE / SITE).read_text(), re.MULTILINE))
-    assert problems_of(example_site(), dict.fromkeys(named, "v")) == []
+    assert find_problems(example_site(), dict.fromkeys(named, "v")) == []
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda site: site.pop("hostwright_proxy"), "does not say hostwright_proxy:"),
-        (lambda site: site["hostwright_proxmox"].pop("node"), "does not say hostwright_proxmox.node:"),
-        (lambda site: site["hostwright_dns"][1].pop("zone"), "does not say hostwright_dns[1].zone:"),
-        (lambda site: site["hostwright_dns"].append("x"), "does not say hostwright_dns[2]:"),
+        (lambda site: site.pop("hostwright_proxy"), "does not set hostwright_proxy:"),
+        (lambda site: site["hostwright_proxmox"].pop("node"), "does not set hostwright_proxmox.node:"),
+        (lambda site: site["hostwright_dns"][1].pop("zone"), "does not set hostwright_dns[1].zone:"),
+        (lambda site: site["hostwright_dns"].append("x"), "does not set hostwright_dns[2]:"),
         (lambda site: site["hostwright_proxmox"].update(secret="mine"), "the secret mine,"),
         (lambda site: None, "the secret proxmox_token,"),
-        (lambda site: site.pop("hostwright_entry_points"), "does not say hostwright_entry_points:"),
-        (lambda site: site["hostwright_entry_points"].pop("host"), "does not say hostwright_entry_points.host:"),
+        (lambda site: site.pop("hostwright_entry_points"), "does not set hostwright_entry_points:"),
+        (lambda site: site["hostwright_entry_points"].pop("host"), "does not set hostwright_entry_points.host:"),
     ],
 )
 def test_names_what_a_site_lacks(change: Any, said: str) -> None:
     site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"xonotic": {"edge": "entry-point"}}}}
     change(site)
-    assert any(said in problem for problem in problems_of(site, {}))
+    assert any(said in problem for problem in find_problems(site, {}))
 
 
 def test_asks_for_no_entry_points_where_no_game_needs_them() -> None:
     site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"minecraft": {}}}}
     del site["hostwright_entry_points"]
-    assert not any("hostwright_entry_points" in problem for problem in problems_of(site, {}))
+    assert not any("hostwright_entry_points" in problem for problem in find_problems(site, {}))
 
 
 def ansible(*command: object) -> subprocess.CompletedProcess[str]:

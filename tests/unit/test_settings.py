@@ -22,7 +22,7 @@ def test_reads_the_environment_over_the_default(monkeypatch: pytest.MonkeyPatch)
         ("PORT", "70000", "HOSTWRIGHT_PORT"),
         ("CONCURRENCY", "none", "HOSTWRIGHT_CONCURRENCY"),
         ("PHASE_TIMEOUTS", '{"clone": 5}', "HOSTWRIGHT_PHASE_TIMEOUTS (clone)"),
-        ("PHASE_TIMEOUTS", '{"complete": 5}', "complete takes no time of its own"),
+        ("PHASE_TIMEOUTS", '{"complete": 5}', "complete only writes rows"),
         ("PHASE_TIMEOUTS", '{"wait-for-ip": 0}', "wait-for-ip: the timeout must be positive"),
         (
             "HEARTBEAT_SECONDS",

@@ -1,4 +1,4 @@
-"""What a worker does beside its operations: each duty a module of its own, which `duty` runs and counts."""
+"""The duties of a worker beside its operations. Each duty is a module; the module `duty` performs and counts them."""
 
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.settings import Settings
@@ -8,7 +8,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def all_duties(database: Database, settings: Settings, catalogue: Catalogue, worker: str) -> list[Duty]:
-    """Every duty of a worker of this name, in the order in which they are performed when it starts."""
+    """Return every duty of the worker with this name, in the order in which a starting worker performs them."""
     return [
         record.make(database, settings, catalogue),
         presence.make(database, settings, worker),

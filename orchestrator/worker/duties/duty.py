@@ -1,4 +1,4 @@
-"""What a duty is: something done again and again, with its own interval, counts and last outcome."""
+"""A duty, which a worker performs again and again, with its interval, its counts and its last outcome."""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Duty:
-    """One duty. `perform` does it once and returns a line for each thing it did; it may raise whatever it meets."""
+    """One duty. `perform` performs it once, and returns a line for each thing that it did. It may raise any error."""
 
     name: str
     interval_seconds: float
@@ -24,12 +24,12 @@ class Duty:
     failed: int = 0
     """How often it ended in an error."""
     last_error: str | None = None
-    """What the last one ended in; None when all was well."""
+    """The error of the last time, or None when it was performed to its end."""
     due_at: float = field(default_factory=time.monotonic)
-    """When it is to be performed next, on time.monotonic()."""
+    """The time of time.monotonic() at which it is due next."""
 
     def perform_once(self, outage: Outage) -> None:
-        """Perform it, and log what it did. Whatever it ends in, the next one may succeed."""
+        """Perform the duty and log what it did. An error is logged and counted, because the next time may succeed."""
         self.due_at = time.monotonic() + self.interval_seconds
         try:
             for line in self.perform():

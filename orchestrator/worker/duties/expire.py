@@ -1,4 +1,4 @@
-"""Ends what waits in vain: orders that no worker took in time, and starts of customers whose account was stopped.
+"""Ends orders that no worker took in time, and waiting starts of customers whose account was stopped.
 
 It never touches an operation that a worker has begun.
 """
@@ -12,7 +12,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def make(database: Database, settings: Settings) -> Duty:
-    """The duty."""
+    """Return the duty."""
 
     def expire() -> Iterator[str]:
         overdue = sweep.expire_overdue(

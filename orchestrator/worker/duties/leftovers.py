@@ -1,7 +1,7 @@
-"""Begins an operation for instances that need something nobody asks for: what a cleanup or a deletion left behind, a
-quarantine that is over, a server that runs although its customer's account is stopped or its start failed.
+"""Begins operations that nobody asks for. Instances need one when a cleanup or a deletion left something behind, when a
+quarantine is over, and when a server runs although its customer's account is stopped or its start failed.
 
-It only places operations, one for each instance, and never while another one is active.
+It only places operations, and never places one for an instance with an active operation.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def make(database: Database, settings: Settings) -> Duty:
-    """The duty."""
+    """Return the duty."""
 
     def attend() -> Iterator[str]:
         for operation_id in sweep.attend_leftovers(database):

@@ -1,4 +1,4 @@
-"""Removes what dead workers left on this machine: run directories with secrets, and processes that run for them."""
+"""Removes the run directories that dead workers left on this machine, and the processes that still run for them."""
 
 from orchestrator.play import run_directory
 from orchestrator.settings import Settings
@@ -6,7 +6,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def make(settings: Settings) -> Duty:
-    """The duty."""
+    """Return the duty."""
 
     def remove() -> list[str]:
         run_directory.remove_orphans()

@@ -1,4 +1,4 @@
-"""Shows that this worker lives: `/readyz` counts the workers that were seen lately."""
+"""Records that this worker lives. `/readyz` looks for a worker that was seen lately."""
 
 from orchestrator.settings import Settings
 from orchestrator.store import sweep
@@ -7,7 +7,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def make(database: Database, settings: Settings, worker: str) -> Duty:
-    """The duty."""
+    """Return the duty."""
 
     def show() -> list[str]:
         sweep.worker_seen(database, worker)

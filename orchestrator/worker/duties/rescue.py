@@ -1,4 +1,5 @@
-"""Takes over operations whose worker stopped writing: the first time another goes on, the second time they are undone.
+"""Rescues operations whose worker was lost. After the first loss another worker resumes them, after the second they
+are undone.
 
 It never takes an operation whose lease still holds, however silent its worker is.
 """
@@ -12,7 +13,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def make(database: Database, settings: Settings) -> Duty:
-    """The duty."""
+    """Return the duty."""
 
     def rescue() -> Iterator[str]:
         for operation_id in sweep.rescue_lost(database, attend_seconds=settings.cleanup_retry_seconds):

@@ -1,4 +1,4 @@
-"""Wakes workers for operations that wait although no message is left to wake one."""
+"""Wakes workers for operations that wait although no message for them is left in the queue."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from orchestrator.worker.duties.duty import Duty
 
 
 def make(database: Database, settings: Settings) -> Duty:
-    """The duty."""
+    """Return the duty."""
 
     def wake() -> Iterator[str]:
         forgotten = sweep.wake_forgotten(
