@@ -54,6 +54,16 @@ KEEPERS = {
     "fakepve": set(),
     "aiohttp": set(),
 }
+# What production code takes of the drivers: secrets, plans and what only reads. The changing verbs are for tasks.
+READING = {
+    "secrets.read_secrets",
+    "result.PhaseError",
+    "dns.factory.parse_providers",
+    "edge.plan.plan",
+    "players.minecraft",
+    "proxy.base.Registration",
+    "proxy.factory.parse_proxy",
+}
 # What a task's fork loads with a driver: nothing of it may bring pydantic or Ansible along.
 LIGHT = {"errors", "probes", "publications"}
 
@@ -129,6 +139,13 @@ def test_imports_the_lab_nowhere_in_production() -> None:
 def test_imports_of_the_plugins_are_drivers_and_no_more() -> None:
     known = {name for path in (PROJECT_DIR / "plugins").rglob("*.py") for name in parts_imported(path)}
     assert known <= {"domain", "drivers", "processes"}
+
+
+def test_changes_the_world_only_by_the_tasks_of_roles() -> None:
+    for part, path in sources():
+        taken = {name.removeprefix("orchestrator.drivers.") for name in imports(path) if ".drivers." in name}
+        if part != "drivers":
+            assert taken <= READING, f"{path.relative_to(PACKAGE)} takes {taken - READING} of the drivers"
 
 
 def test_keeps_the_drivers_light() -> None:
