@@ -34,9 +34,7 @@ CASES = {
     "build_agent_payload": Case(),
     "send_agent_config": Case(CREATE, (ADDRESS, PAYLOAD), ("Send the configuration",)),
     "wait_for_agent_terminal_state": Case(CREATE + CONFIGURE, (ADDRESS,)),
-    "publish_edge": Case(
-        CREATE + CONFIGURE, (ADDRESS,), ("Ensure the records", "Ensure the registration at the proxy")
-    ),
+    "publish_edge": Case(CREATE + CONFIGURE, (ADDRESS,), ("Publish it",)),
     "unpublish_edge": Case((*CREATE, *CONFIGURE, PUBLISH), changes=("Remove the registration and the records",)),
     "stop_container": Case(CREATE + CONFIGURE, changes=("Stop the container",)),
     "delete_container": Case(CONFIGURED, changes=("Delete the container",)),

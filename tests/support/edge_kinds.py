@@ -261,7 +261,7 @@ def register(lab: Lab, at: Setting, kind: Kind, port: int, *arguments: str, time
     }
     task = {
         "name": TASK,
-        "proxy_backend": {"proxy": at.proxy, "server": server, "timeout": timeout},
+        "edge_publish": {"providers": [], "proxy": at.proxy, "server": server, "timeout": timeout},
         "delegate_to": at.proxy.get("host", "localhost"),
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as playbook:
