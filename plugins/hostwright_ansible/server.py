@@ -17,13 +17,13 @@ SERVER: Mapping[str, Any] = {
         "service": {"type": "str", "required": True},
         "protocol": {"type": "str", "required": True, "choices": ["tcp", "udp"]},
         "public_port": {"type": "int", "required": True},
-        "hostnames": {"type": "list", "elements": "str", "required": True},
+        "zones": {"type": "list", "elements": "str", "required": True},
         "address": {"type": "str", "default": ""},
         "port": {"type": "int", "required": True},
     },
 }
-"""The argument `server`: short host name, id for the mark, SRV service and protocol, the port that players take, their
-names for it, and the container's own address and port."""
+"""The argument `server`: short host name, id for the mark, SRV service and protocol, the port that players take, the
+zones in which they find it, and the container's own address and port."""
 
 
 def registration(server: Mapping[str, Any]) -> Registration:
@@ -33,7 +33,7 @@ def registration(server: Mapping[str, Any]) -> Registration:
         server_id=server["server_id"],
         address=server["address"],
         port=server["port"],
-        hostnames=[canonical(name) for name in server["hostnames"]],
+        hostnames=[canonical(f"{server['hostname']}.{zone}") for zone in server["zones"]],
         protocol=server["protocol"],
         public_port=server["public_port"],
     )

@@ -68,7 +68,7 @@ def test_stopped_server_starts_again_with_what_it_had(clean_lab: Lab, tmp_path: 
     assert run(lab, "stop", *order).changed == []
 
     started = run(lab, "start", *order)
-    assert started.changed == ["Start the container", "Ensure the records", "Ensure the registration at the proxy"]
+    assert started.changed == ["Start the container", "Publish it"]
     assert started.result("Send the configuration")["progress"] == "the agent already has this configuration"
     assert_joinable(lab)
     assert run(lab, "start", *order).changed == []

@@ -104,7 +104,7 @@ def test_task_says_what_it_did_or_would_do(lab: Lab, name: str, tmp_path: Path) 
     kind = KINDS[name]
     usual = kind.usual(lab, tmp_path)
     with kind.backend() as port:
-        where = f"127.0.0.1:{port}"
+        driver = usual.proxy["driver"]
         said = [
             (run.ok().tasks[-1].changed, run.tasks[-1].result["progress"])
             for run in (
@@ -117,10 +117,10 @@ def test_task_says_what_it_did_or_would_do(lab: Lab, name: str, tmp_path: Path) 
         assert kind.player_reaches(lab) == port
         assert unregister(lab, usual, kind, port).ok().tasks[-1].changed
     assert said == [
-        (True, f"{NAME} would be registered: {where}"),
-        (True, f"{NAME} registered: {where}"),
-        (False, f"{NAME} stays registered: {where}"),
-        (True, f"{NAME} would be withdrawn from {usual.proxy['driver']}"),
+        (True, f"{NAME} would be published: {driver} changed"),
+        (True, f"{NAME} published: {driver} changed"),
+        (False, f"{NAME} would be published: {driver} unchanged"),
+        (True, f"{NAME} would be withdrawn from {driver}"),
     ]
     assert kind.listed(lab, NAME) == set()
 

@@ -10,7 +10,7 @@ from orchestrator.drivers.players.minecraft import ping
 from orchestrator.drivers.players.probe import ProbeError, ask
 from tests.support import containers
 from tests.support.containers import Stage
-from tests.support.edge import FILES, GONE, PLAN, PROXY, RECORDS, VERIFY, is_published, publish, unpublish, withdraw
+from tests.support.edge import FILES, GONE, PLAN, PUBLISH, VERIFY, is_published, publish, unpublish, withdraw
 from tests.support.edge_kinds import McRouter, directory_of
 from tests.support.fix_lab import Lab
 from tests.support.playbook import CONFIGURE, CREATE, play
@@ -50,10 +50,10 @@ def srv_records(lab: Lab) -> list[tuple[str, str]]:
 
 def test_game_with_an_entry_point_is_published_at_its_own_port_and_taken_back(lab: Lab, game: dict[str, Any]) -> None:
     before = lab.inventory()
-    assert publish(lab, game, "--check").ok().changed == [RECORDS, PROXY]
+    assert publish(lab, game, "--check").ok().changed == [PUBLISH]
     assert lab.inventory() == before
     first = publish(lab, game).ok()
-    assert first.changed == [RECORDS, PROXY]
+    assert first.changed == [PUBLISH]
     assert {"proxy", "ping container", "ping technitium", "ping cloudflare"} <= set(first.result(VERIFY)["checks"])
     zones = ("lab.example", "lab.internal")
     assert srv_records(lab) == [(f"_xonotic._udp.{HOST}.{zone}", f"0 5 {PORT} {HOST}.{zone}") for zone in zones]
@@ -104,7 +104,7 @@ def test_mc_router_takes_players_by_full_host_name(lab: Lab, minecraft: dict[str
         "hostwright_dns": [provider | {"address": address} for provider in lab.site["dns"]],
     }
     before = lab.inventory()
-    assert publish(lab, minecraft, **site).ok().changed == [RECORDS, PROXY]
+    assert publish(lab, minecraft, **site).ok().changed == [PUBLISH]
     names = [f"mc-vanilla-5965.{zone}" for zone in ("lab.example", "lab.internal")]
     assert sorted(one["name"] for one in lab.inventory()["routes"]) == names
     for name in names:

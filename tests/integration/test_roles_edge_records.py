@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from orchestrator.drivers.edge.recorded import VARIABLE
-from tests.support.edge import GONE, PLAN, PROXY, RECORDS, publish, unpublish, withdraw
+from tests.support.edge import GONE, PLAN, PUBLISH, publish, unpublish, withdraw
 from tests.support.edge_kinds import McRouter, directory_of
 from tests.support.fix_lab import Lab
 from tests.support.playbook import CONFIGURE, CREATE, DELETE, ROOT, play
@@ -191,4 +191,4 @@ def test_nothing_is_made_that_is_not_recorded(
     assert (failure["code"], edge(lab)) == ("internal", before)
     assert f"{planned[0]['type']} {planned[0]['name']} was not published, because the worker" in failure["msg"]
     file.write_text(json.dumps(planned))
-    assert publish(lab, minecraft).ok().changed == [RECORDS, PROXY]
+    assert publish(lab, minecraft).ok().changed == [PUBLISH]

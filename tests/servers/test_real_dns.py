@@ -27,8 +27,7 @@ from tests.servers.programs import required
 from tests.support.edge import (
     GONE,
     HOST,
-    PROXY,
-    RECORDS,
+    PUBLISH,
     VERIFY,
     VMID,
     other_secrets,
@@ -117,7 +116,7 @@ def assert_absent(servers: Servers) -> None:
 def test_publishes_once_and_removes_once(servers: Servers, order: dict[str, Any]) -> None:
     assert unpublish(servers.lab, order).ok().changed == [], "what is absent is no error and no change"
     first = publish(servers.lab, order).ok()
-    assert first.changed == [RECORDS, PROXY]
+    assert first.changed == [PUBLISH]
     assert first.result(VERIFY)["done"]
     assert_published(servers, order["server_id"])
     serial = servers.records(ZONE, "SOA")
@@ -132,7 +131,7 @@ def test_publishes_once_and_removes_once(servers: Servers, order: dict[str, Any]
 
 def test_check_mode_says_what_it_would_do_and_sends_nothing(servers: Servers, order: dict[str, Any]) -> None:
     serial = servers.records(ZONE, "SOA")
-    assert publish(servers.lab, order, "--check").ok().result(RECORDS)["changed"]
+    assert publish(servers.lab, order, "--check").ok().result(PUBLISH)["changed"]
     assert servers.records(ZONE, "SOA") == serial
     assert_absent(servers)
 
@@ -153,7 +152,7 @@ def test_replaces_what_is_stale_and_leaves_other_types_alone(servers: Servers, o
     where = old.provider.names(HOST, "minecraft", "tcp")
     old.ensure(where, old.provider.records(where, 1))
     send(servers, lambda update: update.add(f"{NAME}.", 300, "TXT", "theirs"))
-    assert publish(servers.lab, order).ok().changed == [RECORDS, PROXY]
+    assert publish(servers.lab, order).ok().changed == [PUBLISH]
     assert_published(servers, order["server_id"])
     assert unpublish(servers.lab, order).ok().changed == [GONE]
     assert servers.records(NAME, "TXT") == ['"theirs"']

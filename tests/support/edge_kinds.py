@@ -28,7 +28,8 @@ from tests.support.playbook import ROOT, Run, play
 
 NAME, SERVER = "contract-5990", "f1e2d3c4-0000-4000-8000-000000005990"
 FOREIGN = "theirs-5991"
-HOSTS = (f"{NAME}.lab.internal", f"{NAME}.lab.example")
+ZONES = ("lab.internal", "lab.example")
+HOSTS = tuple(f"{NAME}.{zone}" for zone in ZONES)
 PUBLIC_PORT = 30990
 TASK = "Registration"
 WITHDRAW = "Remove the registration and the records"
@@ -255,13 +256,13 @@ def register(lab: Lab, at: Setting, kind: Kind, port: int, *arguments: str, time
         "service": "any",
         "protocol": kind.protocol,
         "public_port": PUBLIC_PORT,
-        "hostnames": HOSTS,
+        "zones": ZONES,
         "address": "127.0.0.1",
         "port": port,
     }
     task = {
         "name": TASK,
-        "proxy_backend": {"proxy": at.proxy, "server": server, "timeout": timeout},
+        "edge_publish": {"providers": [], "proxy": at.proxy, "server": server, "timeout": timeout},
         "delegate_to": at.proxy.get("host", "localhost"),
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yml") as playbook:

@@ -2,8 +2,8 @@
 
 The record is written ahead, as a database writes its log. A task plans what it will publish and hands the plan back as
 its result. The worker writes it into the database, and then into the file that HOSTWRIGHT_RECORDED_FILE names: a JSON
-list of every publication that is recorded for the instance, replaced in one step. The tasks that publish look into that
-file and begin only when it holds all that they are about to make.
+list of every publication that is recorded for the instance, replaced in one step. The task that publishes looks into
+that file and begins only when it holds all that it is about to make.
 
 So whoever is killed, and whenever, the record of a thing is in the database before the thing is in the world, and
 whoever cleans up finds it there. The other way round, a record of something that was never made does no harm: removing

@@ -1,0 +1,47 @@
+"""Make what edge_plan planned: the records at every DNS provider, then the registration. All is recorded before.
+
+Arguments: those of edge_plan, and timeout (seconds a request may take with its retries). To be delegated to the host of
+the proxy, if it names one. Every provider is tried, then each failure is named; the proxy follows when none failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.server import SERVER, registration
+
+from orchestrator.drivers.dns.factory import parse_providers
+from orchestrator.drivers.edge.plan import plan
+from orchestrator.drivers.edge.publish import CHANGED, publish_records, register
+from orchestrator.drivers.edge.recorded import wait_until_recorded
+from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
+from orchestrator.drivers.secrets import Secrets
+
+
+class ActionModule(PhaseAction):
+    ARGUMENTS: ClassVar[dict[str, Any]] = {
+        "providers": {"type": "list", "elements": "dict", "required": True},
+        "proxy": {"type": "dict", "required": True},
+        "server": SERVER,
+        "timeout": {"type": "float", "default": 20.0},
+    }
+
+    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        providers, proxy = parse_providers(args["providers"]), parse_proxy(args["proxy"])
+        wanted, service, timeout = registration(args["server"]), args["server"]["service"], args["timeout"]
+        driver = open_proxy(proxy, secrets, run=self.run_module, timeout=timeout)
+        if not check:
+            wait_until_recorded(plan(providers, proxy, wanted, service))
+        outcomes = publish_records(providers, wanted, service, secrets, timeout=timeout, check=check)
+        outcomes |= {proxy.driver: register(driver, wanted, changed=CHANGED in outcomes.values(), check=check)}
+        return {
+            "changed": CHANGED in outcomes.values(),
+            "places": outcomes,
+            "progress": _sentence(wanted.name, outcomes, check=check),
+        }
+
+
+def _sentence(hostname: str, outcomes: dict[str, str], *, check: bool) -> str:
+    verb = "would be published" if check else "published"
+    return f"{hostname} {verb}: " + ", ".join(f"{name} {what}" for name, what in outcomes.items())
