@@ -1,5 +1,6 @@
 """The fixtures of all tests, grouped by what they give, and how long generated tests search (HYPOTHESIS_PROFILE)."""
 
+import gc
 import os
 
 from hypothesis import HealthCheck, settings
@@ -19,3 +20,9 @@ _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, 
 settings.register_profile("ci", _UNTIMED, derandomize=True, max_examples=100)
 settings.register_profile("long", _UNTIMED, max_examples=1000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_finish() -> None:
+    """Take what all tests have in common out of every later garbage collection, which some of them ask for."""
+    gc.collect()
+    gc.freeze()

@@ -19,7 +19,7 @@ class History:
         self._last = 0
 
     def add(self, kind: str, **facts: Any) -> None:
-        """Add an event. `kind` is proxmox, guest, dns, proxy or control."""
+        """Add an event. `kind` is proxmox, fault, guest, dns, proxy or control."""
         self._last += 1
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._events.append({"seq": self._last, "monotonic": time.monotonic(), "time": now, "kind": kind, **facts})

@@ -24,7 +24,7 @@ from orchestrator.settings import PROJECT_DIR
 from tests.support.edge import remove_public
 from tests.support.fix_lab import Lab, tls_context
 from tests.support.fix_stack import GAME, Running
-from tests.support.observe import agent_status, container, next_vmid, rows
+from tests.support.observe import agent_status, ask_agent, container, next_vmid, rows
 from tests.support.playbook import play
 
 Inventory = dict[str, list[dict[str, Any]]]
@@ -51,8 +51,8 @@ def walk(shared_stack: Running) -> Walk:
     stack, client = shared_stack, shared_stack.customer()
     stack.lab.clear_faults()
     before = stack.lab.inventory()
-    # It crashes once before it is ready, so that being there and being ready lie apart, by more than one look may take.
-    stack.lab.fault(target="agent", behaviour="crash", count=1, backoff=[2.0], times=1)
+    # It crashes before it is ready and comes back when it was seen so: being there and being ready lie apart.
+    stack.lab.fault(target="agent", behaviour="crash", count=1, backoff=[60.0], times=1)
     accepted = client.request("POST", "/api/instances", body=GAME)
     seen = _watch_edge(stack, client, accepted["operationId"])
     operation = stack.finish(client, accepted["operationId"])
@@ -73,7 +73,10 @@ def _watch_edge(stack: Running, client: Client, operation_id: str) -> list[tuple
         inventory, ready = stack.lab.inventory(), False
         published = bool(inventory["registrations"] or inventory["records"])
         if operation["phase"] == "wait-for-agent-terminal-state" and container(inventory, operation["vmid"]):
-            ready = bool(agent_status(stack.lab, operation["vmid"])["ready"])
+            status = agent_status(stack.lab, operation["vmid"])
+            ready = bool(status["ready"])
+            if status["state"] == "crashed":
+                ask_agent(stack.lab, operation["vmid"], "POST", "/restart")
         seen.append((operation["phase"], published, ready))
     return seen
 

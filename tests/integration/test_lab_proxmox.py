@@ -310,6 +310,18 @@ def test_delayed_request_is_carried_out_for_a_client_that_is_gone(make_lab: Make
     wait_until(lambda: 5000 in lab.locks())
 
 
+def test_delay_ends_when_the_faults_are_cleared(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.pve.inject({"target": "proxmox", "path": "/9000/clone", "error": "delay", "seconds": 3600})
+    with ThreadPoolExecutor(1) as threads:
+        clone = threads.submit(lab.clone, 5000)
+        wait_until(lambda: [event for event in lab.pve.history.after(0) if event["kind"] == "fault"])
+        assert list(lab.locks()) == [9000]
+        lab.loop.call_soon_threadsafe(lab.pve.clear_faults)
+        clone.result()
+    assert 5000 in lab.locks()
+
+
 def test_daemon_restarts_and_tasks_and_guests_live_on(make_lab: MakeLab) -> None:
     lab = make_lab(speed=1)
     lab.clone(5000)

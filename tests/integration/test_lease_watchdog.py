@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.fix_lab_proxmox import wait_until
 from tests.support.fix_proxmox import LO, TEMPLATE, FakeProxmox
 from tests.support.playbook import ROOT, environment
 
@@ -62,11 +63,8 @@ def running_playbook(role: str, proxmox: FakeProxmox, lease: LeaseFile, *variabl
 
 def task_of(playbook: psutil.Process, proxmox: FakeProxmox) -> psutil.Process:
     """The process of the task that asks Proxmox right now."""
-    deadline = time.monotonic() + PATIENCE
-    while not (proxmox.pve.requests and (children := playbook.children())):
-        assert time.monotonic() < deadline, "no task began"
-        time.sleep(0.02)
-    return children[0]
+    wait_until(lambda: proxmox.pve.requests)
+    return max(playbook.children(), key=lambda child: child.create_time())  # one before it may not be reaped yet
 
 
 def wait_without_address(proxmox: FakeProxmox) -> None:
@@ -125,12 +123,14 @@ def test_frozen_task_that_goes_on_after_its_lease_changes_nothing(proxmox: FakeP
     proxmox.pve.snapshot_lock(TEMPLATE, "disk")
     lease.hold(PATIENCE)
     with running_playbook("clone_container", proxmox, lease) as playbook:
-        task = task_of(playbook, proxmox)
-        os.kill(task.pid, signal.SIGSTOP)
-        until = lease.hold(0.5)
-        while time.monotonic() < until:
-            time.sleep(0.05)
-        proxmox.pve.unlock(TEMPLATE)
+        with proxmox.holding_answers():  # so that it is frozen between two requests
+            wait_until(proxmox.changes)
+            task = task_of(playbook, proxmox)
+            os.kill(task.pid, signal.SIGSTOP)
+            until = lease.hold(0.5)
+            while time.monotonic() < until:
+                time.sleep(0.05)
+            proxmox.pve.unlock(TEMPLATE)
         before = proxmox.changes()
         os.kill(task.pid, signal.SIGCONT)
         assert playbook.wait(PATIENCE) == -signal.SIGKILL

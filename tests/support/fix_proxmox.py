@@ -5,6 +5,7 @@ import gc
 import json
 import threading
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,12 +24,14 @@ LO = {"name": "lo", "ip-addresses": [{"ip-address-type": "inet", "ip-address": "
 
 
 class Pve(FakePve):  # type: ignore[misc]  # fakepve has no types
-    """Reports the addresses that a test sets, and can lose an answer after it was given."""
+    """Reports the addresses that a test sets, and can lose an answer after it was given, or hold answers back."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.reported: dict[int, list[dict[str, Any]]] = {}
         self.lose_answer_of: str | None = None
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     async def _lxc_interfaces(self, user: str, values: dict[str, Any]) -> list[dict[str, Any]] | None:
         container = self.ct(int(values["vmid"]))
@@ -38,6 +41,8 @@ class Pve(FakePve):  # type: ignore[misc]  # fakepve has no types
 
     async def _answer(self, request: Any, handler: Any, generic: Any, node: Any) -> Any:
         answer = await super()._answer(request, handler, generic, node)
+        if request.method != "GET":
+            await self.answering.wait()
         if self.lose_answer_of and request.method != "GET" and request.path.endswith(self.lose_answer_of):
             self.lose_answer_of = None
             request.transport.close()
@@ -89,6 +94,13 @@ class FakeProxmox:
     def changes(self) -> list[tuple[str, str]]:
         """The requests so far that were not reads."""
         return [(method, path) for method, path, _ in self.pve.requests if method != "GET"]
+
+    @contextmanager
+    def holding_answers(self) -> Iterator[None]:
+        """Requests that change something are carried out meanwhile, and answered afterwards."""
+        self._loop.call_soon_threadsafe(self.pve.answering.clear)
+        yield
+        self._loop.call_soon_threadsafe(self.pve.answering.set)
 
     def write_site(self) -> Path:
         """What the inventory reads, as the lab writes it; returns the state directory."""

@@ -22,14 +22,16 @@ UNSEARCHED = {".venv", ".git", "node_modules", "__pycache__", ".mypy_cache", ".r
 
 def agent_status(lab: Lab, vmid: int) -> dict[str, Any]:
     """What the agent in a container says of itself, asked as the roles ask it."""
+    return ask_agent(lab, vmid, "GET", "/status")
+
+
+def ask_agent(lab: Lab, vmid: int, method: str, path: str) -> dict[str, Any]:
+    """What the agent in a container answers."""
     address = next(one["address"] for one in lab.inventory()["containers"] if one["vmid"] == vmid)
-    answer = httpx.get(
-        f"http://{address}:{AGENT_PORT}/status",
-        headers={"Authorization": f"Bearer {lab.secrets['agent_token']}"},
-        trust_env=False,
-    )
-    status: dict[str, Any] = answer.raise_for_status().json()
-    return status
+    headers = {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
+    answer = httpx.request(method, f"http://{address}:{AGENT_PORT}{path}", headers=headers, trust_env=False)
+    told: dict[str, Any] = answer.raise_for_status().json()
+    return told
 
 
 def rows(stack: Running, query: str, *parameters: object) -> list[tuple[Any, ...]]:

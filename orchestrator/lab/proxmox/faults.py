@@ -1,6 +1,8 @@
 """The faults of the lab's Proxmox that fakepve does not have: of requests and of tasks."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,6 +21,7 @@ class ProxmoxFaults:
     def __init__(self) -> None:
         self._requests: list[Fault] = []
         self._tasks: list[Fault] = []
+        self._cleared = asyncio.Event()
 
     def inject_into_requests(self, fault: Fault) -> None:
         """Raises InputError for a status that is no error."""
@@ -45,9 +48,16 @@ class ProxmoxFaults:
         """The fault for a task of this kind, such as vzclone."""
         return take_first(self._tasks, lambda fault: fault["task"] == kind)
 
+    async def delay(self, seconds: float) -> None:
+        """Hold a request back so long, or until the faults are cleared."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._cleared.wait(), seconds)
+
     def clear(self) -> None:
         self._requests.clear()
         self._tasks.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
 
 
 def require_text(fault: Mapping[str, Any], *names: str) -> None:

@@ -64,7 +64,8 @@ class DaemonBehaviour:
             await asyncio.sleep(fault.get("seconds", HANG_SECONDS * self.speed()))
             return _answer_without_body(596, "Connection timed out")
         if fault.get("error") == "delay":
-            await asyncio.sleep(fault["seconds"])
+            self.history.add("fault", error="delay", method=request.method, path=_path(request))
+            await self.faults.delay(fault["seconds"])
         if fault.get("status") in (595, 596):
             return _answer_without_body(fault["status"], fault["message"])
         if "status" in fault:
@@ -90,12 +91,16 @@ class DaemonBehaviour:
         self.history.add(
             "proxmox",
             method=request.method,
-            path=request.path.removeprefix("/api2/json"),
+            path=_path(request),
             vmid=None if vmid is None else int(vmid),
             user=request.get(USER),
             client=request.remote,
             upid=upid if isinstance(upid, str) and upid.startswith("UPID:") else None,
         )
+
+
+def _path(request: web.Request) -> str:
+    return request.path.removeprefix("/api2/json")
 
 
 async def _shape_error(request: web.Request, response: web.StreamResponse, speed: float) -> web.StreamResponse:
