@@ -88,9 +88,9 @@ class Withdrawal:
 
 
 def withdraw(publications: Sequence[Publication], remove: Callable[[Group], bool]) -> Withdrawal:
-    """Each place is tried, also when another failed."""
+    """What was planned last goes first: the registration. Each place is tried, also when another failed."""
     done = Withdrawal()
-    for place in dict.fromkeys((one.driver, one.place) for one in publications):
+    for place in dict.fromkeys((one.driver, one.place) for one in reversed(publications)):
         group = [one for one in publications if (one.driver, one.place) == place]
         try:
             done.changed |= remove(group)
