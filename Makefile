@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Every process that is started would compile our modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test servers lab-setup e2e molecule chaos hosts fuzz lint format bench bench-guests docs clean
+.PHONY: help demo test near servers lab-setup e2e molecule chaos hosts fuzz lint format bench bench-guests docs clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,12 @@ $(VENV)/.stamp-%: requirements/%.lock pyproject.toml | $(VENV)/bin/python
 demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (ONCE=1: verify, tear down, exit)
 	@$(BIN)/hostwright demo $(if $(ONCE),--once) $(if $(GUESTS),--guests $(GUESTS))
 
-test: $(VENV)/.stamp-dev ## all tests
-	@$(BIN)/pytest -n 2 $(ARGS)
+# Three processes on two cores, because tests also wait. Who is through takes tests of the others.
+test: $(VENV)/.stamp-dev ## all tests (JOBS=3: so many processes)
+	@$(BIN)/pytest -n $(or $(JOBS),3) --dist worksteal $(ARGS)
+
+near: $(VENV)/.stamp-dev ## the tests that are nearest to what was changed (SINCE=main; N=5: so many files)
+	@$(BIN)/python -m tests.support.neighbours $(or $(SINCE),HEAD) $(or $(N),5) $(ARGS)
 
 servers: $(VENV)/.stamp-dev ## all tests on Debian's PostgreSQL, and DNS on Debian's name servers
 	@$(BIN)/python -m tests.servers $(ARGS)

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         return 1
     with private_postgres() as url:
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-n", "2", *(arguments or everything())],
+            [sys.executable, "-m", "pytest", "-n", "3", "--dist", "worksteal", *(arguments or everything())],
             env=os.environ | {"HOSTWRIGHT_TEST_DATABASE_URL": url},
             cwd=ROOT,
             check=False,

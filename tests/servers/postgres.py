@@ -88,6 +88,7 @@ def _running(home: Path, user: dict[str, Any]) -> Iterator[int]:
     settings = {
         "listen_addresses": HOST, "unix_socket_directories": "", "max_connections": 200,
         "ssl": "on", "ssl_cert_file": home / "server.pem", "ssl_key_file": home / "server.pem",
+        "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",  # as the tests' own server
     }  # fmt: skip
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (home / "server.log").open("wb") as log:
