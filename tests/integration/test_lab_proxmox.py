@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,8 @@ from proxmoxer.core import ResourceException
 
 from orchestrator.lab.addresses import claim_block
 from orchestrator.lab.errors import InputError
-from tests.support.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until, with_addresses
+from orchestrator.lab.guests.processes import ProcessGuest
+from tests.support.fix_lab_proxmox import MARK, TOKEN, Lab, MakeLab, answers, wait_until
 
 NET = "name=eth0,bridge=vmbr0,ip=dhcp"
 GAME = {
@@ -68,15 +70,19 @@ def test_container_lives_from_clone_to_delete(make_lab: MakeLab) -> None:
 
 
 def test_interfaces_lists_loopback_and_link_local_first(make_lab: MakeLab) -> None:
-    lab = make_lab(speed=0.2)
+    lab = make_lab()
     lab.clone(5000)
+    lab.pve.guests.speed = 600  # its address would come in ten minutes
     assert lab.finish(lab.node.lxc(5000).status.start.post()) == "OK"
 
     lo, early = lab.node.lxc(5000).interfaces.get()
     assert lo["name"] == "lo"
     assert (early["name"], early["ip-addresses"]) == ("eth0", [])
 
-    later = wait_until(lambda: with_addresses(lab.node.lxc(5000).interfaces.get()))
+    guest = lab.pve.guests.find(5000)
+    assert isinstance(guest, ProcessGuest)
+    guest.address_at = time.monotonic()
+    _, later = lab.node.lxc(5000).interfaces.get()
     local, address = (item["ip-address"] for item in later["ip-addresses"])
     assert local.startswith("fe80::")
     assert local.split(":")[-1][-2:] == later["hwaddr"][-2:].lower()
