@@ -12,7 +12,7 @@ NEAR = {
     "orchestrator/lab/names/zones.py": "tests/integration/test_lab_dns.py",
     "roles/publish_edge/tasks/main.yml": "tests/integration/test_roles_edge.py",
     "playbooks/phases/clone_container.yml": "tests/integration/test_roles_container.py",
-    "plugins/action/dns_record.py": "tests/integration/test_roles_edge.py",
+    "plugins/action/edge_publish.py": "tests/integration/test_roles_edge.py",
     "agent/hostwright_agent.py": "tests/unit/test_agent.py",
 }
 
