@@ -1,4 +1,8 @@
-"""JSON over HTTP on one session: TLS verified, a deadline over everything, answers of bounded size."""
+"""JSON over HTTP on one session: TLS verified, a deadline over everything, answers of bounded size.
+
+The library is imported where it is used. Every task is a process of its own, and one that only plans what a driver
+would do shall not pay 80 ms of CPU for it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import requests
-import urllib3
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.drivers import lease
+
+if TYPE_CHECKING:
+    import requests
 
 READING = frozenset({"GET", "HEAD"})
 LARGEST_ANSWER = 4 * 1024 * 1024
@@ -66,6 +70,8 @@ class HttpJson:
         timeout: float = 10.0,
         connect_timeout: float = 5.0,
     ) -> None:
+        import requests
+
         self._session = requests.Session()
         # netrc would replace our Authorization header, and a proxy of the environment is not meant for a LAN.
         self._session.trust_env = False
@@ -92,6 +98,8 @@ class HttpJson:
         `patient` waits out refused connections, 429 and passing gateway errors within the timeout, which is
         only right for requests that may be repeated.
         """
+        import requests
+
         deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
         attempt = 0
         while True:
@@ -137,6 +145,9 @@ def _bounded(response: requests.Response, deadline: float) -> bytes:
 
 
 def _piece(response: requests.Response) -> bytes:
+    import requests
+    import urllib3
+
     try:
         return bytes(response.raw.read1(64 * 1024, decode_content=True))
     except urllib3.exceptions.ReadTimeoutError as error:
@@ -173,6 +184,8 @@ def _sleep(delay: float, deadline: float) -> bool:
 
 def _cause(error: BaseException) -> str:
     """The innermost reason: requests wraps urllib3 wraps the socket's own words."""
+    import requests
+
     if isinstance(error, requests.exceptions.Timeout | TimeoutError):
         return "no answer in time"
     seen: BaseException = error
