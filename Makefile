@@ -24,6 +24,13 @@ $(VENV)/.stamp-%: requirements/%.lock pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# An environment of its own: sqlfluff brings chardet, which requests would load in every task of a playbook (12 ms each).
+$(VENV)-sql/.stamp: requirements/sql.lock | $(VENV)/bin/python
+	@echo "installing requirements/sql.lock into $(VENV)-sql …"
+	@$(PYTHON) -m venv $(VENV)-sql
+	@$(VENV)-sql/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sql.lock
+	@touch $@
+
 demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (ONCE=1: verify, tear down, exit)
 	@$(BIN)/hostwright demo $(if $(ONCE),--once) $(if $(GUESTS),--guests $(GUESTS))
 
@@ -55,11 +62,11 @@ hosts: $(VENV)/.stamp-dev ## cut the network between workers, database and lab o
 fuzz: $(VENV)/.stamp-dev ## search long for histories and requests that break the store or the API
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest -n 2 tests/integration/test_store_model.py tests/integration/test_api_schema.py $(ARGS)
 
-lint: $(VENV)/.stamp-dev ## format check, lint, types, SQL, roles
+lint: $(VENV)/.stamp-dev $(VENV)-sql/.stamp ## format check, lint, types, SQL, roles
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar orchestrator/sql
+	@$(VENV)-sql/bin/sqlfluff lint --disable-progress-bar orchestrator/sql
 	@$(BIN)/yamllint --strict .
 	@$(BIN)/ansible-lint --offline
 
@@ -77,4 +84,4 @@ docs: $(VENV)/.stamp-dev ## generate the role READMEs and the generated parts of
 	@$(BIN)/python -m docs.generate
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-sql build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
