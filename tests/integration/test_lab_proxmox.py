@@ -323,7 +323,7 @@ def test_delay_ends_when_the_faults_are_cleared(make_lab: MakeLab) -> None:
         clone = threads.submit(lab.clone, 5000)
         wait_until(lambda: [event for event in lab.pve.history.after(0) if event["kind"] == "fault"])
         assert list(lab.locks()) == [9000]
-        lab.loop.call_soon_threadsafe(lab.pve.clear_faults)
+        lab.thread.soon(lab.pve.clear_faults)
         clone.result()
     assert 5000 in lab.locks()
 

@@ -1,9 +1,7 @@
 """Fixtures: the lab's Proxmox in a thread of the test, whose state a test can look at, and clients of it."""
 
-import asyncio
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +17,9 @@ from orchestrator.lab.guests.processes import ProcessGuests
 from orchestrator.lab.history import History
 from orchestrator.lab.proxmox.node import LabProxmox
 from orchestrator.lab.servers.certificates import issue_certificate
+from tests.support.loop_thread import PATIENCE, LoopThread
 
 T = TypeVar("T")
-PATIENCE = 15.0  # seconds any condition may take on a busy machine
 TOKEN = "b7c2-token-of-the-lab"
 MARK = "Managed by Hostwright. instance=1 operation=2"
 
@@ -42,13 +40,9 @@ class Lab:
         self.clients: list[ProxmoxAPI] = []
         self.sessions: list[Session] = []
         self.files = issue_certificate(root, [addresses.proxmox])
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
+        self.thread = LoopThread()
+        self.run = self.thread.run
         self.up()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     def up(self) -> None:
         self.run(self._up())
@@ -78,10 +72,7 @@ class Lab:
         for client in self.clients:
             client._store["session"].close()
         self.down()
-        self.run(_let_transports_close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+        self.thread.close()
 
     def client(self, token: str = TOKEN, verify: Path | bool | None = None) -> Any:
         client = ProxmoxAPI(
@@ -125,12 +116,6 @@ class Lab:
 
     def locks(self) -> dict[int, str | None]:
         return {container["vmid"]: container["lock"] for container in self.pve.containers()}
-
-
-async def _let_transports_close() -> None:
-    """They close their sockets a few turns of the loop later, those with TLS after a word of the client."""
-    for _ in range(20):
-        await asyncio.sleep(0.005)
 
 
 def with_addresses(interfaces: list[dict[str, Any]]) -> dict[str, Any] | None:

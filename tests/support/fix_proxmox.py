@@ -1,13 +1,11 @@
 """Fixtures: a Proxmox API in a thread of the test, whose state a test can look at and disturb at will."""
 
 import asyncio
-import gc
 import json
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from fakepve import FakePve
@@ -15,8 +13,7 @@ from fakepve.certs import make_cert
 
 from orchestrator.drivers.proxmox.client import Endpoint, Proxmox
 from orchestrator.drivers.proxmox.session import Session
-
-T = TypeVar("T")
+from tests.support.loop_thread import LoopThread
 
 NODE, USER, TOKEN_NAME, TOKEN = "pve1", "hostwright@pve", "test", "0f0e0d0c-planted-token"
 TEMPLATE = 9000
@@ -55,15 +52,14 @@ class FakeProxmox:
     def __init__(self, directory: Path) -> None:
         self.state_dir = directory
         self._clients: list[Proxmox] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fakepve", daemon=True)
+        self._thread = LoopThread()
+        self.run = self._thread.run
         self.pve = Pve(port=0)
         self.pve.time_scale = 0
         self.pve.apitokens[f"{USER}!{TOKEN_NAME}"] = TOKEN
         self.pve.add_node(NODE)
         self.pve.add_ct(TEMPLATE, name="template", node=NODE, template=True, config={"net0": _net()})
         self.certificate, key, _ = make_cert(str(directory), hosts=(self.pve.host,))
-        self._thread.start()
         self.run(self.pve.start(self.certificate, key))
         self.endpoint = Endpoint(
             host=self.pve.host,
@@ -74,13 +70,9 @@ class FakeProxmox:
             ca_file=self.certificate,
         )
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs something of fakepve in its own loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
     def soon(self, seconds: float, call: Any, *arguments: Any) -> None:
         """Lets something happen while the test waits for its effect."""
-        self._loop.call_soon_threadsafe(self._loop.call_later, seconds, call, *arguments)
+        self._thread.soon(self._thread.loop.call_later, seconds, call, *arguments)
 
     def session(self, vmid: int, timeout: float = 10) -> Session:
         session = Session(self.endpoint, TOKEN, vmid, timeout)
@@ -98,9 +90,9 @@ class FakeProxmox:
     @contextmanager
     def holding_answers(self) -> Iterator[None]:
         """Requests that change something are carried out meanwhile, and answered afterwards."""
-        self._loop.call_soon_threadsafe(self.pve.answering.clear)
+        self._thread.soon(self.pve.answering.clear)
         yield
-        self._loop.call_soon_threadsafe(self.pve.answering.set)
+        self._thread.soon(self.pve.answering.set)
 
     def write_site(self) -> Path:
         """What the inventory reads, as the lab writes it; returns the state directory."""
@@ -121,11 +113,8 @@ class FakeProxmox:
     def close(self) -> None:
         for client in self._clients:
             client.close()
-        gc.collect()  # urllib3 closes the connections of a pool when the pool is collected
         self.run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._thread.close()
 
     async def _end(self) -> None:
         await self.pve.stop()
@@ -133,8 +122,6 @@ class FakeProxmox:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        for _ in range(10):  # transports close their sockets a few turns of the loop later
-            await asyncio.sleep(0)
 
 
 def _net() -> str:

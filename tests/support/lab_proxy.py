@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from mcstatus._protocol.java_client import JavaClient
 
 from orchestrator.lab.edge.minecraft import encode_frame, encode_string, read_frame, read_handshake
 from tests.support.fix_lab import Lab
+from tests.support.loop_thread import LoopThread
 
 STATUS = {
     "version": {"name": "1.21.7", "protocol": 772},
@@ -26,16 +26,13 @@ STATUS = {
 @contextmanager
 def minecraft_backend() -> Iterator[int]:
     """A tiny Minecraft server on loopback; gives its port."""
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(_serve_status, "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield server.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    server.close()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
+    thread = LoopThread()
+    server = thread.run(asyncio.start_server(_serve_status, "127.0.0.1", 0))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        thread.soon(server.close)
+        thread.close()
 
 
 async def _serve_status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

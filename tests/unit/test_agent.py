@@ -20,22 +20,11 @@ import pytest
 from mcstatus import JavaServer
 
 from orchestrator.lab.guests import template
+from tests.support.containers import VANILLA
 
 AGENT = template.REPOSITORY / "agent" / "hostwright_agent.py"
 PATIENCE = 10.0  # seconds any condition may take on a busy machine
-GAME: dict[str, Any] = {
-    "vmid": 5000,
-    "container_type": "game",
-    "game": "minecraft",
-    "variant": "vanilla",
-    "version": "1.21.7",
-    "world": "world",
-    "ports": [25565],
-    "artifact_path": "minecraft/vanilla/1.21.7/server.jar",
-    "java_path": "java/21/OpenJDK21.tar.gz",
-    "memory_mb": 2048,
-    "callback_url": "http://127.0.0.1/callback",
-}
+GAME: dict[str, Any] = VANILLA | {"vmid": 5000, "callback_url": "http://127.0.0.1/callback"}
 DEV: dict[str, Any] = {
     "vmid": 6000,
     "container_type": "dev",
