@@ -1,13 +1,18 @@
 """What an earlier release published stands in no record: a worker works it out once, by its inventory and catalogue."""
 
+import threading
+import time
+
 import psycopg
 import pytest
 
-from orchestrator.domain.models import Lease
+from orchestrator.domain.catalogue import Catalogue
+from orchestrator.domain.models import Lease, OperationRow
 from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
-from orchestrator.domain.updates import PhaseEntered
+from orchestrator.domain.states import OperationStatus, PhaseStatus
+from orchestrator.domain.updates import PhaseEntered, PublicationsRecorded
 from orchestrator.drivers.result import PhaseError
 from orchestrator.play.inventory import load_catalogue, read_variables
 from orchestrator.settings import Settings
@@ -15,6 +20,8 @@ from orchestrator.store import endings, leases, requests
 from orchestrator.store.connection import Database
 from orchestrator.store.migrations import migrate
 from orchestrator.store.publications import UnrecordedInstance, list_unrecorded
+from orchestrator.worker import carry
+from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.duties import record
 from tests.support import storage
 from tests.support.fix_database import CUSTOMER, fresh_database, load_schema
@@ -107,3 +114,79 @@ def test_claims_a_deletion_knowing_whether_the_record_is_whole(database: Databas
     claimed = leases.claim(database, placed[0], storage.claimant())
     assert claimed is not None
     assert not claimed.publications_known
+
+
+def carry_out(database: Database, settings: Settings, catalogue: Catalogue) -> OperationRow:
+    """Take the operation whose turn it is to its end, as a worker does."""
+    claimed_at = time.monotonic()
+    claim = leases.claim_next(database, storage.claimant())
+    assert claim is not None
+    with Attempt(database, settings, claim, claimed_at, threading.Event()) as attempt:
+        carry.carry_out(attempt, catalogue)
+    return storage.operation(database, claim.operation.id)
+
+
+def clean_leftovers(database: Database, settings: Settings, catalogue: Catalogue) -> OperationRow:
+    """Let the time come at which a sweep looks after what was left behind, and carry out what it begins."""
+    storage.query(database, "update instance set attend_at = now() - interval '1 second'")
+    assert len(storage.swept(database).begun) == 1
+    return carry_out(database, settings, catalogue)
+
+
+def test_leaves_nothing_published_that_is_not_recorded_when_an_order_is_undone(database: Database, lab: Lab) -> None:
+    lease, instance = publish_as_before(database, "quake")
+    settings = settings_of(lab)
+    catalogue = load_catalogue(settings.catalogue_path)
+    duty = record.make(database, settings, catalogue)
+    endings.begin_cleaning(database, lease, storage.FAILURE)
+    storage.expire(database, lease.operation_id)
+
+    undone = carry_out(database, settings, catalogue)
+    assert undone.status is OperationStatus.FAILED
+    assert undone.cleanup is not None
+    steps = {step.name: step for step in undone.cleanup.steps}
+    assert steps[Phase.UNPUBLISH_EDGE].status is PhaseStatus.FAILED
+    assert "is not recorded yet" in str(steps[Phase.UNPUBLISH_EDGE].message)
+    assert steps[Phase.DELETE_CONTAINER].status is PhaseStatus.OK
+    assert undone.cleanup.leaked == (f"edge:{instance.hostname}",)
+    assert storage.instance(database, instance.id).vmid == instance.vmid
+
+    again = clean_leftovers(database, settings, catalogue)
+    assert again.status is OperationStatus.FAILED
+    assert again.error is not None
+    assert "is not recorded yet" in again.error.message
+    assert list(duty.perform()) == []
+
+    storage.query(database, """update instance set spec = spec || '{"game": "minecraft"}'""")  # it is back
+    assert len(list(duty.perform())) == 1
+    assert recorded(database) != []
+    assert clean_leftovers(database, settings, catalogue).status is OperationStatus.SUCCEEDED
+    assert recorded(database) == []
+    cleaned = storage.instance(database, instance.id)
+    assert (cleaned.vmid, cleaned.leaked) == (None, ())
+
+
+def test_deletes_no_server_without_a_vmid_that_is_still_published(database: Database, lab: Lab) -> None:
+    lease = storage.start(database)
+    instance_id = storage.operation(database, lease.operation_id).instance_id
+    leases.record(database, lease, [PublicationsRecorded((storage.PUBLICATION,))])
+    storage.give_back(database, lease)
+    assert storage.instance(database, instance_id).vmid is None
+    placed = requests.place(database, TEARDOWN, server_id=instance_id, vmid=None, customer_id=CUSTOMER)
+    assert placed is not None
+    settings = settings_of(lab)
+    deletion = carry_out(database, settings, load_catalogue(settings.catalogue_path))
+    assert deletion.status is OperationStatus.FAILED
+    assert deletion.error is not None
+    assert deletion.error.phase == Phase.UNPUBLISH_EDGE
+    assert "A mc.lab at internal/lab" in deletion.error.message
+
+
+def test_names_what_is_still_published_of_an_order_without_a_vmid(database: Database, lab: Lab) -> None:
+    lease = storage.claim(database, storage.place(database).operation_id)
+    leases.record(database, lease, [PublicationsRecorded((storage.PUBLICATION,))])
+    endings.begin_cleaning(database, lease, storage.FAILURE)
+    storage.expire(database, lease.operation_id)
+    settings = settings_of(lab)
+    undone = carry_out(database, settings, load_catalogue(settings.catalogue_path))
+    assert storage.instance(database, undone.instance_id).leaked == ("edge:mc.lab",)
