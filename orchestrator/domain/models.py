@@ -127,7 +127,7 @@ class Failure(Frozen):
     """Why an operation failed. Row, API and log show the same object."""
 
     code: CodeRead
-    phase: str | None = None
+    phase: PhaseRead | None = None
     task: str | None = None
     message: str
     detail: dict[str, Any] | None = None

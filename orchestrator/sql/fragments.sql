@@ -14,3 +14,9 @@ logged as (
 -- name: notify
 -- Tells whoever listens that the operation of this id has changed; PostgreSQL sends it when the transaction commits.
 pg_notify('hostwright_operation', id::text);
+
+-- name: phases
+-- The phases that the operation `o` has begun.
+(select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
+                                     'finished_at', p.finished_at, 'retries', p.retries))
+ from operation_phase p where p.operation_id = o.id) as phases;

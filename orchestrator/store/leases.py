@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, get_args
 from uuid import UUID
 
@@ -102,17 +103,29 @@ def _read_claim(row: Mapping[str, Any]) -> Claim:
         claimed = Claim(operation=operation, **{name: row[name] for name in facts})
     except ValidationError as error:
         raise UnreadableOperation(str(error)) from error
-    steps = operation.cleanup.steps if operation.cleanup else ()
+    unknown = _find_unknown(operation)
+    if unknown is not None:
+        raise UnreadableOperation(f"its {unknown} is not known here")
+    return claimed
+
+
+def _find_unknown(operation: OperationRow) -> str | None:
+    """Return what this release does not know of an operation, though going on with it or undoing it depends on it."""
+    cleanup = operation.cleanup
+    steps = cleanup.steps if cleanup else ()
     words = {
         "kind": operation.kind in KINDS,
         "container type": operation.ctype in get_args(ContainerType),
-        "phase": operation.phase is None or isinstance(operation.phase, Phase),
-        "step of its cleanup": all(isinstance(step.name, Phase) for step in steps),
+        "phase": _are(Phase, operation.phase, *(phase.name for phase in operation.phases or ())),
+        "phase of its error": _are(Phase, operation.error and operation.error.phase),
+        "step of its cleanup": _are(Phase, *(step.name for step in steps)),
+        "status of its cleanup": _are(PhaseStatus, cleanup and cleanup.status, *(step.status for step in steps)),
     }
-    unknown = [word for word, known in words.items() if not known]
-    if unknown:
-        raise UnreadableOperation(f"its {unknown[0]} is not known here")
-    return claimed
+    return next((word for word, known in words.items() if not known), None)
+
+
+def _are(known: type[StrEnum], *words: object) -> bool:
+    return all(word is None or isinstance(word, known) for word in words)
 
 
 def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:

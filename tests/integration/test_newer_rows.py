@@ -18,15 +18,18 @@ from tests.support.fix_stack import GAME
 
 STEP = {"name": "defragment", "status": "pending", "message": None}
 CLEANING = {"status": "running", "steps": [STEP], "leaked": []}
+PAUSED = {"status": "paused", "steps": [STEP | {"name": "stop-container", "status": "paused"}], "leaked": []}
+LOST_CLEANING = "status = 'cleaning', lease_expires_at = now() - interval '1 s'"
 
 # What a newer release may have written into a queued operation.
 CHANGES: dict[str, str] = {
     "kind": "kind = 'reboot'",
     "phase": "phase = 'warm-up', attempt = 1",
-    "status of its cleanup": "status = 'cleaning', lease_expires_at = now() - interval '1 s', "
-    f"""cleanup = '{json.dumps(CLEANING)}'""",
-    "code of its error": "status = 'cleaning', lease_expires_at = now() - interval '1 s', "
-    """error = '{"code": 7, "message": "x"}'""",
+    "step of its cleanup": f"{LOST_CLEANING}, cleanup = '{json.dumps(CLEANING)}'",
+    "status of a step": f"{LOST_CLEANING}, cleanup = '{json.dumps(PAUSED)}'",
+    "status of its cleanup": f"""{LOST_CLEANING}, cleanup = '{json.dumps(PAUSED | {"steps": []})}'""",
+    "code of its error": f"""{LOST_CLEANING}, error = '{{"code": 7, "message": "x"}}'""",
+    "phase of its error": f"""{LOST_CLEANING}, error = '{{"code": "internal", "phase": "warm-up", "message": "x"}}'""",
 }
 
 
@@ -56,6 +59,18 @@ def test_case_a1_passes_a_row_over_that_it_cannot_read(
     assert len(told) == 1
     row = storage.query(database, "select fencing_token, attempt from operation where id = %s", newer)
     assert row[0][0] == 0, "it was not taken"
+
+
+def test_case_a1_passes_over_what_has_a_past_phase_that_it_cannot_undo(database: Database) -> None:
+    newer = storage.start(database)
+    leases.hand_over(database, newer)
+    storage.query(
+        database,
+        "insert into operation_phase (operation_id, name, status, started_at) values (%s, 'warm-up', 'ok', now())",
+        newer.operation_id,
+    )
+    assert leases.claim_next(database, storage.claimant()) is None
+    assert storage.operation(database, newer.operation_id).status is OperationStatus.QUEUED
 
 
 def test_case_a1_sweeps_what_it_knows_and_leaves_the_rest(database: Database) -> None:

@@ -60,19 +60,19 @@ with claimed as (
 ), served as (
     update customer set served_at = clock_timestamp() from claimed where customer.id = claimed.customer_id
 )
-select claimed.*, null::jsonb as phases, null::int as queue_position,
+select o.*, {{phases}}, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
-       (select i.status = 'ready' from instance i where i.id = claimed.instance_id) is true as was_ready,
+       (select i.status = 'ready' from instance i where i.id = o.instance_id) is true as was_ready,
        coalesce(
            (select jsonb_agg(to_jsonb(p) - '{instance_id,recorded_at}'::text[])
-            from publication p where p.instance_id = claimed.instance_id),
+            from publication p where p.instance_id = o.instance_id),
            '[]'
        ) as publications,
        not exists (
-           select from instance i where i.id = claimed.instance_id and not i.publications_known
+           select from instance i where i.id = o.instance_id and not i.publications_known
        ) as publications_known,
        {{notify}}
-from claimed;
+from claimed o;
 
 -- name: record_publication
 -- Keep what is about to be published. The record comes before the deed.

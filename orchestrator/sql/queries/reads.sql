@@ -4,9 +4,7 @@
 -- Read one operation with its phases. A customer sees only its own. Its position in the queue follows the customers'
 -- turns, and only the oldest 1000 that wait are counted.
 select o.*,
-       (select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
-                                            'finished_at', p.finished_at, 'retries', p.retries))
-        from operation_phase p where p.operation_id = o.id) as phases,
+       {{phases}},
        case when o.status = 'queued' then
            (select r.position from (
                 select w.id, row_number() over (
