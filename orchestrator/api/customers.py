@@ -17,7 +17,7 @@ from orchestrator.api.http.problems import invalid, not_found
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import ProblemCode
-from orchestrator.domain.models import CustomerRow, Limits, Usage
+from orchestrator.domain.models import BillingStateRead, CustomerRow, Limits, Usage
 from orchestrator.store import accounts
 
 PAGES = Pages(AFTER_CUSTOMER)
@@ -86,7 +86,7 @@ class CustomerAnswer(Answer):
     """A customer with its limits and what it has."""
 
     customer_id: str
-    billing_state: BillingState
+    billing_state: BillingStateRead
     created_at: datetime
     limits: AllLimits
     usage: AllUsage

@@ -41,7 +41,7 @@ class Facts:
     """
 
     revision: int
-    billing_state: BillingState
+    billing_state: BillingState | str
     max_instances: int
     max_memory_mib: int
     max_cpu_cores: int
@@ -91,7 +91,7 @@ def decide(demand: Demand, facts: Facts) -> Decision:
                 {"operationId": str(facts.key_operation)},
             )
         return Decision("replay", facts.key_operation)
-    refusal = refuse(BillingState(facts.billing_state), Action.ORDER)
+    refusal = refuse(facts.billing_state, Action.ORDER)
     if refusal is not None:
         raise refusal
     if demand.key is None and facts.active_operation is not None:

@@ -75,6 +75,17 @@ STOPPED_STATES = frozenset(state for state, allowed in ALLOWED.items() if Action
 """The states in which a customer's servers must not run."""
 
 
-def refuse(state: BillingState, action: Action) -> Problem | None:
+_UNKNOWN = (
+    ProblemCode.CUSTOMER_SUSPENDED,
+    "the account is in a state that this release does not know: it may read but change nothing until all is upgraded",
+)
+"""The answer in a state that a newer release has set."""
+
+
+def refuse(state: BillingState | str, action: Action) -> Problem | None:
     """Return why a customer in this state may not do this, or None when it may."""
-    return None if action in ALLOWED[state] else Problem(*REFUSALS[state])
+    try:
+        known = BillingState(state)
+    except ValueError:
+        return None if action in _READ_ONLY else Problem(*_UNKNOWN)
+    return None if action in ALLOWED[known] else Problem(*REFUSALS[known])

@@ -8,13 +8,13 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 from uuid import UUID
 
-from orchestrator.domain.models import Frozen
+from orchestrator.domain.models import Row
 from orchestrator.domain.publications import Publication
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import execute, read_rows
 
 
-class UnrecordedInstance(Frozen):
+class UnrecordedInstance(Row):
     """An instance of which an earlier release published something."""
 
     id: UUID

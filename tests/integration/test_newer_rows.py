@@ -110,6 +110,39 @@ def test_case_a1_lists_rows_as_they_are(server_url: str, template: str) -> None:
             assert api.http.get("/readyz").status_code in (200, 503)
 
 
+def test_case_a1_shows_members_that_it_does_not_know_of_no_row(server_url: str, template: str) -> None:
+    with fresh_database(server_url, "members", template=template) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter type billing_state add value 'on_trial'")
+            connection.execute("alter table audit add column agent text default 'x'")
+        with running_api(url) as api:
+            customer, operator = api.customer(), api.caller(None)
+            order = customer.order(GAME)
+            step = STEP | {"reason": "x"}
+            api.query(
+                "update operation set error = %s, cleanup = %s where id = %s",
+                json.dumps({"code": "too-cold", "message": "it freezes", "phase": "warm-up", "remedy": "x"}),
+                json.dumps({"status": "paused", "steps": [step], "leaked": [], "tries": 2}),
+                order["operationId"],
+            )
+            api.query("update customer set billing_state = 'on_trial' where id = %s", customer.customer_id)
+            (listed,) = customer.get("/api/instances/operations").json()["operations"]
+            shown = customer.operation(order["operationId"])
+            assert listed["error"] == shown["error"]
+            assert shown["error"]["code"] == "too-cold"
+            assert (shown["cleanup"]["status"], shown["cleanup"]["steps"]) == ("paused", [STEP])
+            assert operator.get("/api/audit").status_code == 200
+            customers = {each["customerId"]: each for each in operator.get("/api/customers").json()["customers"]}
+            assert customers[customer.customer_id]["billingState"] == "on_trial"
+
+            assert customer.get("/api/instances").status_code == 200
+            refused = customer.post(GAME)
+            assert (refused.status_code, refused.json()["code"]) == (403, "customer-suspended")
+            assert "this release does not know" in refused.json()["detail"]
+            stopped = customer.request("POST", f"/api/instances/{order['serverId']}/stop")
+            assert (stopped.status_code, stopped.json()["code"]) == (403, "customer-suspended")
+
+
 def test_reads_the_words_that_it_knows_as_its_own(database: Database) -> None:
     row = reads.get_operation(database, storage.start(database).operation_id, None)
     assert row is not None
