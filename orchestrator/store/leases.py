@@ -14,6 +14,7 @@ from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.models import Claim, Lease, OperationRow
 from orchestrator.domain.operations import KINDS
 from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
 from orchestrator.domain.updates import (
     CleanupRecorded,
@@ -99,14 +100,22 @@ def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Cl
 def _read_claim(row: Mapping[str, Any]) -> Claim:
     try:
         operation = OperationRow.model_validate(row)
-        facts = ("left_seconds", "was_ready", "publications", "publications_known")
-        claimed = Claim(operation=operation, **{name: row[name] for name in facts})
+        publications = tuple(Publication.from_dict(entry) for entry in row["publications"])
     except ValidationError as error:
-        raise UnreadableOperation(str(error)) from error
+        raise UnreadableOperation(_describe(error)) from None
+    except ValueError as error:
+        raise UnreadableOperation(f"publications: {error}") from None
     unknown = _find_unknown(operation)
     if unknown is not None:
         raise UnreadableOperation(f"its {unknown} is not known here")
-    return claimed
+    facts = {name: row[name] for name in ("left_seconds", "was_ready", "publications_known")}
+    return Claim(operation=operation, publications=publications, **facts)
+
+
+def _describe(error: ValidationError) -> str:
+    """Return in one line what is wrong where. It quotes no value, which may be a customer's or an agent's."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in details)
 
 
 def _find_unknown(operation: OperationRow) -> str | None:

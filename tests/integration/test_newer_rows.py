@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from orchestrator.domain.states import OperationStatus
-from orchestrator.store import leases, reads
+from orchestrator.domain.updates import PublicationsRecorded
+from orchestrator.store import accounts, leases, reads
 from orchestrator.store.connection import Database
 from tests.support import storage
 from tests.support.fix_api import running_api
-from tests.support.fix_database import fresh_database
+from tests.support.fix_database import CUSTOMER, fresh_database
 from tests.support.fix_stack import GAME
 
 STEP = {"name": "defragment", "status": "pending", "message": None}
@@ -71,6 +72,38 @@ def test_case_a1_passes_over_what_has_a_past_phase_that_it_cannot_undo(database:
     )
     assert leases.claim_next(database, storage.claimant()) is None
     assert storage.operation(database, newer.operation_id).status is OperationStatus.QUEUED
+
+
+def test_case_a1_says_in_one_line_what_it_cannot_read_and_quotes_nothing(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = storage.place(database).operation_id
+    error = {"code": 7, "message": ["what an agent said"]}
+    write_newer(database, newer, f"{LOST_CLEANING}, error = '{json.dumps(error)}'")
+    with caplog.at_level(logging.WARNING):
+        assert leases.claim_next(database, storage.claimant()) is None
+    (told,) = [record.message for record in caplog.records if str(newer) in record.message]
+    assert "error.message" in told
+    assert "\n" not in told
+    assert "what an agent said" not in told
+
+
+def test_case_a1_reads_publications_with_columns_of_a_newer_release(server_url: str, template: str) -> None:
+    with fresh_database(server_url, "columns", template=template) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter table publication add column ttl integer default 60")
+        database = Database(url)
+        database.open()
+        try:
+            accounts.ensure_customer(database, CUSTOMER)
+            lease = storage.start(database)
+            leases.record(database, lease, [PublicationsRecorded((storage.PUBLICATION,))])
+            leases.hand_over(database, lease)
+            claimed = leases.claim_next(database, storage.claimant())
+            assert claimed is not None
+            assert claimed.publications == (storage.PUBLICATION,)
+        finally:
+            database.close()
 
 
 def test_case_a1_sweeps_what_it_knows_and_leaves_the_rest(database: Database) -> None:

@@ -64,7 +64,7 @@ select o.*, {{phases}}, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
        (select i.status = 'ready' from instance i where i.id = o.instance_id) is true as was_ready,
        coalesce(
-           (select jsonb_agg(to_jsonb(p) - '{instance_id,recorded_at}'::text[])
+           (select jsonb_agg(to_jsonb(p) order by p.recorded_at, p.driver, p.place, p.type, p.name, p.value)
             from publication p where p.instance_id = o.instance_id),
            '[]'
        ) as publications,
@@ -75,14 +75,15 @@ select o.*, {{phases}}, null::int as queue_position,
 from claimed o;
 
 -- name: record_publication
--- Keep what is about to be published. The record comes before the deed.
+-- Keep what is about to be published. The record comes before the deed. Its time tells the order within a transaction,
+-- too: what was recorded last is taken back first.
 with o as (
     update operation set heartbeat_at = now()
     where {{held}}
     returning instance_id
 )
-insert into publication (instance_id, driver, place, type, name, value)
-select instance_id, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s from o
+insert into publication (instance_id, driver, place, type, name, value, recorded_at)
+select instance_id, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s, clock_timestamp() from o
 on conflict (instance_id, driver, place, type, name, value) do update set recorded_at = excluded.recorded_at;
 
 -- name: strike_publication

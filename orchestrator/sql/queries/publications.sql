@@ -6,8 +6,8 @@ select id, vmid, hostname, address, spec from instance where not publications_kn
 
 -- name: record_earlier
 -- What an earlier release published, worked out afterwards.
-insert into publication (instance_id, driver, place, type, name, value)
-values (%(instance_id)s, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s)
+insert into publication (instance_id, driver, place, type, name, value, recorded_at)
+values (%(instance_id)s, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s, clock_timestamp())
 on conflict do nothing;
 
 -- name: mark_recorded
