@@ -168,7 +168,7 @@ class Settings(BaseSettings):
 
     def deadline(self, kind: OperationKind) -> float:
         """Return the seconds that an operation of this kind may run in all."""
-        return self.operation_deadline_seconds or kind.deadline_seconds
+        return kind.deadline(self.operation_deadline_seconds)
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -71,6 +71,10 @@ class OperationKind:
     book: str | None = None
     """The name of its playbook, without `.yml`, when it is not the name of the kind."""
 
+    def deadline(self, set_seconds: float | None) -> float:
+        """Return the seconds that it may run in all. `set_seconds` is the setting."""
+        return set_seconds or self.deadline_seconds
+
     @property
     def playbook(self) -> str:
         """The name of its playbook, without `.yml`."""
@@ -207,3 +211,8 @@ SWEPT: dict[InstanceStatus, OperationKind] = {
 def names(kinds: Iterable[OperationKind]) -> list[str]:
     """Return the names of kinds, as a query takes them."""
     return sorted(kind.name for kind in kinds)
+
+
+def held_in() -> dict[str, InstanceStatus]:
+    """Return the state in which an instance is held by kind, for the kinds that hold it in one."""
+    return {kind.name: kind.held_in for kind in KINDS.values() if kind.held_in is not None}

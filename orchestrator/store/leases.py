@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.models import Claim, Lease, OperationRow
-from orchestrator.domain.operations import KINDS
+from orchestrator.domain.operations import KINDS, held_in
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
@@ -29,6 +29,7 @@ from orchestrator.domain.updates import (
 )
 from orchestrator.store.connection import Connection, Database
 from orchestrator.store.orders import rouse
+from orchestrator.store.passed_over import PassedOver
 from orchestrator.store.queries import as_json, execute, execute_held, fetch_held, fetch_row
 
 log = logging.getLogger(__name__)
@@ -45,16 +46,14 @@ class Claimant:
     concurrency: int
     node: str | None = None
     node_concurrency: int | None = None
-    passed_over: set[UUID] = field(default_factory=set)
-    """Operations that this release cannot read. They wait for a worker that can."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def parameters(self) -> dict[str, Any]:
         """What the queries of a claim need."""
-        held_in = {kind.name: kind.held_in for kind in KINDS.values() if kind.held_in is not None}
-        deadlines = {kind.name: self.deadline_seconds or kind.deadline_seconds for kind in KINDS.values()}
+        deadlines = {kind.name: kind.deadline(self.deadline_seconds) for kind in KINDS.values()}
         return vars(self) | {
-            "passed_over": list(self.passed_over),
-            "held_in": Jsonb(held_in),
+            "passed_over": self.passed_over.parameter(),
+            "held_in": Jsonb(held_in()),
             "deadlines": Jsonb(deadlines),
         }
 
@@ -67,7 +66,7 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
     """Take the operation whose turn it is. None when none waits or the limits are reached.
 
     An operation that this release cannot read is passed over, because a newer release wrote it and will carry it out.
-    The log says so once, and the other operations do not wait for it.
+    The log says so once for each time that somebody has claimed it, and the other operations do not wait for it.
     """
     with database.transaction() as connection:
         execute(connection, "lock_claims")
@@ -79,7 +78,7 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
                 with connection.transaction():
                     return _claim(connection, row["id"], claimant)
             except UnreadableOperation as error:
-                claimant.passed_over.add(row["id"])
+                claimant.passed_over.add(row["id"], row["fencing_token"])
                 log.warning("operation %s is passed over, a newer release wrote it: %s", row["id"], error)
 
 

@@ -56,7 +56,7 @@ class Worker:
             node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
-        self.duties = all_duties(self.database, settings, self.catalogue, self.name)
+        self.duties = all_duties(self.database, settings, self.catalogue, self.name, self._claimant.passed_over)
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()

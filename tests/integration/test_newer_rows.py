@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.domain.states import OperationStatus
 from orchestrator.domain.updates import PublicationsRecorded
-from orchestrator.store import accounts, leases, reads
+from orchestrator.store import accounts, leases, reads, sweep
 from orchestrator.store.connection import Database
 from tests.support import storage
 from tests.support.fix_api import running_api
@@ -86,6 +86,33 @@ def test_case_a1_says_in_one_line_what_it_cannot_read_and_quotes_nothing(
     assert "error.message" in told
     assert "\n" not in told
     assert "what an agent said" not in told
+
+
+def test_case_a1_takes_a_row_that_a_newer_worker_has_moved_on(database: Database) -> None:
+    newer = storage.place(database).operation_id
+    storage.query(database, "update operation set phase = 'warm-up' where id = %s", newer)
+    claimant = storage.claimant()
+    assert leases.claim_next(database, claimant) is None
+    storage.query(database, "update operation set phase = null, fencing_token = fencing_token + 2 where id = %s", newer)
+    claimed = leases.claim_next(database, claimant)
+    assert claimed is not None
+    assert claimed.operation.id == newer
+
+
+def test_case_a1_wakes_nobody_for_a_row_that_it_has_passed_over(database: Database) -> None:
+    newer = storage.place(database).operation_id
+    storage.query(database, "update operation set phase = 'warm-up' where id = %s", newer)
+    storage.empty_queue(database)
+    claimant = storage.claimant()
+
+    def woken() -> list[UUID]:
+        storage.query(database, "update operation set enqueued_at = now() - interval '1 hour'")
+        return sweep.wake_forgotten(database, requeue_seconds=1, concurrency=1, passed_over=claimant.passed_over)
+
+    assert woken() == [newer]
+    storage.empty_queue(database)
+    assert leases.claim_next(database, claimant) is None
+    assert woken() == []
 
 
 def test_case_a1_reads_publications_with_columns_of_a_newer_release(server_url: str, template: str) -> None:

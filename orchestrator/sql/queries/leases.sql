@@ -16,12 +16,12 @@ with held as (
 ), busy as (
     select count(*) as everywhere, count(*) filter (where node = %(node)s) as here from held
 )
-select o.id
+select o.id, o.fencing_token
 from operation o
 join customer c on c.id = o.customer_id
 cross join busy
-where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
-  and o.id <> all(%(passed_over)s)
+where {{waiting}}
+  and {{unread}}
   and not exists (
       -- An operation that its claim would refuse, or that is not due yet, must not block the others.
       select from instance i
@@ -49,7 +49,7 @@ with claimed as (
             deadline_at, now() + make_interval(secs => coalesce((%(deadlines)s::jsonb ->> kind)::float, 0))
         )
     where id = %(operation_id)s
-      and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
+      and {{waiting}}
       and (
           %(held_in)s::jsonb ->> kind is null
           or exists (

@@ -74,7 +74,7 @@ with due as (
     for update of i skip locked
 ), i as (
     update instance
-    set status = case when instance.status = 'quarantined' then 'deleting' else instance.status end,
+    set status = coalesce((%(held_in)s::jsonb ->> due.kind)::instance_status, instance.status),
         attend_at = null, expires_at = null, updated_at = now()
     from due where instance.id = due.id
     returning instance.id, customer_id, ctype, vmid, hostname, spec, status, due.kind
@@ -104,11 +104,11 @@ select id, {{notify}} from o;
 -- name: sweep_unwoken
 -- Find operations that wait although no message is left to wake a worker, at most as many as may run at once.
 with late as (
-    select id from operation
-    where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now())) and kind = any(%(kinds)s)
-      and enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
+    select o.id from operation o
+    where {{waiting}} and o.kind = any(%(kinds)s) and {{unread}}
+      and o.enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
       and not exists (select from huey_task)
-    order by enqueued_at limit %(concurrency)s
+    order by o.enqueued_at limit %(concurrency)s
     for update skip locked
 )
 update operation set enqueued_at = now() from late where operation.id = late.id returning operation.id;
