@@ -29,9 +29,14 @@ def list_unrecorded(database: Database) -> list[UnrecordedInstance]:
     return [UnrecordedInstance.model_validate(row) for row in read_rows(database, "list_unrecorded")]
 
 
-def record_earlier(database: Database, instance_id: UUID, publications: Iterable[Publication]) -> None:
-    """Record what is known of an instance: from here on its record is whole."""
+def record_earlier(database: Database, instance_id: UUID, publications: Iterable[Publication]) -> bool:
+    """Record what is known of an instance. From here on its record is whole.
+
+    Returns False and writes nothing when another worker has recorded it meanwhile, or when it is gone.
+    """
     with database.transaction() as connection:
+        if execute(connection, "mark_recorded", instance_id=instance_id) == 0:
+            return False
         for publication in publications:
             execute(connection, "record_earlier", **publication.as_dict(), instance_id=instance_id)
-        execute(connection, "mark_recorded", instance_id=instance_id)
+        return True

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -12,14 +13,14 @@ from orchestrator.domain.operations import PROVISION, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import OperationStatus, PhaseStatus
-from orchestrator.domain.updates import PhaseEntered, PublicationsRecorded
+from orchestrator.domain.updates import PhaseEntered, PublicationsRecorded, PublicationsStruck
 from orchestrator.drivers.result import PhaseError
 from orchestrator.play.inventory import load_catalogue, read_variables
 from orchestrator.settings import Settings
 from orchestrator.store import endings, leases, requests
 from orchestrator.store.connection import Database
 from orchestrator.store.migrations import migrate
-from orchestrator.store.publications import UnrecordedInstance, list_unrecorded
+from orchestrator.store.publications import UnrecordedInstance, list_unrecorded, record_earlier
 from orchestrator.worker import carry
 from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.duties import record
@@ -91,6 +92,15 @@ def test_records_it_once_by_the_inventory_of_the_day(database: Database, lab: La
     assert list_unrecorded(database) == []
     assert list(duty.perform()) == []
     assert recorded(database) == found
+
+
+def test_leaves_alone_what_another_worker_has_recorded(database: Database) -> None:
+    lease, instance = publish_as_before(database, "minecraft")
+    assert record_earlier(database, instance.id, [storage.PUBLICATION])
+    leases.record(database, lease, [PublicationsStruck((storage.PUBLICATION,))])
+    assert not record_earlier(database, instance.id, [storage.PUBLICATION])
+    assert recorded(database) == []
+    assert not record_earlier(database, uuid4(), [storage.PUBLICATION]), "it is gone"
 
 
 def test_names_a_game_that_is_gone_and_forgets_nothing(

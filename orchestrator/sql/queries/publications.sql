@@ -11,5 +11,5 @@ values (%(instance_id)s, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s, c
 on conflict do nothing;
 
 -- name: mark_recorded
--- From here on the record of an instance is whole.
-update instance set publications_known = true where id = %(instance_id)s;
+-- From here on the record of an instance is whole. No row means that it was so before.
+update instance set publications_known = true where id = %(instance_id)s and not publications_known;

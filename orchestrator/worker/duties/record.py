@@ -38,8 +38,8 @@ def make(database: Database, settings: Settings, catalogue: Catalogue) -> Duty:
             except PhaseError as error:
                 log.error("%s: what was published cannot be recorded: %s", instance.hostname, error)  # noqa: TRY400
                 continue
-            record_earlier(database, instance.id, publications)
-            yield f"{instance.hostname}: {len(publications)} publications of an earlier release are recorded"
+            if record_earlier(database, instance.id, publications):
+                yield f"{instance.hostname}: {len(publications)} publications of an earlier release are recorded"
 
     return Duty("record", _INTERVAL_SECONDS, record)
 
