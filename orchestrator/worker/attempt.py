@@ -104,7 +104,7 @@ class Attempt:
         With `undoing` only the phases have a time limit, and a cancel has no effect. Raises LostLease when another
         worker holds the operation by now, and ConfigurationError when the secrets cannot be read.
         """
-        secrets = self.read_secrets()
+        secrets, watch = self.read_secrets(), None
         try:
             with make_run_directory(self.operation.id, self.operation.fencing_token) as directory:
                 watch = self.watch(server, RecordedFile(directory), undoing=undoing, on_phase=on_phase)
@@ -116,7 +116,9 @@ class Attempt:
                     lease_ends_at=lambda: self._held.ends_at,
                 )
         except OSError as error:
-            return Outcome(_no_room(plan, error), publications=server.publications)
+            if watch is None:
+                return Outcome(_no_room(plan.phases[0], error), publications=server.publications)
+            return _sum_up(watch, _no_room(watch.phase or plan.phases[0], error))
         return self._conclude(watch, end)
 
     def watch(
@@ -161,7 +163,7 @@ class Attempt:
             self.hand_over()
         unsaid = Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
         failure = None if end == "successful" else watch.stopped or watch.failure or unsaid
-        return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
+        return _sum_up(watch, failure)
 
     def _is_handed_over(self, watch: Watch, end: runner.End) -> bool:
         """Return whether a run ended because its worker leaves.
@@ -207,9 +209,13 @@ class Attempt:
         self._held.put(CleanupRecorded(cleanup))
 
 
-def _no_room(plan: Plan, error: OSError) -> Failure:
+def _sum_up(watch: Watch, failure: Failure | None) -> Outcome:
+    return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
+
+
+def _no_room(phase: Phase, error: OSError) -> Failure:
     return Failure(
         code=Code.INTERNAL,
-        phase=plan.phases[0],
+        phase=phase,
         message=f"the worker cannot keep a run's files ({error.strerror}): see to its disk, then order again",
     )
