@@ -12,14 +12,14 @@ from orchestrator.domain.models import Claim, Cleanup, Failure
 from orchestrator.domain.operations import KINDS, OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
-from orchestrator.domain.states import PhaseStatus
+from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import CleanupRecorded, PhaseEntered, PhasesClosed
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import runner
 from orchestrator.play.run_directory import RecordedFile, make_run_directory
 from orchestrator.play.variables import Server
 from orchestrator.settings import PROJECT_DIR, Settings
-from orchestrator.store import leases
+from orchestrator.store import endings, leases
 from orchestrator.store.connection import Database
 from orchestrator.worker.lease import HeldLease
 from orchestrator.worker.watch import Watch
@@ -76,6 +76,7 @@ class Attempt:
         self.settings = settings
         self.claim = claim
         self.operation = claim.operation
+        """The operation as this attempt has left it, but for its phases. The claim holds it as it was."""
         self.kind = KINDS[claim.operation.kind]
         self._held = HeldLease(database, settings, claim.operation, claimed_at)
         self.lease = self._held.lease
@@ -199,6 +200,13 @@ class Attempt:
     def enter(self, phase: Phase) -> None:
         """Begin a phase that has no role."""
         self._held.put(PhaseEntered(phase, phase.first_line))
+
+    def begin_cleaning(self, failure: Failure) -> None:
+        """Keep why the operation failed, and undo it under the same lease. Does nothing when that has begun already."""
+        if self.operation.status is OperationStatus.CLEANING:
+            return
+        self.persist(lambda: endings.begin_cleaning(self.database, self.lease, failure))
+        self.operation = self.operation.model_copy(update={"status": OperationStatus.CLEANING, "error": failure})
 
     def persist(self, write: Callable[[], T]) -> T:
         """Do one write, and repeat it while the database is away and the lease holds. Raises LostLease."""

@@ -178,14 +178,16 @@ def _fail(attempt: Attempt, server: Server | None, failure: Failure, undoing: Un
             lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds)
         )
         return
-    if attempt.operation.status is not OperationStatus.CLEANING:
-        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    attempt.begin_cleaning(failure)
     undoing(attempt, server, failure)
 
 
 def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """Leave the undoing to another attempt, after a defect. A cleanup with too many attempts ends unfinished."""
-    if attempt.operation.status is not OperationStatus.CLEANING:
+    """Leave the undoing to another attempt, after a defect. A cleanup with too many attempts ends unfinished.
+
+    The first one follows at once. The others follow when the lease has ended, so that a defect is not met in a loop.
+    """
+    if attempt.claim.operation.status is not OperationStatus.CLEANING:
         attempt.hand_over()
     elif attempt.operation.attempt >= _CLEANUP_TRIES:
         close(attempt, server, attempt.operation.error or failure)
