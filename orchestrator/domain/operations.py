@@ -62,7 +62,8 @@ class OperationKind:
     held_in: InstanceStatus | None = None
     """The state of the instance while the operation is active. None means that the instance keeps its state."""
     action: Action | None = None
-    """The action that the customer's billing state must allow."""
+    """The action that the customer's billing state must allow when somebody asks for it on an instance. It is None for
+    an order, which domain.admission decides about, and for what only a sweep begins."""
     asker: Asker = Asker.CUSTOMER
     cancellable: bool = False
     """Whether it can be cancelled, which undoes it. Such an operation also expires when no worker begins it in time."""
@@ -146,7 +147,6 @@ PROVISION = OperationKind(
     busy="the server is still being made: wait until its order has finished, or cancel it",
     begins_in=frozenset({InstanceStatus.QUARANTINED}),
     held_in=InstanceStatus.PROVISIONING,
-    action=Action.ORDER,
     cancellable=True,
 )
 TEARDOWN = OperationKind(
