@@ -76,22 +76,17 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
                 return None
             try:
                 with connection.transaction():
-                    return _claim(connection, row["id"], claimant)
+                    return claim(connection, row["id"], claimant)
             except UnreadableOperation as error:
                 claimant.passed_over.add(row["id"], row["fencing_token"])
                 log.warning("operation %s is passed over, a newer release wrote it: %s", row["id"], error)
 
 
-def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim | None:
-    """Take one operation, whoever's turn it is. None when somebody else has it or it is final.
+def claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
+    """Take one operation within the caller's transaction. None when somebody else has it or it is final.
 
-    Raises UnreadableOperation and leaves it where it is when a newer release wrote it.
+    Raises UnreadableOperation when a newer release wrote it.
     """
-    with database.transaction() as connection:
-        return _claim(connection, operation_id, claimant)
-
-
-def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
     row = fetch_row(connection, "claim", operation_id=operation_id, **claimant.parameters())
     return None if row is None else _read_claim(row)
 

@@ -24,13 +24,13 @@ from orchestrator.domain.updates import Logged
 from orchestrator.play.run_directory import RecordedFile
 from orchestrator.play.variables import Server
 from orchestrator.settings import Settings
-from orchestrator.store import leases, orders, reads, requests
+from orchestrator.store import orders, reads, requests
 from orchestrator.store.connection import Database
 from orchestrator.worker.attempt import PLAYBOOKS, Attempt, Plan
 from orchestrator.worker.watch import Watch
 from tests.support.fix_database import CUSTOMER
 from tests.support.fix_lab import Lab
-from tests.support.storage import claimant
+from tests.support.storage import claim_one, claimant
 
 EVENTS = Path(__file__).parents[1] / "fixtures" / "events"
 STARTED = {"event": "playbook_on_play_start", "event_data": {"play": "clone-container"}}
@@ -40,7 +40,7 @@ def claim(database: Database, deadline_seconds: float = 900) -> Claim:
     spec = {"ctype": "game"}
     demand = Demand(str(uuid4()), request_hash(spec), "game", 1, 1)
     placed = orders.place_order(database, orders.Order(CUSTOMER, demand, spec))
-    claimed = leases.claim(database, placed.operation_id, claimant(deadline_seconds=deadline_seconds))
+    claimed = claim_one(database, placed.operation_id, claimant(deadline_seconds=deadline_seconds))
     assert claimed is not None
     return claimed
 

@@ -121,7 +121,7 @@ def test_claims_a_deletion_knowing_whether_the_record_is_whole(database: Databas
     endings.complete(database, PROVISION, instance.id, lease, address="192.0.2.7", hostname="mc")
     placed = requests.place(database, TEARDOWN, server_id=instance.id, vmid=None, customer_id=CUSTOMER)
     assert placed is not None
-    claimed = leases.claim(database, placed[0], storage.claimant())
+    claimed = storage.claim_one(database, placed[0], storage.claimant())
     assert claimed is not None
     assert not claimed.publications_known
 
