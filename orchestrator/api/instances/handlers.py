@@ -23,6 +23,8 @@ from orchestrator.store import orders, reads, requests
 
 LEAKED = choice("leaked", ("true", "false"))
 PAGES = Pages(AFTER_ID)
+_MOST_LISTED = 1000
+"""At most so many instances in the predecessor's list, which has no pages. A header says where the others are."""
 
 
 async def create(call: Call) -> Response:
@@ -84,8 +86,9 @@ def list_all(call: Call) -> Response:
 
 def list_legacy(call: Call) -> Response:
     """List the same instances in the predecessor's shape, which has no pages."""
-    rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=None)
-    return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
+    rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=_MOST_LISTED)
+    headers = {"Link": f'</api/instances?after={rows[-1].id}>; rel="next"'} if len(rows) == _MOST_LISTED else {}
+    return answer(LegacyPage(servers=[legacy_server(row) for row in rows]), headers=headers)
 
 
 def show(call: Call) -> Response:

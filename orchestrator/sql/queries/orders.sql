@@ -13,8 +13,8 @@ select c.revision, c.billing_state, c.max_instances, c.max_memory_mib, c.max_cpu
         ) counted)::int as failed,
        case when %(keep)s then (
            select count(*) from instance i
-           where i.customer_id = c.id
-             and (i.status = 'quarantined' or (i.status = 'provisioning' and i.spec ->> 'on_failure' = 'keep'))
+           where i.customer_id = c.id and i.status in ('quarantined', 'provisioning')
+             and (i.status = 'quarantined' or i.spec ->> 'on_failure' = 'keep')
        ) else 0 end::int as kept
 from customer c
 left join quota q on q.customer_id = c.id and q.ctype = %(ctype)s
@@ -27,13 +27,13 @@ left join lateral (
     order by (o.request_hash = %(request_hash)s) desc, o.created_at limit 1
 ) a on true
 left join lateral (
-    select count(*)::int as used_instances,
+    select coalesce(sum(i.instances), 0)::int as used_instances,
            coalesce(sum(i.memory_mib), 0)::int as used_memory_mib,
            coalesce(sum(i.cpu_cores), 0)::int as used_cpu_cores,
-           (count(*) filter (where i.ctype = %(ctype)s))::int as used_ctype_instances,
+           coalesce(sum(i.instances) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_instances,
            coalesce(sum(i.memory_mib) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_memory_mib,
            coalesce(sum(i.cpu_cores) filter (where i.ctype = %(ctype)s), 0)::int as used_ctype_cpu_cores
-    from counted_instance i
+    from customer_usage i
     where i.customer_id = c.id
 ) u on true
 where c.id = %(customer_id)s;

@@ -51,7 +51,7 @@ where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
                  union all select id, customer_id, created_at from archived_instance) a
            where a.id = %(after)s and (%(customer_id)s::text is null or a.customer_id = %(customer_id)s)))
 order by i.created_at, i.id
-limit %(limit)s::int;
+limit %(limit)s;
 
 -- name: get_instance
 -- Read one instance by its id or its VMID. A customer sees only its own.

@@ -59,18 +59,29 @@ select id, {{notify}} from o;
 -- name: sweep_unattended
 -- Begin an operation for each instance that needs one although nobody asks for it: a cleanup or a deletion left
 -- something behind, a quarantine is over, or a server runs although its start failed or its account is stopped.
-with due as (
+with candidates as (
+    -- Each of these has an index, so a server that needs nothing is not read.
+    select id from instance where attend_at < now()
+    union all
+    select id from instance where expires_at < now()
+    union all
+    select id from instance where leaked <> '{}'
+    union all
+    select i.id from customer c join instance i on i.customer_id = c.id and i.status = 'ready'
+    where c.billing_state = any(%(stopped_states)s::billing_state[])
+), due as (
     select i.id, %(kind_of)s::jsonb ->> i.status::text as kind
     from instance i join customer c on c.id = i.customer_id
-    where not exists (
-        select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
-    ) and (
-        (i.status in ('failed', 'deleting') and i.attend_at < now())
-        or (i.status = 'quarantined' and i.expires_at < now())
-        or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and (i.attend_at is null or i.attend_at < now()))
-        or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
-            and (i.attend_at is null or i.attend_at < now()))
-    )
+    where i.id in (select id from candidates)
+      and not exists (
+          select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
+      ) and (
+          (i.status in ('failed', 'deleting') and i.attend_at < now())
+          or (i.status = 'quarantined' and i.expires_at < now())
+          or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and (i.attend_at is null or i.attend_at < now()))
+          or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
+              and (i.attend_at is null or i.attend_at < now()))
+      )
     for update of i skip locked
 ), i as (
     update instance
