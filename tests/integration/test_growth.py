@@ -89,8 +89,8 @@ def test_case_g2_lists_instances_without_reading_all(
 
 def test_case_g4_sweeps_without_reading_what_needs_nothing(grown: psycopg.Connection[Any]) -> None:
     kind_of = Jsonb({str(status): kind.name for status, kind in SWEPT.items()})
-    stopped = sorted(STOPPED_STATES)
-    assert touched(grown, "sweep_unattended", kind_of=kind_of, stopped_states=stopped) < MOST_PAGES
+    held, stopped = Jsonb({}), sorted(STOPPED_STATES)
+    assert touched(grown, "sweep_unattended", kind_of=kind_of, held_in=held, stopped_states=stopped) < MOST_PAGES
 
 
 @pytest.mark.parametrize("keep", [False, True])
