@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from orchestrator.api.http.bodies import CustomerId, name_errors, one_line, parse_object
-from orchestrator.api.http.parameters import Parameter, optional
+from orchestrator.api.http.parameters import CUSTOMER_ID, Parameter, optional
 from orchestrator.api.http.problems import invalid
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.catalogue import Catalogue, ContainerType, Range
@@ -131,6 +131,7 @@ def _choose(value: str, choices: Any) -> str:
 def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
     """Read an order. Raises Problem: forbidden, or invalid-request naming every wrong field."""
     data = parse_object(body)
+    body_hash = request_hash(data)
     ctype, errors = _take_ctype(data)
     customer_id = _choose_customer(data, principal, errors)
     if ctype is None:
@@ -145,10 +146,19 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
     return Order(
         customer_id=customer_id,
         demand=Demand(
-            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"], keep=spec["on_failure"] == "keep"
+            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"],
+            keep=spec["on_failure"] == "keep", body_hash=body_hash,
         ),
         spec=spec,
-    )
+    )  # fmt: skip
+
+
+def identify_order(body: bytes, principal: Principal) -> tuple[str | None, bytes]:
+    """Return whose order it is, if it says so, and the hash of its body. The catalogue plays no part. Raises Problem."""
+    data = parse_object(body)
+    named = data.get("customerId")
+    known = isinstance(named, str) and CUSTOMER_ID.fullmatch(named)
+    return principal.customer_id or (named if known else None), request_hash(data)
 
 
 def _validate(
