@@ -154,7 +154,7 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
 
 
 def identify_order(body: bytes, principal: Principal) -> tuple[str | None, bytes]:
-    """Return whose order it is, if it says so, and the hash of its body. The catalogue plays no part. Raises Problem."""
+    """Return whose order it is, if it says so, and the hash of its body, without the catalogue. Raises Problem."""
     data = parse_object(body)
     named = data.get("customerId")
     known = isinstance(named, str) and CUSTOMER_ID.fullmatch(named)
