@@ -146,7 +146,7 @@ def test_refuses_in_one_sentence(database: Database, arguments: list[str], reaso
 def test_refuses_a_limit_that_the_database_cannot_hold(database: Database, option: str) -> None:
     result = CliRunner().invoke(app, ["customer", "set", CUSTOMER, option, "3000000000"])
     assert result.exit_code == 2
-    assert f"0<=x<={MAX_LIMIT}" in result.output
+    assert str(MAX_LIMIT) in result.output
     run("customer", "set", CUSTOMER, option, str(MAX_LIMIT))
 
 
