@@ -45,7 +45,8 @@ ALLOWED: dict[BillingState, frozenset[Action]] = {
     BillingState.RETAINED: _READ_ONLY,
     BillingState.PENDING_DELETION: _READ_ONLY,
 }
-"""What a customer may do. Operators may always do everything; only they delete the data of a closed account."""
+"""What a customer may do. Operators may always read, start, stop, delete and cancel, and only they delete the data of a
+closed account; but an order or a retry of theirs is the customer's too, and heeds its state."""
 
 REFUSALS: dict[BillingState, tuple[ProblemCode, str]] = {
     BillingState.PAST_DUE: (
