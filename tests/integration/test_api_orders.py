@@ -1,6 +1,7 @@
 """The order table of the HTTP contract, a test for every row, over real HTTP."""
 
 import json
+import re
 import shutil
 import socket
 from collections import Counter
@@ -218,6 +219,20 @@ def test_refuses_an_invalid_body_naming_every_field(api: Api, customer: Caller) 
     named = {error["pointer"] for error in is_problem(answer, 400, "invalid-request")["errors"]}
     escaped = exploit.replace("/", "~1")
     assert named == {"/variant", "/version", "/world", "/memoryMiB", f"/env/{escaped}", f"/{escaped}"}
+    assert nothing_was_written(api, customer)
+
+
+@pytest.mark.parametrize("order", [GAME, {}], ids=["game", "of no type"])
+def test_case_c2_names_the_first_20_wrong_fields_and_counts_the_others(
+    api: Api, customer: Caller, order: dict[str, Any]
+) -> None:
+    strange = {f"{number:04}": 1 for number in range(5_000)}
+    other = api.caller(None).request("PUT", f"/api/customers/{customer.customer_id}", json=strange)
+    for answer in (customer.post(order | strange, Idempotency_Key="k"), other):
+        problem = is_problem(answer, 400, "invalid-request")
+        assert len(problem["errors"]) == 20
+        assert re.search(r", and 49\d\d more$", problem["detail"])
+        assert len(answer.content) < 4_096
     assert nothing_was_written(api, customer)
 
 

@@ -129,19 +129,16 @@ def _choose(value: str, choices: Any) -> str:
 
 
 def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
-    """Read an order. Raises Problem: forbidden, or invalid-request naming every wrong field."""
+    """Read an order. Raises Problem: forbidden, or invalid-request naming the wrong fields."""
     data = parse_object(body)
     body_hash = request_hash(data)
     ctype, errors = _take_ctype(data)
     customer_id = _choose_customer(data, principal, errors)
     if ctype is None:
-        # Name the fields that are wrong for both container types.
-        game, dev = (_validate(data | {"ctype": each}, catalogue, each)[1] for each in CONTAINER_TYPES)
-        either = {error["pointer"] for error in dev}
-        invalid(errors + [error for error in game if error["pointer"] in either])
+        invalid(errors + _find_common_errors(data, catalogue))
     order, wrong = _validate(data, catalogue, ctype)
     if errors or wrong or order is None or customer_id is None:
-        invalid(wrong + errors)
+        invalid(errors + wrong)
     spec = order.model_dump(exclude={"customer_id"})
     return Order(
         customer_id=customer_id,
@@ -151,6 +148,18 @@ def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: C
         ),
         spec=spec,
     )  # fmt: skip
+
+
+def _find_common_errors(data: dict[str, Any], catalogue: Catalogue) -> list[dict[str, str]]:
+    """Find what is wrong with an order whatever its container type is, which it does not tell."""
+    game, dev = _names(GameOrder), _names(DevOrder)
+    likely: ContainerType = "dev" if data.keys() & (dev - game) else "game"
+    _, wrong = _validate(data | {"ctype": likely}, catalogue, likely)
+    return [error for error in wrong if error["pointer"].split("/")[1] not in game ^ dev]
+
+
+def _names(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def identify_order(body: bytes, principal: Principal) -> tuple[str | None, bytes]:
