@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -17,6 +18,7 @@ from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, OPERAT
 from orchestrator.store import accounts, sweep
 from orchestrator.store.connection import Database
 from tests.support.fix_api import Api, Caller, is_problem, running_api
+from tests.support.fix_lab_proxmox import wait_until
 from tests.support.fix_stack import DEV, GAME, Running
 
 OPERATIONS = "/api/instances/operations"
@@ -78,6 +80,21 @@ def test_is_not_ready_without_a_worker(database_url: str, database: Database) ->
         api.query("delete from schema_migration")
         answer = api.http.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, expected | {"migrations": False})
+
+
+def test_lets_no_strangers_take_all_threads_by_asking_whether_it_is_ready(database_url: str) -> None:
+    waiting = "select count(*) from pg_locks where relation = 'schema_migration'::regclass and not granted"
+    with running_api(database_url, pool_size="2") as api, ThreadPoolExecutor(8) as pool:
+        caller = api.customer()
+        with psycopg.connect(database_url) as holding:
+            holding.execute("lock table schema_migration in access exclusive mode")
+            asking = [pool.submit(api.http.get, "/readyz") for _ in range(8)]
+            wait_until(lambda: api.query(waiting)[0][0] > 0)
+            answer = caller.request("GET", "/api/instances", timeout=10)
+            assert answer.status_code == 200
+            assert api.query(waiting) == [(1,)]
+            assert not any(each.done() for each in asking)
+        assert [each.result().json()["migrations"] for each in asking] == [True] * 8
 
 
 @pytest.mark.parametrize(
