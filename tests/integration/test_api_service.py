@@ -15,6 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, OPERATOR_ENDPOINTS, TABLES
+from orchestrator.api.instances.orders import KEY
+from orchestrator.domain.errors import Problem
 from orchestrator.store import accounts, sweep
 from orchestrator.store.connection import Database
 from tests.support.fix_api import Api, Caller, is_problem, running_api
@@ -316,6 +318,26 @@ def test_documents_path_parameters_and_answers(document: dict[str, Any]) -> None
 def test_has_only_valid_schemas(document: dict[str, Any]) -> None:
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
+
+
+def schema_of_header(document: dict[str, Any], path: str, name: str) -> dict[str, Any]:
+    """What the document says of a header of a POST."""
+    parameters = document["paths"][path]["post"]["parameters"]
+    (found,) = (each["schema"] for each in parameters if (each["in"], each["name"]) == ("header", name))
+    schema: dict[str, Any] = found
+    return schema
+
+
+def test_documents_the_headers_as_they_are_read(document: dict[str, Any]) -> None:
+    schema_of_header(document, "/internal/velocity/proxy-status", "X-Zpack-Secret")
+    key = Draft202012Validator(schema_of_header(document, "/api/instances", "Idempotency-Key"))
+    for text in ("k", '"k"', "x" * 255, f'"{"x" * 255}"'):
+        assert key.is_valid(text), text
+        assert KEY.read({"Idempotency-Key": text}) == text.strip('"')
+    for text in ("", '"', '""', "a b", '"k', 'k"', "x" * 256):
+        assert not key.is_valid(text), text
+        with pytest.raises(Problem):
+            KEY.read({"Idempotency-Key": text})
 
 
 def test_documents_what_an_order_may_hold(document: dict[str, Any]) -> None:

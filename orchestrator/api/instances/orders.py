@@ -18,7 +18,7 @@ from orchestrator.store.orders import Order
 
 CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
-_KEY = re.compile(r'("?)([\x21\x23-\x7e]{1,255})\1')
+_KEY = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
 # The length is checked first, which also refuses text that is not Unicode.
@@ -29,11 +29,11 @@ def _parse_key(text: str) -> str:
     match = _KEY.fullmatch(text)
     if match is None:
         raise ValueError
-    return match[2]
+    return match[1] or match[2]
 
 
 KEY = Parameter(
-    "Idempotency-Key", "header", {"type": "string", "pattern": r"^[\x21\x23-\x7e]{1,255}$"}, optional(_parse_key),
+    "Idempotency-Key", "header", {"type": "string", "pattern": f"^({_KEY.pattern})$"}, optional(_parse_key),
     "must be 1 to 255 visible ASCII characters",
 )  # fmt: skip
 """The idempotency key of an order, bare or quoted."""
