@@ -77,10 +77,10 @@ def make_app(settings: Settings) -> ASGIApp:
 
 
 def _routes(parts: Parts) -> list[Route]:
-    document = openapi.document(metadata.version("hostwright"))
+    document = JSONResponse(openapi.document(metadata.version("hostwright"))).body
 
     async def show_document(request: Request) -> Response:
-        return JSONResponse(document)
+        return Response(document, media_type="application/json")
 
     routes = [Route("/openapi.json", show_document, methods=["GET"])]
     for prefix, endpoints in TABLES:

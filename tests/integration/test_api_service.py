@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator
@@ -278,6 +279,20 @@ def test_asks_again_who_asks_when_the_body_has_come(api: Api) -> None:
             time.sleep(0.02)
         connection.sendall(body)
         assert connection.recv(65536).startswith(b"HTTP/1.1 401")
+
+
+def cpu_seconds(api: Api, path: str) -> float:
+    """What the API takes to answer 600 requests for a path."""
+    process = psutil.Process(api.pid)
+    before = process.cpu_times()
+    for _ in range(600):
+        assert api.http.get(path).status_code == 200
+    after = process.cpu_times()
+    return after.user + after.system - before.user - before.system
+
+
+def test_case_c9_shows_a_document_that_was_rendered_once(api: Api) -> None:
+    assert cpu_seconds(api, "/openapi.json") < 2 * cpu_seconds(api, "/healthz")
 
 
 def test_resolves_every_reference_of_the_document(document: dict[str, Any]) -> None:
