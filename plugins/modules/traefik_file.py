@@ -67,8 +67,8 @@ def rendered(instance: str, configuration: dict[str, Any]) -> str:
 
 
 def owner(text: str) -> str | None:
-    """The instance that the mark names."""
-    mark = MARK.fullmatch(text.partition("\n")[0])
+    """The instance that the mark names; a person may have added a note behind it."""
+    mark = MARK.match(text)
     return mark[1] if mark else None
 
 

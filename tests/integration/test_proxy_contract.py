@@ -194,9 +194,10 @@ def test_file_holds_our_mark_and_what_traefik_reads(lab: Lab, files: ProxyDriver
         ("udp: {}\n", "carries no mark of Hostwright"),
         ("", "carries no mark of Hostwright"),
         ("# Managed by Hostwright. instance=another\n{}\n", "carries the mark of instance another"),
+        ("# Managed by Hostwright. instance=another (Eve's)\n{}\n", "carries the mark of instance another"),
         (f"{{}}\n# Managed by Hostwright. instance={SERVER}", "carries no mark of Hostwright"),
     ],
-    ids=["theirs", "empty", "another instance's", "mark elsewhere"],
+    ids=["theirs", "empty", "another instance's", "with a note", "mark elsewhere"],
 )
 def test_file_without_our_mark_is_neither_replaced_nor_removed(
     lab: Lab, files: ProxyDriver, text: str, words: str
@@ -207,6 +208,18 @@ def test_file_without_our_mark_is_neither_replaced_nor_removed(
     assert caught.value.code == "velocity-failed"
     assert not remove(files, leading_to(1)), "nothing of this instance is there"
     assert path_of(lab).read_text() == text
+
+
+def test_file_of_ours_with_a_note_of_somebody_is_ours(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(1))
+    text = path_of(lab).read_text()
+    noted = text.replace("\n", " (keep until May)\n", 1)
+    path_of(lab).write_text(noted)
+    assert files.ensure(leading_to(1))
+    assert path_of(lab).read_text() == text
+    path_of(lab).write_text(noted)
+    assert remove(files, leading_to(1))
+    assert not path_of(lab).exists()
 
 
 def test_entry_point_of_another_instance_is_not_shared(lab: Lab, files: ProxyDriver) -> None:
