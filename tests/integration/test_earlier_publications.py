@@ -25,6 +25,7 @@ from orchestrator.worker import carry
 from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.duties import record
 from tests.support import storage
+from tests.support.edge_kinds import McRouter
 from tests.support.fix_database import CUSTOMER, fresh_database, load_schema
 from tests.support.fix_lab import Lab
 
@@ -101,6 +102,16 @@ def test_leaves_alone_what_another_worker_has_recorded(database: Database) -> No
     assert not record_earlier(database, instance.id, [storage.PUBLICATION])
     assert recorded(database) == []
     assert not record_earlier(database, uuid4(), [storage.PUBLICATION]), "it is gone"
+
+
+def test_plans_the_same_names_as_the_task_that_published(database: Database, lab: Lab) -> None:
+    _, instance = publish_as_before(database, "minecraft")
+    dns = [entry | {"zone": entry["zone"].upper()} for entry in lab.site["dns"]]
+    site = {"hostwright_dns": dns, "hostwright_proxy": McRouter().entry(lab)}
+    planned = record.plan_earlier(instance, load_catalogue(settings_of(lab).catalogue_path), site)
+    assert [one.name for one in planned if one.driver == "mc-router"] == [
+        f"{instance.hostname}.lab.internal", f"{instance.hostname}.lab.example"
+    ]  # fmt: skip
 
 
 def test_names_a_game_that_is_gone_and_forgets_nothing(

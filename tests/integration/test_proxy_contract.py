@@ -61,11 +61,11 @@ def test_player_gets_through_from_registering_to_removing(lab: Lab, kind: Kind, 
         for changed in (True, False):
             assert driver.ensure(wanted(kind, port)) is changed
             assert kind.player_reaches(lab) == port
-            assert driver.routes(NAME, "127.0.0.1", port, driver.backends())
+            assert driver.routes(wanted(kind, port), driver.backends())
         for changed in (True, False):
             assert remove(driver, wanted(kind, port)) is changed
             assert kind.player_reaches(lab) is None
-            assert not driver.routes(NAME, "127.0.0.1", port, driver.backends())
+            assert not driver.routes(wanted(kind, port), driver.backends())
 
 
 def test_another_address_replaces_the_first(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
@@ -74,7 +74,7 @@ def test_another_address_replaces_the_first(lab: Lab, kind: Kind, driver: ProxyD
             assert driver.ensure(wanted(kind, port))
             assert kind.listed(lab, NAME) == {("127.0.0.1", port)}
             assert kind.player_reaches(lab) == port
-        assert not driver.routes(NAME, "127.0.0.1", first, driver.backends())
+        assert not driver.routes(wanted(kind, first), driver.backends())
 
 
 def test_check_changes_nothing_and_says_whether_it_would(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:

@@ -14,7 +14,7 @@ from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.support.edge import rfc2136
 from tests.support.fix_lab import Lab
-from tests.support.lab_dns import endpoint, technitium
+from tests.support.lab_dns import endpoint
 
 HOST = "mc-5940"
 NAME = f"{HOST}.lab.internal"

@@ -42,8 +42,9 @@ class TraefikFiles(ProxyDriver):
         names = sorted({one.name for one in publications})
         return True in [self._change(name, server_id, state="absent") for name in names]
 
-    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
-        return [one for one in backends if one.name == name] == [Backend(name, address, port)]
+    def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:
+        ours = [one for one in backends if one.name == wanted.name]
+        return ours == [Backend(wanted.name, wanted.address, wanted.port)]
 
     def _configuration(self, wanted: Registration) -> dict[str, Any]:
         entry_point = self.proxy.entry_point.format(protocol=wanted.protocol, port=wanted.public_port)

@@ -59,8 +59,8 @@ class ZpackBridge(HttpProxyDriver):
             ours = {one.name for one in publications}
         return bool(ours) if check else True in [self._unregister(name) for name in sorted(ours)]
 
-    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
-        return Backend(name, address, port) in backends
+    def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:
+        return Backend(wanted.name, wanted.address, wanted.port) in backends
 
     def _register(self, name: str, address: str, port: int) -> Reply:
         return self._post("/zpack/register", {"server_name": name, "address": address, "port": port})

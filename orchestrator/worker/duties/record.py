@@ -65,7 +65,7 @@ def plan_earlier(instance: UnrecordedInstance, catalogue: Catalogue, variables: 
         server_id=str(instance.id),
         address=str(instance.address or ""),
         port=game.port,
-        hostnames=[f"{instance.hostname}.{provider.zone}" for provider in providers],
+        zones=[provider.zone for provider in providers],
         protocol=game.protocol,
         public_port=catalogue.public_port(name, instance.vmid) or game.port,
     )
