@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,12 +230,38 @@ def test_entry_point_of_another_instance_is_not_shared(lab: Lab, files: ProxyDri
     assert not path_of(lab).exists()
 
 
+def test_entry_point_is_not_shared_with_a_file_of_which_a_part_is_broken(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(1, "first-5992", "another"))
+    first = directory_of(lab) / "first-5992.yml"
+    first.write_text(first.read_text().replace('"udp": {', '"tcp": null, "udp": {', 1))
+    with pytest.raises(PhaseError, match="entry point udp-30990 leads to first-5992 already"):
+        files.ensure(leading_to(2))
+
+
 def test_file_that_somebody_broke_is_written_anew(lab: Lab, files: ProxyDriver) -> None:
     path_of(lab).write_text(f"# Managed by Hostwright. instance={SERVER}\nudp: [")
     assert lab.inventory()["traefikErrors"] != []
     assert files.backends() == []
     assert files.ensure(leading_to(1))
     assert lab.inventory()["traefikErrors"] == []
+
+
+BROKEN = (
+    {"tcp": None, "udp": None},
+    {"udp": {"routers": {"x": None}, "services": {"x": None}}},
+    {"udp": {"routers": {"x": {"entryPoints": None}}, "services": {"x": {"loadBalancer": {"servers": None}}}}},
+    {"udp": {"routers": [1], "services": {"x": {"loadBalancer": {"servers": [None, {"address": "host"}]}}}}},
+)
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=json.dumps)
+def test_file_that_somebody_broke_holds_up_no_other(lab: Lab, files: ProxyDriver, content: dict[str, Any]) -> None:
+    broken = directory_of(lab) / "broken-5993.yml"
+    broken.write_text(f"# Managed by Hostwright. instance=another\n{json.dumps(content)}\n")
+    assert files.ensure(leading_to(1))
+    assert files.routes(leading_to(1), files.backends())
+    assert remove(files, leading_to(1))
+    broken.unlink()
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class SilentBridge:
 
     def __call__(self, request: Request) -> Answer:
         if request.method == "GET":
-            return Answer(200, {"ok": True})
+            return Answer(200, {"servers": []})
         body = read(request)
         self.bodies.append(body)
         name = body["server_name"].lower()
@@ -180,6 +180,30 @@ def test_refusal_is_velocity_failed_in_the_proxys_words(tmp_path: Path, kind: st
         with pytest.raises(PhaseError, match="out of order") as caught:
             proxy.ensure(wanted("10.0.0.1"))
     assert caught.value.code == "velocity-failed"
+
+
+UNREADABLE = {
+    "no JSON": b"<html>welcome</html>",
+    "no object": [],
+    "no list": {"ok": True},
+    "null": {"servers": None},
+    "no server": {"servers": ["mc-vanilla-5000"]},
+    "no port": {"servers": [{"name": "mc-vanilla-5000", "address": "10.0.0.1", "port": None}]},
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE)
+def test_bridge_whose_answer_cannot_be_read_is_not_one_that_lists_nothing(tmp_path: Path, answer: Any) -> None:
+    with http_server(lambda _: Answer(200, answer)) as server:
+        proxy = driver(tmp_path, server.url, "zpack-bridge")
+        for act in (lambda: proxy.ensure(wanted("10.0.0.1")), lambda: remove(proxy, "10.0.0.1")):
+            with pytest.raises(PhaseError, match=f"^proxy zpack-bridge at {server.url}: ") as caught:
+                act()
+            assert caught.value.code == "velocity-failed"
+        check = next(one for one in checks(Instance(wanted("10.0.0.1"), None, []), proxy) if one.name == "proxy")
+        with pytest.raises(CheckError, match="zpack-bridge"):
+            check.run(1)
+    assert {request.method for request in server.requests} == {"GET"}
 
 
 def test_backend_is_compared_in_lower_case(tmp_path: Path) -> None:

@@ -100,11 +100,14 @@ def configuration(wanted: Registration, entry_point: str) -> dict[str, Any]:
 
 
 def backends_in(name: str, content: Mapping[str, Any]) -> list[Backend]:
-    """The backends that a file of ours names."""
+    """The backends that a file of ours names; none when somebody broke it."""
     found = []
-    for protocol in ("tcp", "udp"):
-        for service in content.get(protocol, {}).get("services", {}).values():
-            for server in service["loadBalancer"]["servers"]:
-                address, _, port = str(server["address"]).rpartition(":")
-                found.append(Backend(name, address, int(port)))
+    try:
+        for section in (content[protocol] for protocol in ("tcp", "udp") if protocol in content):
+            for service in section["services"].values():
+                for server in service["loadBalancer"]["servers"]:
+                    address, _, port = server["address"].rpartition(":")
+                    found.append(Backend(name, address, int(port)))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return []
     return found

@@ -28,9 +28,13 @@ class ZpackBridge(HttpProxyDriver):
     def backends(self) -> list[Backend]:
         reply = self.request("GET", "/zpack/status")
         servers = reply.member("servers")
-        if not reply.ok:
+        if not reply.ok or not isinstance(servers, list):
             raise self.refused(reply)
-        return [_backend(server) for server in servers] if isinstance(servers, list) else []
+        try:
+            return [_backend(server) for server in servers]
+        except (TypeError, ValueError, AttributeError) as error:
+            # Whoever passed it over would take what it stands for as gone.
+            raise self.proxy.failure(f"lists a server that we cannot read ({error})") from None
 
     def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
         # The plugin routes by the first label, which is the name.
