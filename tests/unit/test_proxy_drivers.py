@@ -196,10 +196,11 @@ UNREADABLE = {
 def test_bridge_whose_answer_cannot_be_read_is_not_one_that_lists_nothing(tmp_path: Path, answer: Any) -> None:
     with http_server(lambda _: Answer(200, answer)) as server:
         proxy = driver(tmp_path, server.url, "zpack-bridge")
-        for act in (lambda: proxy.ensure(wanted("10.0.0.1")), lambda: remove(proxy, "10.0.0.1")):
-            with pytest.raises(PhaseError, match=f"^proxy zpack-bridge at {server.url}: ") as caught:
-                act()
-            assert caught.value.code == "velocity-failed"
+        with pytest.raises(PhaseError, match=f"^proxy zpack-bridge at {server.url}: ") as caught:
+            proxy.ensure(wanted("10.0.0.1"))
+        assert caught.value.code == "velocity-failed"
+        with pytest.raises(PhaseError, match=f"^proxy zpack-bridge at {server.url}: "):
+            remove(proxy, "10.0.0.1")
         check = next(one for one in checks(Instance(wanted("10.0.0.1"), None, []), proxy) if one.name == "proxy")
         with pytest.raises(CheckError, match="zpack-bridge"):
             check.run(1)
