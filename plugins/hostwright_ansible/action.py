@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
@@ -56,6 +56,9 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
             raise HostError(str(error), passing=False) from None
         except AnsibleConnectionFailure as error:
             raise unreachable(str(error)) from None
+        except AnsibleError as error:
+            # A wrong password of sudo, a variable of the host that is undefined.
+            raise HostError(" ".join(str(error).split()), passing=False) from None
         return dict(plain(result))
 
     def _tell(self, result: dict[str, Any]) -> None:

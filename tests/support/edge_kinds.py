@@ -168,7 +168,7 @@ class McRouter(ByHostName):
 class Traefik(Kind):
     """As tasks its files are written over SSH, of which only the network is left out."""
 
-    refusal = "check user and key of host edge-ssh"
+    refusal = "check user, key and variables of host edge-ssh"
 
     def __init__(self, protocol: str) -> None:
         self.protocol = protocol

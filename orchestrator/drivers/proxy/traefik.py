@@ -71,7 +71,7 @@ class TraefikFiles(ProxyDriver):
                 return self.run(MODULE, arguments)
             except HostError as error:
                 if not error.passing:
-                    remedy = f"check user and key of host {self.proxy.host} in the inventory"
+                    remedy = f"check user, key and variables of host {self.proxy.host} in the inventory"
                     raise self.proxy.failure(str(error), remedy) from None
                 if time.monotonic() + RETRY_DELAY >= deadline:
                     remedy = f"is host {self.proxy.host} running and its address right?"
