@@ -1,7 +1,7 @@
 """Remove what was published of a server, by its record and nothing beside it.
 
 Arguments: publications, providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname and server_id (for the
-message and for the mark), files (the results of edge_files in a loop over the hosts that have files), timeout (seconds a
+message and for the mark), files (the results of edge_files in a loop over the hosts with files), timeout (seconds a
 request may take with its retries). Every place is tried, then each failure is named. The result is `withdrawn`, the
 publications that are gone now, also when the task fails.
 """

@@ -187,8 +187,11 @@ def test_nothing_is_made_that_is_not_recorded(
     planned = publish(lab, minecraft, "--check").ok().result(PLAN)["publishing"]
     monkeypatch.setenv(VARIABLE, str(file))
     file.write_text(json.dumps(planned[1:]))
-    failure = publish(lab, minecraft).failure
+    failure = publish(lab, minecraft, publish_edge_timeout=2).failure
     assert (failure["code"], edge(lab)) == ("internal", before)
-    assert f"{planned[0]['type']} {planned[0]['name']} was not published, because the worker" in failure["msg"]
+    words = (
+        f"{planned[0]['type']} {planned[0]['name']} was not published, because the worker did not record it within 2 s"
+    )
+    assert words in failure["msg"]
     file.write_text(json.dumps(planned))
     assert publish(lab, minecraft).ok().changed == [PUBLISH]
