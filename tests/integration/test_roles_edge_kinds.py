@@ -159,6 +159,16 @@ def test_host_that_fails_while_publishing_is_named_and_the_records_are_told(
     assert failure["msg"].endswith("check user, key and variables of host edge-bad in the inventory")
 
 
+def test_host_outside_the_inventory_is_refused_before_anything_is_published(lab: Lab, game: dict[str, Any]) -> None:
+    before = lab.inventory()
+    entry_points = lab.site["entry_points"] | {"host": "edge-9"}
+    run = publish(lab, game, hostwright_entry_points=entry_points)
+    assert run.failure["code"] == "internal"
+    assert "hostwright_entry_points names the host edge-9, which the inventory does not have" in run.failure["msg"]
+    assert "publishing" not in run.failure
+    assert lab.inventory() == before
+
+
 def test_site_without_entry_points_says_what_is_missing(lab: Lab, game: dict[str, Any]) -> None:
     failure = publish(lab, game, hostwright_entry_points={}).failure
     assert failure["code"] == "internal"

@@ -66,6 +66,7 @@ READING = {
     "players.minecraft",
     "proxy.base.Registration",
     "proxy.factory.parse_proxy",
+    "proxy.factory.require_host",
 }
 # What a task's fork loads with a driver: nothing of it may bring pydantic or Ansible along.
 LIGHT = {"errors", "probes", "publications"}

@@ -24,12 +24,12 @@ def migrate() -> None:
 def check() -> None:
     """Check that inventory, catalogue and secrets are complete. It connects to nothing and changes nothing."""
     from orchestrator.drivers.secrets import read_secrets
-    from orchestrator.play.inventory import find_problems, load_catalogue, read_variables, require_filled
+    from orchestrator.play.inventory import find_problems, load_catalogue, read_hosts, read_variables, require_filled
 
     settings = load_settings()
     require_filled(settings.inventory)
     load_catalogue(settings.catalogue_path)
-    problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path))
+    problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path), read_hosts(settings))
     if problems:
         raise HostwrightError("; ".join(problems))
     console.print(f"{settings.inventory}: inventory, catalogue and secrets are complete", soft_wrap=True)
