@@ -379,3 +379,22 @@ def test_reads_a_customer_of_a_query() -> None:
         with pytest.raises(Problem) as refused:
             read(parameters.CUSTOMER, wrong)
         assert refused.value.extra["errors"] == [{"parameter": "customerId", "detail": "is not a customer's id"}]
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [
+        (DEV | {"runtime": "cobol", "version": "1"}, "runtime"),
+        (GAME | {"variant": "vanila", "version": "9"}, "variant"),
+        (GAME | {"game": "quake", "variant": "arena", "version": "3"}, "game"),
+    ],
+    ids=["runtime", "variant", "game"],
+)
+def test_case_e6_lists_what_can_be_chosen_first(catalogue: Catalogue, order: dict[str, Any], field: str) -> None:
+    first, *others = refuse(catalogue, order)
+    assert first["pointer"] == f"/{field}"
+    assert "there is:" in first["detail"]
+    assert others
+    for error in others:
+        assert error["detail"].startswith("is not in the catalogue: choose the ")
+        assert "there is:" not in error["detail"]

@@ -77,17 +77,17 @@ class GameOrder(_Order):
     @field_validator("game", "variant", "version")
     @classmethod
     def _in_catalogue(cls, value: str, info: ValidationInfo) -> str:
-        # A version is checked even when its game or variant is wrong: then against the versions of all of them.
         games = _read_context(info).catalogue.games
         if info.field_name == "game":
             return _choose(value, games)
         named = games.get(info.data.get("game", ""))
         variants = [each for game in ([named] if named else games.values()) for each in game.variants.items()]
         if info.field_name == "variant":
-            return _choose(value, [name for name, _ in variants])
+            return _choose(value, [name for name, _ in variants], after=None if named else "game")
         chosen = [variant for name, variant in variants if name == info.data.get("variant")]
         offered = chosen or [variant for _, variant in variants]
-        return _choose(value, [version for variant in offered for version in variant.versions])
+        versions = [version for variant in offered for version in variant.versions]
+        return _choose(value, versions, after=None if named and chosen else "variant")
 
 
 class DevOrder(_Order):
@@ -106,7 +106,8 @@ class DevOrder(_Order):
             return _choose(value, runtimes)
         named = runtimes.get(info.data.get("runtime", ""))
         offered = [named] if named else runtimes.values()
-        return _choose(value, [version for runtime in offered for version in runtime.versions])
+        versions = [version for runtime in offered for version in runtime.versions]
+        return _choose(value, versions, after=None if named else "runtime")
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,13 @@ def _read_context(info: ValidationInfo) -> _Context:
     return info.context
 
 
-def _choose(value: str, choices: Any) -> str:
+def _choose(value: str, choices: Any, *, after: str | None = None) -> str:
+    """Return the value if it is one of the choices.
+
+    `after` names the wrong field on which the choices depend. They are then those of everything, and none is named.
+    """
+    if value not in choices and after is not None:
+        raise PydanticCustomError("choice", "is not in the catalogue: choose the {field} first", {"field": after})
     if value not in choices:
         listed = ", ".join(list(dict.fromkeys(choices))[:20])
         raise PydanticCustomError("choice", "is not in the catalogue; there is: {listed}", {"listed": listed})
