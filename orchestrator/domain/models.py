@@ -209,6 +209,8 @@ class OperationRow(Row):
     retry_of: UUID | None
     phases: tuple[PhaseRow, ...] | None
     queue_position: int | None
+    worker_alive: bool | None = None
+    """Whether any worker was seen lately. Lists do not read it."""
 
 
 class Claim(Frozen):
@@ -254,6 +256,8 @@ class InstanceRow(Row):
     ready_at: datetime | None
     updated_at: datetime
     active_operation: UUID | None = None
+    records: tuple[Publication, ...] | None = None
+    """What is published of a ready instance, in the order in which it was recorded."""
 
 
 class Lease(Frozen):

@@ -21,6 +21,12 @@ pg_notify('hostwright_operation', id::text);
                                      'finished_at', p.finished_at, 'retries', p.retries))
  from operation_phase p where p.operation_id = o.id) as phases;
 
+-- name: records
+-- What is published of the instance `i`, if it is ready.
+(select jsonb_agg(jsonb_build_object('driver', p.driver, 'place', p.place, 'type', p.type, 'name', p.name,
+                                     'value', p.value) order by p.recorded_at)
+ from publication p where p.instance_id = i.id and i.status = 'ready') as records;
+
 -- name: waiting
 -- The operations that wait for a worker: they are queued, or nobody undoes them any more.
 (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()));

@@ -6,11 +6,14 @@ from uuid import UUID
 from orchestrator.domain.models import EventRow, InstanceRow, OperationRow
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import read_rows
+from orchestrator.store.sweep import LIVE_SECONDS
 
 
 def get_operation(database: Database, operation_id: UUID, customer_id: str | None) -> OperationRow | None:
     """Read one operation with its phases. None when there is no such operation."""
-    rows = read_rows(database, "get_operation", operation_id=operation_id, customer_id=customer_id)
+    rows = read_rows(
+        database, "get_operation", operation_id=operation_id, customer_id=customer_id, live_seconds=LIVE_SECONDS
+    )
     return OperationRow.model_validate(rows[0]) if rows else None
 
 

@@ -26,6 +26,8 @@ OVERDUE = Failure(
     code=Code.DEADLINE_EXCEEDED,
     message="no worker took the order in time: see whether workers run and how long the queue is, then order again",
 )
+LIVE_SECONDS = 30.0
+"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps."""
 _ACCOUNT_STOPPED = "not started: the account is stopped"
 _RESUMED = "its worker stopped answering: another goes on"
 
@@ -126,7 +128,7 @@ def worker_gone(database: Database, worker: str) -> None:
     write_rows(database, "worker_gone", worker=worker)
 
 
-def live_workers(database: Database, *, within_seconds: float) -> int:
+def live_workers(database: Database, *, within_seconds: float = LIVE_SECONDS) -> int:
     """How many workers were seen within so many seconds."""
     (row,) = read_rows(database, "live_workers", within_seconds=within_seconds)
     return int(row["live"])

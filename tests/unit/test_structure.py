@@ -60,6 +60,7 @@ READING = {
     "secrets.read_secrets",
     "result.PhaseError",
     "dns.factory.parse_providers",
+    "dns.records.srv_parts",
     "edge.plan.plan",
     "edge.recorded.VARIABLE",
     "lease.VARIABLE",

@@ -11,9 +11,6 @@ from orchestrator.store.migrations import is_current
 
 log = logging.getLogger(__name__)
 
-_WORKER_SECONDS = 30.0
-"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps."""
-
 
 class Readiness:
     """Checks when somebody asks. Whoever asks during a check gets its answer, too.
@@ -42,7 +39,7 @@ def _check(database: Database) -> dict[str, bool]:
             checks["database"] = True
             checks["migrations"] = is_current(connection)
         if checks["migrations"]:
-            checks["worker"] = sweep.live_workers(database, within_seconds=_WORKER_SECONDS) > 0
+            checks["worker"] = sweep.live_workers(database) > 0
     except StoreUnavailable as error:
         database.outage.noticed(error)
     except ConfigurationError as error:

@@ -1,6 +1,8 @@
 """Answers about instances, and how they are made of rows."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from ipaddress import IPv6Address, ip_address
 from uuid import UUID
 
 from pydantic import Field
@@ -9,8 +11,27 @@ from orchestrator.api.http.answers import Address, Answer
 from orchestrator.api.operations.answers import OPERATIONS_PATH
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.models import InstanceRow, InstanceStatusRead
+from orchestrator.domain.publications import Publication
+from orchestrator.domain.states import InstanceStatus
+from orchestrator.drivers.dns.records import srv_parts
 
+_SIGN_IN = "open it from the network of the dev containers: it asks for no password"
 _NOT_IN_EVERY_ORDER = dict.fromkeys(("game", "variant", "version", "runtime"))
+
+
+class JoinAnswer(Answer):
+    """How players reach a game server."""
+
+    address: str
+    port: int
+    srv: str
+
+
+class EditorAnswer(Answer):
+    """How the customer reaches the editor of a dev container."""
+
+    url: str
+    sign_in: str
 
 
 class InstanceAnswer(Answer):
@@ -35,6 +56,10 @@ class InstanceAnswer(Answer):
     public_port: int | None = Field(
         description="The port at which players reach the published name. Minecraft finds it by the SRV record."
     )
+    join: JoinAnswer | None = Field(
+        description="How players reach a ready game server. `srv` is the record by which Minecraft finds the port."
+    )
+    editor: EditorAnswer | None = Field(description="How to reach the editor of a ready dev container.")
     proxy_status: str | None
     leaked: list[str] = Field(description="What a cleanup could not remove yet. It is tried again.")
     expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
@@ -76,10 +101,31 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
         row,
         **_NOT_IN_EVERY_ORDER | row.spec,
         server_id=row.id,
+        join=_find_join(row.records or ()),
+        editor=_find_editor(row, catalogue.dev.code_server_port),
         public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
         active_operation_id=row.active_operation,
         links=links,
     )
+
+
+def _find_join(records: Iterable[Publication]) -> JoinAnswer | None:
+    """Return where players join, by what was published. Of several zones, a public one is told, or else the last."""
+    edges = {record.name: record.value for record in records if record.type == "A"}
+    services = [(record.name, *srv_parts(record.value)[2:]) for record in records if record.type == "SRV"]
+    if not services:
+        return None
+    public = [one for one in services if one[2] in edges and ip_address(edges[one[2]]).is_global]
+    srv, port, host = (public or services)[-1]
+    return JoinAnswer(address=host, port=port, srv=srv)
+
+
+def _find_editor(row: InstanceRow, port: int) -> EditorAnswer | None:
+    ready = row.status is InstanceStatus.READY and row.address is not None
+    if not ready or not row.spec.get("enable_code_server"):
+        return None
+    host = f"[{row.address}]" if isinstance(row.address, IPv6Address) else row.address
+    return EditorAnswer(url=f"http://{host}:{port}/", sign_in=_SIGN_IN)
 
 
 def legacy_server(row: InstanceRow) -> LegacyServer:

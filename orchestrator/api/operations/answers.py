@@ -2,12 +2,14 @@
 
 import hashlib
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import Field
 from starlette.responses import Response
 
 from orchestrator.api.http.answers import Answer, answer, camel
+from orchestrator.domain.errors import Code
 from orchestrator.domain.models import (
     Cleanup,
     Failure,
@@ -21,13 +23,15 @@ from orchestrator.domain.operations import KINDS
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus, PhaseStatus
 
 OPERATIONS_PATH = "/api/instances/operations"
+_ORDERED = ("game", "variant", "runtime", "version")
+"""What an order may say that its operations show."""
 
 
 class PhaseAnswer(Answer):
     """One phase of an operation. Its times are null until it begins and ends."""
 
     name: PhaseRead
-    status: PhaseStatusRead
+    status: PhaseStatusRead | Literal["cancelled"]
     started_at: datetime | None = None
     finished_at: datetime | None = None
     duration_ms: int | None = None
@@ -48,11 +52,14 @@ class OperationAnswer(Answer):
     vmid: int | None
     hostname: str | None
     ctype: str
+    game: str | None
     variant: str | None
+    runtime: str | None
     version: str | None
     phases: list[PhaseAnswer] | None
     heartbeat_at: datetime | None
     queue_position: int | None
+    queue_reason: str | None = Field(description="Why an operation in the queue waits, in a few words.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -115,8 +122,8 @@ def operation_answer(row: OperationRow) -> OperationAnswer:
         row,
         operation_id=row.id,
         server_id=row.instance_id,
-        variant=row.spec.get("variant"),
-        version=row.spec.get("version"),
+        **{name: row.spec.get(name) for name in _ORDERED},
+        queue_reason=_say_why_queued(row),
         phases=_list_phases(row),
         request=_hide_secrets(row.spec),
         links=_list_links(row),
@@ -131,14 +138,15 @@ def listed_operation(row: OperationRow) -> OperationAnswer:
 def entity_tag(row: OperationRow) -> str:
     """A weak entity tag that changes with everything but a heartbeat."""
     retries = sum(phase.retries for phase in row.phases or ())
-    state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{row.hostname}/{retries}/{row.queue_position}"
+    queue = f"{row.queue_position}/{_say_why_queued(row)}"
+    state = f"{row.id}/{row.status}/{row.attempt}/{row.last_seq}/{row.hostname}/{retries}/{queue}"
     return f'W/"{hashlib.blake2b(state.encode(), digest_size=9).hexdigest()}"'
 
 
 def _list_phases(row: OperationRow) -> list[PhaseAnswer]:
     begun = {phase.name: phase for phase in row.phases or ()}
     planned = KINDS[row.kind].phases if row.kind in KINDS else ()
-    own = [_show_phase(name, begun.get(name), row) for name in planned]
+    own = [_mark_cancelled(_show_phase(name, begun.get(name), row), row) for name in planned]
     cleaning = [_show_phase(name, phase, row) for name, phase in begun.items() if name not in planned]
     return own + sorted(cleaning, key=lambda phase: str(phase.started_at))
 
@@ -149,6 +157,23 @@ def _show_phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> P
         return PhaseAnswer(name=name, status=PhaseStatus.SKIPPED if over else PhaseStatus.PENDING)
     duration = begun.finished_at and int((begun.finished_at - begun.started_at).total_seconds() * 1000)
     return PhaseAnswer.of(begun, duration_ms=duration)
+
+
+def _say_why_queued(row: OperationRow) -> str | None:
+    if row.queue_position is None:
+        return None
+    if not row.worker_alive:
+        return "no worker is running"
+    if row.queue_position > 1:
+        return "others are before it"
+    return "it is the next, and begins when a worker has room for it"
+
+
+def _mark_cancelled(phase: PhaseAnswer, row: OperationRow) -> PhaseAnswer:
+    """Return a phase that a cancel has ended as cancelled. Its row only knows that it did not end well."""
+    by_cancel = row.error is not None and row.error.code is Code.CANCELLED
+    ended = by_cancel and phase.status is PhaseStatus.FAILED
+    return phase.model_copy(update={"status": "cancelled"}) if ended else phase
 
 
 def _list_links(row: OperationRow) -> dict[str, str]:

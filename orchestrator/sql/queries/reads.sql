@@ -5,6 +5,7 @@
 -- turns, and only the oldest 1000 that wait are counted.
 select o.*,
        {{phases}},
+       exists(select from worker where seen_at > now() - make_interval(secs => %(live_seconds)s)) as worker_alive,
        case when o.status = 'queued' then
            (select r.position from (
                 select w.id, row_number() over (
@@ -40,7 +41,7 @@ where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(l
 -- name: list_instances
 -- List instances in the order in which they were ordered, each with its active operation. The last instance of the page
 -- before may be deleted by now.
-select i.*, o.id as active_operation from instance i
+select i.*, o.id as active_operation, {{records}} from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
   and (not %(leaked)s or i.leaked <> '{}')
@@ -55,7 +56,7 @@ limit %(limit)s;
 
 -- name: get_instance
 -- Read one instance by its id or its VMID. A customer sees only its own.
-select i.*, o.id as active_operation from instance i
+select i.*, o.id as active_operation, {{records}} from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
   and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);
