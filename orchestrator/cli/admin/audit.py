@@ -1,6 +1,5 @@
 """`hostwright audit`: who asked to change what."""
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cli.admin.database import note, open_database
+from orchestrator.cli.printing import print_json
 from orchestrator.settings import load_settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def list_all(
     with open_database(load_settings()) as database:
         rows = audit.list_entries(database, customer_id=customer, after=after, limit=limit)
     if as_json:
-        console.print_json(json.dumps([row.model_dump(mode="json") for row in rows]))
+        print_json([row.model_dump(mode="json") for row in rows])
     else:
         for row in rows:
             console.print(escape(_describe(row)), soft_wrap=True)

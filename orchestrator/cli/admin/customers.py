@@ -1,6 +1,5 @@
 """`hostwright customer`: works on the database itself, so that it needs no running API."""
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from orchestrator.cli.admin.database import note, open_database, read_all
 from orchestrator.cli.client.display import print_whole
+from orchestrator.cli.printing import print_json
 from orchestrator.domain.accounts import MAX_LIMIT
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
@@ -86,7 +86,7 @@ def show(customer: Customer, as_json: Json = False) -> None:
     if row is None:
         raise _unknown(customer)
     if as_json:
-        console.print_json(json.dumps(_as_json(row)))
+        print_json(_as_json(row))
     else:
         console.print(f"{row.id}  {row.billing_state}  since {row.created_at:%Y-%m-%d}")
         print_whole(console, _use_table(row))
@@ -100,7 +100,7 @@ def list_all(as_json: Json = False) -> None:
     with open_database(load_settings()) as database:
         rows = read_all(partial(accounts.list_customers, database), lambda row: row.id)
     if as_json:
-        console.print_json(json.dumps([_as_json(row) for row in rows]))
+        print_json([_as_json(row) for row in rows])
     elif rows:
         print_whole(console, _table(rows))
     else:

@@ -1,6 +1,5 @@
 """`hostwright token`: works on the database itself, so that the first token can be made."""
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cli.admin.database import note, open_database, read_all
+from orchestrator.cli.printing import print_json
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.settings import load_settings
 
@@ -59,7 +59,7 @@ def list_all(
     if as_json:
         from orchestrator.api.tokens import token_answer
 
-        console.print_json(json.dumps([token_answer(row).model_dump(mode="json", by_alias=True) for row in rows]))
+        print_json([token_answer(row).model_dump(mode="json", by_alias=True) for row in rows])
     else:
         for row in rows:
             console.print(escape(_describe(row, datetime.now(UTC))), soft_wrap=True)

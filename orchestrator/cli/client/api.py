@@ -1,7 +1,9 @@
 """The client of the API that the commands use."""
 
 import json
+import re
 import ssl
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +24,12 @@ _TIMEOUT_SECONDS = 35.0
 
 
 class Refused(HostwrightError):
-    """The API refused a request. The text is its reason, with the wrong fields."""
+    """The API refused a request. The text is its reason, with the wrong fields; `code` is that of the problem."""
+
+    def __init__(self, reason: str, code: str | None = None) -> None:
+        """Keep the reason and the code."""
+        super().__init__(reason)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Client:
         self, method: str, path: str, *, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """Send a request. Returns the JSON answer. Raises Refused."""
+        _check_text("the token", self.token)
         try:
             answer = httpx.request(
                 method,
@@ -48,22 +56,61 @@ class Client:
             )
         except httpx.HTTPError as error:
             raise Refused(f"{self.url} does not answer ({error}): is it running? `hostwright up --lab`") from error
+        except httpx.InvalidURL as error:
+            raise Refused(f"--url {self.url!r} is no address: {error}") from error
+        except UnicodeError as error:
+            raise Refused("what was given holds bytes that are not text, which cannot be sent") from error
         if answer.is_error:
-            raise Refused(_reason(answer))
-        found: dict[str, Any] = answer.json() if answer.content else {}
+            raise _refusal(answer)
+        try:
+            found: dict[str, Any] = answer.json() if answer.content else {}
+        except ValueError as error:
+            raise Refused(f"{self.url} is no API of Hostwright, because its answer is not JSON: check --url") from error
         return found
 
-    def operation_id(self, given: str) -> str:
-        """Find the operation that a person means by its id, or by the VMID or host name of its server.
+    def pages(self, path: str, member: str) -> Iterator[dict[str, Any]]:
+        """Read every entry of a list, page by page. `path` has a query. Raises Refused."""
+        after = ""
+        while True:
+            page = self.request("GET", path + after)
+            yield from page[member]
+            if page["next"] is None:
+                return
+            after = f"&after={page['next']}"
 
-        A server stands for its newest operation. Raises Refused when none of the newest operations is the server's.
+    def order(self, body: dict[str, Any], key: str | None) -> dict[str, Any]:
+        """Place an order, with an idempotency key if one is given. Raises Refused."""
+        if key is not None:
+            _check_text("--key", key)
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.request("POST", "/api/instances", body=body, headers=headers)
+
+    def server_id(self, given: str) -> str:
+        """Find the server that a person means by its id, its VMID, its host name or the name under which it is joined.
+
+        A VMID is an id for the API, too. Raises Refused when there is no such server.
         """
         with suppress(ValueError):
             return str(UUID(given))
+        if re.fullmatch("[0-9]{1,9}", given):
+            return given
+        for instance in self.pages("/api/instances?limit=200", "instances"):
+            if given.lower() in (instance["hostname"], (instance["join"] or {}).get("address")):
+                return str(instance["serverId"])
+        raise Refused(f"there is no server {given}: `hostwright list` shows them", "not-found")
+
+    def operation_id(self, given: str) -> str:
+        """Find the operation that a person means by its id, or by the id, VMID or host name of its server.
+
+        A server stands for its newest operation. Raises Refused when none of the newest operations is the server's.
+        """
         page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}")
         for operation in page["operations"]:
-            if given in (str(operation["vmid"]), operation["hostname"]):
+            names = (operation["operationId"], operation["serverId"], str(operation["vmid"]), operation["hostname"])
+            if given.lower() in names:
                 return str(operation["operationId"])
+        with suppress(ValueError):
+            return str(UUID(given))
         raise Refused(f"{given} is no operation id, and no server of yours with one among the newest {_NEWEST}")
 
     def operation(self, operation_id: str, wait: float | None = None) -> dict[str, Any]:
@@ -91,7 +138,12 @@ def read_run_file(state_dir: Path) -> dict[str, Any]:
     return run
 
 
-def _reason(answer: httpx.Response) -> str:
+def _check_text(what: str, value: str) -> None:
+    if not re.fullmatch("[\x21-\x7e]{1,255}", value):
+        raise Refused(f"{what} must be 1 to 255 visible ASCII characters")
+
+
+def _refusal(answer: httpx.Response) -> Refused:
     try:
         problem = answer.json()
         lines = [f"{problem['detail']} ({problem['code']})"]
@@ -99,6 +151,6 @@ def _reason(answer: httpx.Response) -> str:
             f"  {error.get('pointer') or error.get('parameter') or 'body'}: {error['detail']}"
             for error in problem.get("errors") or []
         ]
-        return "\n".join(lines)
+        return Refused("\n".join(lines), problem["code"])
     except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}"
+        return Refused(f"HTTP {answer.status_code}")

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -15,9 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.client.api import Client
+from orchestrator.cli.client.facts import name_order
+from orchestrator.cli.printing import print_json, spell_command
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
-_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim"), "pending": ("·", "dim")}
+_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–", "dim"), "cancelled": ("✗", "yellow")}
+_NOT_BEGUN = ("·", "dim")
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 _WIDEST = 1000
 _POLL_SECONDS = 1.0
@@ -27,10 +31,12 @@ _POLL_SECONDS = 1.0
 class Watch:
     """Follows operations to their end, and shows them while they run."""
 
-    def __init__(self, client: Client, console: Console) -> None:
-        """Begin with no operation."""
+    def __init__(self, client: Client, console: Console, *, as_json: bool = False) -> None:
+        """Begin with no operation. With `as_json` each change is a line of JSON."""
         self.client = client
         self.console = console
+        self._as_json = as_json
+        self._live = console.is_terminal and not as_json
         self._latest: dict[str, dict[str, Any]] = {}
         self._said: set[tuple[str, str, str]] = set()
 
@@ -42,39 +48,62 @@ class Watch:
         wanted = list(operation_ids)
         for operation_id in wanted:
             self._note(self.client.operation(operation_id))
-        if not self.console.is_terminal:
+        if not self._live:
             return self._follow_all(wanted)
         with Live(self, console=self.console, refresh_per_second=8):
             return self._follow_all(wanted)
 
     def _follow_all(self, operation_ids: list[str]) -> list[dict[str, Any]]:
-        with ThreadPoolExecutor(max_workers=len(operation_ids)) as pool:
-            return list(pool.map(self._follow_one, operation_ids))
+        """Follow each in a thread of its own. No thread is waited for, so that a signal ends the watch at once."""
+        ends: SimpleQueue[Exception | None] = SimpleQueue()
+        for operation_id in operation_ids:
+            Thread(target=self._follow_one, args=(operation_id, ends), daemon=True).start()
+        for _ in operation_ids:
+            error = ends.get()
+            if error is not None:
+                raise error
+        return [self._latest[operation_id] for operation_id in operation_ids]
 
-    def _follow_one(self, operation_id: str) -> dict[str, Any]:
-        operation = self._latest[operation_id]
-        while operation["status"] not in FINAL:
-            operation = self.client.operation(operation_id, wait=_POLL_SECONDS)
-            self._note(operation)
-        return operation
+    def _follow_one(self, operation_id: str, ends: "SimpleQueue[Exception | None]") -> None:
+        try:
+            while self._latest[operation_id]["status"] not in FINAL:
+                self._note(self.client.operation(operation_id, wait=_POLL_SECONDS))
+        except Exception as error:  # noqa: BLE001  # it is raised where the watch is waited for
+            ends.put(error)
+        else:
+            ends.put(None)
 
     def _note(self, operation: dict[str, Any]) -> None:
+        before = self._latest.get(operation["operationId"], {})
         self._latest[operation["operationId"]] = operation
-        if self.console.is_terminal:
-            return
+        if self._as_json:
+            if {**before, "heartbeatAt": None} != {**operation, "heartbeatAt": None}:
+                print_json(operation, line=True)
+        elif not self._live:
+            self._print_news(operation)
+
+    def _print_news(self, operation: dict[str, Any]) -> None:
+        waits = _describe_wait(operation)
+        if waits and (operation["operationId"], "queue", waits) not in self._said:
+            self._said.add((operation["operationId"], "queue", waits))
+            self._print(_make_headline(operation).append(f": {waits}"))
         for phase in operation["phases"]:
             fact = (operation["operationId"], phase["name"], phase["status"])
-            if phase["status"] in ("ok", "failed") and fact not in self._said:
+            if phase["status"] in ("ok", "failed", "cancelled") and fact not in self._said:
                 self._said.add(fact)
                 self.console.print(
                     f"{operation['hostname'] or operation['ctype']}  {phase['name']}: {phase['status']}"
                     f"  {_seconds(phase['durationMs'])}",
                     markup=False,
                     highlight=False,
+                    soft_wrap=True,
                 )
         if operation["status"] in FINAL:
-            self.console.print(_make_headline(operation))
-            self.console.print(*_describe_outcome(operation), sep="\n")
+            self._print(_make_headline(operation), *_describe_outcome(operation))
+
+    def _print(self, *lines: RenderableType) -> None:
+        for line in lines:
+            self.console.print(line, soft_wrap=True)
 
 
 def _render(operation: dict[str, Any]) -> RenderableType:
@@ -85,32 +114,39 @@ def _render(operation: dict[str, Any]) -> RenderableType:
     table.add_column()
     for phase in operation["phases"]:
         table.add_row(*_phase_row(phase))
-    return Group(_make_headline(operation), table, *_describe_outcome(operation), Text(""))
+    waits = _describe_wait(operation)
+    above = [_make_headline(operation), *([Text(waits, style="dim")] if waits else [])]
+    return Group(*above, table, *_describe_outcome(operation), Text(""))
 
 
 def _phase_row(phase: dict[str, Any]) -> tuple[RenderableType, ...]:
     retries = Text(f"asked {phase['retries']} times" if phase["retries"] else "", style="dim")
     if phase["status"] == "running":
         elapsed = _since(phase["startedAt"])
-        return Spinner("dots", style="cyan"), Text(phase["name"], style="bold cyan"), Text(f"{elapsed:.1f} s"), retries
-    mark, style = _MARKS[phase["status"]]
+        return Spinner("line", style="cyan"), Text(phase["name"], style="bold cyan"), Text(f"{elapsed:.1f} s"), retries
+    mark, style = _MARKS.get(phase["status"], _NOT_BEGUN)
     return Text(mark, style=style), Text(phase["name"], style=style), Text(_seconds(phase["durationMs"])), retries
 
 
 def _make_headline(operation: dict[str, Any]) -> Text:
     name = operation["hostname"] or operation["ctype"]
-    what = " ".join(filter(None, (operation["kind"], operation["variant"], operation["version"])))
+    what = f"{operation['kind']} {name_order(operation)}"
     line = Text.assemble(
         (str(name), "bold"), f"  {what}  ", (operation["status"], _STYLES.get(operation["status"], "cyan"))
     )
-    if operation["queuePosition"]:
-        line.append(f"  number {operation['queuePosition']} in the queue", style="dim")
     if operation["startedAt"]:
         until = operation["finishedAt"]
         line.append(f"  {_since(operation['startedAt'], until):.1f} s")
         if until is None and operation["heartbeatAt"]:
             line.append(f"  heartbeat {_since(operation['heartbeatAt']):.1f} s ago", style="dim")
     return line
+
+
+def _describe_wait(operation: dict[str, Any]) -> str | None:
+    """Say where in the queue an operation waits, and why."""
+    if operation["queuePosition"] is None:
+        return None
+    return f"number {operation['queuePosition']} in the queue, {operation['queueReason']}"
 
 
 _UNDONE = {"provision": "cleaned up: nothing is left", "start": "the server is as it was before"}
@@ -126,21 +162,24 @@ def _describe_outcome(operation: dict[str, Any]) -> list[RenderableType]:
     if cleanup and cleanup["leaked"]:
         lines.append(Text(f"left behind, tried again by itself: {', '.join(cleanup['leaked'])}", style="red"))
     if "retry" in operation["links"]:
-        lines.append(Text(f"kept for a look: hostwright retry {operation['operationId']}", style="yellow"))
-        lines.append(Text(f"or, when you are done: hostwright delete {operation['vmid']}", style="yellow"))
+        lines.append(Text(f"kept for a look: {spell_command('retry', operation['operationId'])}", style="yellow"))
+        lines.append(Text(f"or, when you are done: {spell_command('delete', str(operation['vmid']))}", style="yellow"))
     elif cleanup and not cleanup["leaked"]:
         lines.append(Text(_UNDONE.get(operation["kind"], "nothing was changed"), style="dim"))
     return lines
 
 
-def instances_table(instances: list[dict[str, Any]]) -> Table:
-    """Make a table of instances. Its first column is what other commands take for a server."""
+def instances_table(instances: list[dict[str, Any]], *, customers: bool = False) -> Table:
+    """Make a table of instances, with whose they are if `customers`. Its first columns are what other commands take
+    for a server."""
     table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
+    if customers:
+        table.add_column("customer")
     if any(item["leaked"] for item in instances):
         table.add_column("left behind")
     for item in instances:
-        what = " ".join(filter(None, (item["variant"] or item["runtime"], item["version"])))
-        cells = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], what, item["status"]]
+        first = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], name_order(item)]
+        cells = [*first, item["status"], *([item["customerId"]] if customers else [])]
         cells += [", ".join(item["leaked"])] if len(table.columns) > len(cells) else []
         table.add_row(*map(escape, cells))
     return table

@@ -1,15 +1,15 @@
 """`hostwright create`, `list`, `watch` and the other commands of customers, over the API."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli.client.api import Client
+from orchestrator.cli.client.api import Client, Refused
 from orchestrator.cli.client.connection import with_client
 from orchestrator.cli.options import Cores, Customer, Disk, Json, Key, Memory, OnFailure, Watched
+from orchestrator.cli.printing import print_json, spell_command
 
 app = typer.Typer()
 create_app = typer.Typer(no_args_is_help=True, help="Order a server.")
@@ -19,10 +19,10 @@ console = Console(highlight=False)
 OperationArgument = Annotated[
     str,
     typer.Argument(
-        help="Operation id, as the order printed it, or the VMID or host name of a server for its newest operation."
+        help="Operation id, as the order printed it, or the id, VMID or host name of a server for its newest operation."
     ),
 ]
-ServerArgument = Annotated[str, typer.Argument(help="Server id or VMID.")]
+ServerArgument = Annotated[str, typer.Argument(help="Server id, VMID or host name.")]
 
 
 @create_app.command("game")
@@ -60,8 +60,7 @@ def create_dev(
 
 def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, as_json: bool) -> None:
     body = {name: value for name, value in order.items() if value is not None}
-    accepted = client.request("POST", "/api/instances", body=body, headers={"Idempotency-Key": key} if key else {})
-    _accepted(client, accepted, watch, as_json)
+    _accepted(client, client.order(body, key), watch, as_json)
 
 
 @app.command("list", rich_help_panel="Servers")
@@ -76,59 +75,69 @@ def list_servers(
     """List servers."""
     from orchestrator.cli.client.display import instances_table, print_whole
 
-    instances: list[dict[str, Any]] = []
-    after = ""
-    while True:
-        page = client.request("GET", f"/api/instances?limit=200{'&leaked=true' if leaked else ''}{after}")
-        instances += page["instances"]
-        if page["next"] is None:
-            break
-        after = f"&after={page['next']}"
+    instances = list(client.pages(f"/api/instances?limit=200{'&leaked=true' if leaked else ''}", "instances"))
     if as_json:
-        console.print_json(json.dumps(instances))
+        print_json(instances)
     elif instances:
-        print_whole(console, instances_table(instances))
+        print_whole(console, instances_table(instances, customers=_is_operator(client)))
     elif leaked:
         console.print("nothing was left behind")
     else:
-        hint = "no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`"
-        console.print(hint, soft_wrap=True)
+        order = spell_command("create", "game", "--variant", "vanilla", "--version", "1.21.7", "--watch")
+        console.print(f"no servers yet: `{escape(order)}`", soft_wrap=True)
+
+
+def _is_operator(client: Client) -> bool:
+    """Return whether the token is an operator's. Only operators may list customers."""
+    try:
+        client.request("GET", "/api/customers?limit=1")
+    except Refused as refused:
+        if refused.code == "forbidden":
+            return False
+        raise
+    return True
 
 
 @app.command(rich_help_panel="Servers")
 @with_client
-def show(client: Client, server: ServerArgument) -> None:
-    """Show one server."""
-    found = client.request("GET", f"/api/instances/{server}")
-    console.print_json(json.dumps(found))
+def show(client: Client, server: ServerArgument, as_json: Json = False) -> None:
+    """Show one server, and how it is reached."""
+    from orchestrator.cli.client.display import print_whole
+    from orchestrator.cli.client.facts import facts_table
+
+    found = client.request("GET", f"/api/instances/{client.server_id(server)}")
+    if as_json:
+        print_json(found)
+    else:
+        print_whole(console, facts_table(found))
 
 
 @app.command(rich_help_panel="Servers")
 @with_client
-def watch(client: Client, operation: OperationArgument) -> None:
+def watch(client: Client, operation: OperationArgument, as_json: Json = False) -> None:
     """Show an operation's phases live until it ends."""
-    _follow(client, client.operation_id(operation))
+    _follow(client, client.operation_id(operation), as_json)
 
 
 @app.command(rich_help_panel="Servers")
 @with_client
 def delete(client: Client, server: ServerArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Delete a server, its DNS records and its place at the proxy."""
-    _change(client, "DELETE", f"/api/instances/{server}", watch, as_json)
+    _change(client, "DELETE", f"/api/instances/{client.server_id(server)}", watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
 @with_client
 def start(client: Client, server: ServerArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Start a stopped server and publish it again."""
-    _change(client, "POST", f"/api/instances/{server}/start", watch, as_json)
+    _change(client, "POST", f"/api/instances/{client.server_id(server)}/start", watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
 @with_client
 def stop(client: Client, server: ServerArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Take a server off the edge and stop it."""
-    _change(client, "POST", f"/api/instances/{server}/stop", watch, as_json)
+    _change(client, "POST", f"/api/instances/{client.server_id(server)}/stop", watch, as_json)
 
 
 @app.command(rich_help_panel="Servers")
@@ -171,16 +180,26 @@ def _accepted(
     client: Client, accepted: dict[str, Any], watch: bool, as_json: bool, *, wanted: str = "succeeded"
 ) -> None:
     if as_json:
-        console.print_json(json.dumps(accepted))
+        print_json(accepted, line=watch)
     elif not watch:
         console.print(f"accepted: server {accepted['serverId']}")
-        console.print(f"watch it: hostwright watch {accepted['operationId']}")
+        console.print(f"watch it: {escape(spell_command('watch', accepted['operationId']))}", soft_wrap=True)
     if watch:
-        _follow(client, accepted["operationId"], wanted)
+        _follow(client, accepted["operationId"], as_json, wanted)
 
 
-def _follow(client: Client, operation_id: str, wanted: str = "succeeded") -> None:
+def _follow(client: Client, operation_id: str, as_json: bool, wanted: str = "succeeded") -> None:
     from orchestrator.cli.client.display import Watch
+    from orchestrator.cli.client.facts import describe_reach
 
-    if Watch(client, console).follow([operation_id])[0]["status"] != wanted:
+    try:
+        (operation,) = Watch(client, console, as_json=as_json).follow([operation_id])
+    except KeyboardInterrupt:
+        goes_on = f"the order goes on: hostwright watch {operation_id}"
+        (Console(stderr=True) if as_json else console).print(goes_on, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    if operation["status"] != wanted:
         raise typer.Exit(1)
+    if not as_json and wanted == "succeeded" and operation["kind"] in ("provision", "start"):
+        for name, value in describe_reach(client.request("GET", operation["links"]["instance"])):
+            console.print(f"{name}: {value}", markup=False, soft_wrap=True)

@@ -1,0 +1,48 @@
+"""What a person is told of one server."""
+
+from typing import Any
+
+from rich.table import Table
+
+
+def name_order(item: dict[str, Any]) -> str:
+    """Say what was ordered, such as `vanilla 1.21.7` or `python 3.12`. `item` is an instance or an operation."""
+    game = item["game"] if item["game"] not in ("minecraft", item["variant"]) else None
+    return " ".join(filter(None, (game, item["variant"] or item["runtime"], item["version"])))
+
+
+def describe_reach(instance: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say how a ready server is reached."""
+    join, editor = instance["join"], instance["editor"]
+    if join:
+        return [("join", f"{join['address']}:{join['port']}")]
+    if editor:
+        return [("editor", editor["url"]), ("sign in", editor["signIn"])]
+    return []
+
+
+def facts_table(instance: dict[str, Any]) -> Table:
+    """Make a table of all that is known of an instance, without what it does not have."""
+    size = f"{instance['memoryMiB']} MiB, {instance['cpuCores']} cores, {instance['diskGiB']} GiB"
+    facts = [
+        ("server", instance["serverId"]),
+        ("status", instance["status"]),
+        *describe_reach(instance),
+        ("name", instance["hostname"]),
+        ("VMID", instance["vmid"]),
+        ("what", f"{instance['ctype']} {name_order(instance)}"),
+        ("size", size),
+        ("customer", instance["customerId"]),
+        ("address", instance["address"]),
+        ("ordered", instance["createdAt"]),
+        ("ready", instance["readyAt"]),
+        ("proxy", instance["proxyStatus"]),
+        ("left behind", ", ".join(instance["leaked"])),
+        ("deleted at", instance["expiresAt"]),
+        ("in progress", instance["activeOperationId"]),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        if value not in (None, ""):
+            table.add_row(name, str(value))
+    return table
