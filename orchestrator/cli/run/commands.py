@@ -3,14 +3,15 @@
 import gc
 import logging
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from orchestrator.cli.options import GuestKind, Guests, StateDir
-from orchestrator.domain.errors import HostwrightError
-from orchestrator.settings import load_settings
+from orchestrator.domain.errors import HostwrightError, StoreUnavailable
+from orchestrator.settings import Settings, load_settings
 
 app = typer.Typer()
 console = Console(highlight=False)
@@ -70,6 +71,7 @@ def serve(
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
+    _require_database(settings)
     application = make_app(settings)
     gc.collect()
     gc.freeze()  # what was made until now stays: the collector need not walk it again and again
@@ -95,8 +97,19 @@ def worker(
     """Run one worker alone, as production does."""
     from orchestrator.worker.loop import Worker
 
+    settings = load_settings(concurrency=concurrency)
     _log_to_stderr()
-    Worker(load_settings(concurrency=concurrency)).run()
+    _require_database(settings)
+    Worker(settings).run()
+
+
+def _require_database(settings: Settings) -> None:
+    """Raise ConfigurationError when the database is not of this release. One that is away may come back."""
+    from orchestrator.store.embedded import resolve_url
+    from orchestrator.store.migrations import require_current
+
+    with suppress(StoreUnavailable):
+        require_current(resolve_url(settings))
 
 
 def _log_to_stderr() -> None:
