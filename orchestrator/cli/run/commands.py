@@ -22,6 +22,8 @@ request that they send while the API closes is lost."""
 _GRACEFUL_SECONDS = 15
 """How long an API that ends waits for its open requests. Those that wait for a change are answered at once."""
 
+Speed = Annotated[float, typer.Option(min=0, max=1000, help="Multiplies the lab's durations; 0 for none.")]
+
 
 @app.command(rich_help_panel="Run")
 def up(
@@ -29,9 +31,9 @@ def up(
         bool, typer.Option("--lab", help="Run the lab too, which is a whole data centre on loopback.")
     ] = False,
     state_dir: StateDir = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
-    speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations; 0 for none.")] = 1.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Operations the worker runs at once.")] = 4,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = None,
+    speed: Speed = 1.0,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Operations the worker runs at once.")] = 4,
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
     """Run all parts in the foreground: database, lab, API and one worker."""
@@ -39,7 +41,8 @@ def up(
 
     if not lab:
         raise HostwrightError("only `up --lab` runs everything at once; production runs serve, worker and migrate")
-    serve_stack(load_settings(state_dir=state_dir, port=port, concurrency=concurrency), speed, guests, console)
+    settings = load_settings(state_dir=state_dir, port=port, concurrency=concurrency)
+    serve_stack(settings, speed, guests, console, () if port is None else ("port",))
 
 
 @app.command(rich_help_panel="Run")
@@ -47,7 +50,7 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Order, verify, tear down, check that nothing is left, and end.")
     ] = False,
-    speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations.")] = 1.0,
+    speed: Speed = 1.0,
     state_dir: StateDir = None,
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
@@ -61,16 +64,18 @@ def demo(
 @app.command(rich_help_panel="Run")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
 ) -> None:
     """Run the API alone, as production does."""
     import uvicorn
 
     from orchestrator.api.app import make_app
+    from orchestrator.cli.run.listening import find_port
     from orchestrator.cli.run.protocol import BoundedProtocol
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
+    find_port(settings, [name for name, value in (("host", host), ("port", port)) if value is not None])
     _require_database(settings)
     application = make_app(settings)
     gc.collect()
@@ -92,7 +97,9 @@ def serve(
 
 @app.command(rich_help_panel="Run")
 def worker(
-    concurrency: Annotated[int | None, typer.Option(min=1, help="How many operations it runs at once.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=256, help="How many operations it runs at once.")
+    ] = None,
 ) -> None:
     """Run one worker alone, as production does."""
     from orchestrator.worker.loop import Worker

