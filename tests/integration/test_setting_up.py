@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.cli.client.api import RUN_FILE, read_run_file
 from orchestrator.processes import stop
+from tests.support.production import copy_example
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_EMBEDDED = """
@@ -158,3 +159,37 @@ def test_case_d4_up_ends_with_the_reason_when_its_postgresql_ends() -> None:
         assert last.startswith("error: postgres ended by itself: ")
         assert f"{state}/postgres/server.log" in last
         assert not (state / RUN_FILE).exists()
+
+
+def make(place: Path) -> None:
+    subprocess.run(["make", f"PYTHON={sys.executable}", ".venv/bin/python"], cwd=place, check=True, timeout=120)
+
+
+def test_case_d5_makes_a_half_made_environment_anew(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    # As Debian's Python leaves it without python3-venv.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=tmp_path, check=True)
+    make(tmp_path)
+    subprocess.run([".venv/bin/python", "-m", "pip", "--version"], cwd=tmp_path, check=True)
+    (tmp_path / ".venv" / "kept").touch()
+    make(tmp_path)
+    assert (tmp_path / ".venv" / "kept").exists()
+
+
+def phase(state: Path, inventory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "playbooks/phases/wait_for_ip.yml", "-e", "vmid=5000",
+         "--syntax-check", *arguments],
+        env=environment(state, HOSTWRIGHT_INVENTORY=str(inventory)), cwd=ROOT, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_case_d11_a_phase_by_hand_never_uses_the_lab_beside_a_site(tmp_path: Path) -> None:
+    site = copy_example(tmp_path / "site")
+    by_hand = phase(tmp_path, site)
+    assert by_hand.returncode != 0
+    assert f'HOSTWRIGHT_INVENTORY names {site}: add -i "$HOSTWRIGHT_INVENTORY"' in " ".join(by_hand.stderr.split())
+    assert phase(tmp_path, site, "-i", str(site)).returncode == 0
+    assert phase(tmp_path, ROOT / "inventory" / "lab").returncode == 0
+    assert phase(tmp_path, Path("inventory/lab")).returncode == 0
