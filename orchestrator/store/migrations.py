@@ -9,6 +9,7 @@ import psycopg
 
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.store.connection import Connection, connect, wrap_errors
+from orchestrator.store.sessions import require_own_session
 
 _LOCK = 0x686F7374  # "host": any constant will do, it only has to be ours
 _LOCK_TIMEOUT = "30s"
@@ -41,6 +42,7 @@ def migrate(url: str) -> list[int]:
     is not in UTF8 or is somebody else's.
     """
     with wrap_errors(), connect(url) as connection:
+        require_own_session(url, connection)
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(
             "create table if not exists schema_migration ("
@@ -61,6 +63,7 @@ def migrate(url: str) -> list[int]:
 def require_current(url: str) -> None:
     """Raise ConfigurationError when the database is not of this release, StoreUnavailable when it is away."""
     with wrap_errors(), connect(url) as connection:
+        require_own_session(url, connection)
         try:
             applied = _read_applied(connection)
         except psycopg.errors.UndefinedTable:

@@ -27,10 +27,12 @@ def check() -> None:
     from orchestrator.play.inventory import find_problems, load_catalogue, read_variables, require_filled
     from orchestrator.store.connection import connect
     from orchestrator.store.embedded import resolve_url
+    from orchestrator.store.sessions import require_own_session
 
     settings = load_settings()
     if settings.database_url is not None:
-        connect(resolve_url(settings)).close()
+        with connect(url := resolve_url(settings)) as connection:
+            require_own_session(url, connection)
     require_filled(settings.inventory)
     load_catalogue(settings.catalogue_path)
     problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path))
