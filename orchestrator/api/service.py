@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 _WORKER_SECONDS = 30.0
 """A worker counts as live for so long after it was last seen. It is seen at each of its sweeps."""
+_PATIENCE_SECONDS = 1.0
+"""How long a probe waits for the database: shorter than probes wait for us."""
 
 
 async def healthz(call: Call) -> Response:
@@ -25,7 +27,7 @@ def readyz(call: Call) -> Response:
     """Check that the database answers, that the schema is this release's, and that a worker is alive."""
     checks = {"database": False, "migrations": False, "worker": False}
     try:
-        with call.parts.database.transaction() as connection:
+        with call.parts.database.transaction(timeout=_PATIENCE_SECONDS) as connection:
             checks["database"] = True
             checks["migrations"] = is_current(connection)
         if checks["migrations"]:

@@ -139,9 +139,12 @@ class Database:
         self.outage.over()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A connection whose work is committed at the end, or rolled back when the block raises."""
-        with wrap_errors(), self._pool.connection() as connection, connection.transaction():
+    def transaction(self, *, timeout: float | None = None) -> Iterator[Connection]:
+        """A connection whose work is committed at the end, or rolled back when the block raises.
+
+        `timeout` is how many seconds to wait for it, when that is not as long as usual.
+        """
+        with wrap_errors(), self._pool.connection(timeout) as connection, connection.transaction():
             yield connection
         self.outage.over()
 
