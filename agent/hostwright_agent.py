@@ -577,7 +577,7 @@ class Agent:
             self.delay = float(fault.get("seconds", 5)) if fault.get("behaviour") == "late" else 0.0
             if fault.get("behaviour") == "reject":
                 raise RejectedError(fault.get("message", "the agent was told to refuse this payload"))
-            self.config, self.installed, self.enabled = config, False, True
+            self._save(config=config, installed=False, enabled=True)
             self._begin(config, fault)
 
     def start(self) -> None:
@@ -586,22 +586,22 @@ class Agent:
                 raise BusyError("there is nothing to start: no payload was sent yet")
             if self.view["state"] in BUSY | {"running"}:
                 return
-            self.enabled = True
+            self._save(enabled=True)
             self._begin(self.config, {})
 
     def stop(self) -> None:
         """Stop the workload, and leave it stopped after a reboot too. Returns when it is down."""
         with self.changed:
-            job, self.enabled = self.job, False
+            job = self.job
             if job is not None:
                 job.cancelled = True
             self._update(state="stopping" if job else "idle", ready=False, installStep=None)
         if job is not None:
             job.cancel(STOP_GRACE + 10)
         with self.changed:
-            self._save()
             if self.job is job:
                 self._update(state="idle")
+            self._save(enabled=False)
 
     def restart(self) -> None:
         self.stop()
@@ -629,12 +629,14 @@ class Agent:
 
     # state on disk
 
-    def _save(self) -> None:
+    def _save(self, **changes: Any) -> None:
+        """Keep the state with these changes, on disk and then in memory. An OSError changes neither."""
         path = self.options.root / "state.json"
         partial = path.with_suffix(".partial")
-        fields = {"config": self.config, "installed": self.installed, "enabled": self.enabled}
+        fields = {"config": self.config, "installed": self.installed, "enabled": self.enabled, **changes}
         partial.write_text(json.dumps({"identity": self.options.identity, **fields}))
         partial.replace(path)
+        self.config, self.installed, self.enabled = fields["config"], fields["installed"], fields["enabled"]
 
     def _load(self) -> Json:
         try:
@@ -648,22 +650,21 @@ class Agent:
     # the job
 
     def _begin(self, config: Json, fault: Json) -> None:
-        """Start a job in place of the current one. The caller holds the lock."""
+        """Start a job in place of the current one. The caller holds the lock; the state is on disk already."""
         job = Job(config, fault, self.job)
         job.thread = threading.Thread(target=self._run, args=(job,), daemon=True)
+        job.thread.start()
         self.job = job
-        self._save()
         first = {"state": "starting"} if self.installed else {"state": "installing", "installStep": "preparing"}
         blank = {"ready": False, "readySource": None, "readyError": None, "error": None}
         self._update(**first, **blank, crashCount=0, lastCrashAt=None, lastCrashExitCode=None, lastCrashLogTail=[])
-        job.thread.start()
 
     def _run(self, job: Job) -> None:
-        if job.previous is not None:
-            job.previous.cancel()
-            job.previous = None
         workspace = Workspace(self.options.root, self.options.artifacts, self.host, job.config)
         try:
+            if job.previous is not None:
+                job.previous.cancel()
+                job.previous = None
             if not self.installed:
                 self._install(job, workspace)
             self._supervise(job, workspace)
@@ -690,8 +691,7 @@ class Agent:
         self._report(job, state="verifying", installStep="verifying")
         workspace.command()
         with self.changed:
-            self.installed = True
-            self._save()
+            self._save(installed=True)
 
     def _misbehave(self, job: Job) -> None:
         behaviour = job.fault.get("behaviour")
@@ -817,7 +817,7 @@ class Handler(BaseHTTPRequestHandler):
                 {"error": f"the body is larger than {BODY_LIMIT} bytes or of unknown length"},
             )
         elif path in routes:
-            status, answer = routes[path](self)
+            status, answer = self._answer(routes[path])
         else:
             status, answer = 404, {"error": f"there is no {self.command} {path}"}
         if self.server.agent.delay:
@@ -825,6 +825,12 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, answer)
         if not body_read:
             self._linger()
+
+    def _answer(self, route: Callable[[Handler], Answer]) -> Answer:
+        try:
+            return route(self)
+        except OSError as error:  # such as a full disk
+            return 500, {"ok": False, "error": f"the agent failed: {error}"}
 
     def _linger(self) -> None:
         """Read some of what the client still sends.

@@ -82,7 +82,8 @@ def _time_order(stack: Stack, database: Database, settings: Any) -> list[float]:
 
 def _carry_out(database: Database, settings: Any, operation_id: UUID) -> _TimedAttempt:
     claimed_at = time.monotonic()
-    claim = leases.claim(database, operation_id, Claimant("bench", 30, 900, concurrency=1))
+    with database.transaction() as connection:
+        claim = leases.claim(connection, operation_id, Claimant("bench", 30, 900, concurrency=1))
     assert claim is not None
     with _TimedAttempt(database, settings, claim, claimed_at, threading.Event()) as attempt:
         carry_out(attempt, load_catalogue(settings.catalogue_path))

@@ -4,6 +4,7 @@ What is in neither has the default of this module. docs/configuration.md lists e
 page with this module.
 """
 
+import json
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -35,7 +36,7 @@ def default_state_dir() -> Path:
 class Settings(BaseSettings):
     """Every setting of the API, the worker and the command line."""
 
-    model_config = SettingsConfigDict(env_prefix="HOSTWRIGHT_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="HOSTWRIGHT_", extra="forbid", frozen=True, enable_decoding=False)
 
     state_dir: Path = Field(default_factory=default_state_dir, description="Directory of all local state.")
     database_url: str | None = Field(
@@ -135,6 +136,15 @@ class Settings(BaseSettings):
         _parse_networks(value)
         return value
 
+    @field_validator("phase_timeouts", mode="before")
+    @classmethod
+    def _decode(cls, value: object) -> object:
+        """Read what the environment holds; the file holds a table."""
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('must be JSON such as {"wait-for-ip": 60}') from None
+
     @field_validator("phase_timeouts")
     @classmethod
     def _check_phases(cls, value: dict[Phase, int]) -> dict[Phase, int]:
@@ -154,13 +164,22 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the environment before the file. Raises ConfigurationError when HOSTWRIGHT_CONFIG names no file."""
+        """Put the environment before the file. Raises ConfigurationError when HOSTWRIGHT_CONFIG cannot be read."""
         named = os.environ.get("HOSTWRIGHT_CONFIG")
         if named is None:
             return init_settings, env_settings
-        if not Path(named).is_file():
-            raise ConfigurationError(f"HOSTWRIGHT_CONFIG names {named}, which is not a file")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named))
+        try:
+            if not Path(named).is_file():
+                raise ConfigurationError(f"HOSTWRIGHT_CONFIG names {named}, which is not a file")
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named))
+        except OSError as error:
+            raise ConfigurationError(
+                f"HOSTWRIGHT_CONFIG: {named} cannot be read ({error.strerror}): make it readable for this user"
+            ) from error
+        except ValueError as error:
+            raise ConfigurationError(
+                f"HOSTWRIGHT_CONFIG: {named} is not valid TOML ({error}): mend the file"
+            ) from error
 
     def timeout(self, phase: Phase) -> int:
         """Return the seconds that a played phase may take."""
@@ -168,7 +187,7 @@ class Settings(BaseSettings):
 
     def deadline(self, kind: OperationKind) -> float:
         """Return the seconds that an operation of this kind may run in all."""
-        return self.operation_deadline_seconds or kind.deadline_seconds
+        return kind.deadline(self.operation_deadline_seconds)
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

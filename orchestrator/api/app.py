@@ -22,6 +22,7 @@ from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.headers import Guard
 from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.problems import handle_defect, handle_http_error
+from orchestrator.api.http.readiness import Readiness
 from orchestrator.api.http.serving import serve
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import Settings
@@ -32,6 +33,9 @@ from orchestrator.store.embedded import resolve_url
 def make_app(settings: Settings) -> ASGIApp:
     """Make the application of a process. Raises ConfigurationError."""
     database = Database(resolve_url(settings), size=settings.pool_size)
+    # There are as many threads as connections, because each needs the other. They are not Starlette's own, because
+    # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
+    threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
     parts = Parts(
         settings=settings,
         database=database,
@@ -41,9 +45,8 @@ def make_app(settings: Settings) -> ASGIApp:
         waker=Waker(database),
         uses=TokenUses(database),
         limiter=Limiter(settings),
-        # There are as many threads as connections, because each needs the other. They are not Starlette's own, because
-        # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
-        threads=ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request"),
+        threads=threads,
+        readiness=Readiness(database, threads),
     )
 
     @asynccontextmanager
@@ -74,10 +77,10 @@ def make_app(settings: Settings) -> ASGIApp:
 
 
 def _routes(parts: Parts) -> list[Route]:
-    document = openapi.document(metadata.version("hostwright"))
+    document = JSONResponse(openapi.document(metadata.version("hostwright"))).body
 
     async def show_document(request: Request) -> Response:
-        return JSONResponse(document)
+        return Response(document, media_type="application/json")
 
     routes = [Route("/openapi.json", show_document, methods=["GET"])]
     for prefix, endpoints in TABLES:

@@ -14,17 +14,14 @@ from orchestrator.api.http.endpoint import BODY_PROBLEMS, OPERATOR_PROBLEMS, End
 from orchestrator.api.http.pages import Pages
 from orchestrator.api.http.parameters import AFTER_CUSTOMER, CUSTOMER_ID, CUSTOMER_IN_PATH
 from orchestrator.api.http.problems import invalid, not_found
+from orchestrator.domain.accounts import Limit
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import ProblemCode
-from orchestrator.domain.models import CustomerRow, Limits, Usage
+from orchestrator.domain.models import BillingStateRead, CustomerRow, Limits, Usage
 from orchestrator.store import accounts
 
 PAGES = Pages(AFTER_CUSTOMER)
-MAX_LIMIT = 2_000_000_000
-"""The largest limit that the database can hold."""
-
-Limit = Annotated[int, Field(ge=0, le=MAX_LIMIT)]
 
 
 class CtypeLimits(RequestBody):
@@ -86,7 +83,7 @@ class CustomerAnswer(Answer):
     """A customer with its limits and what it has."""
 
     customer_id: str
-    billing_state: BillingState
+    billing_state: BillingStateRead
     created_at: datetime
     limits: AllLimits
     usage: AllUsage

@@ -5,16 +5,17 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from orchestrator.api.http.answers import Address, Answer, answer
-from orchestrator.api.http.bodies import CustomerId, RequestBody, one_line, parse_body
+from orchestrator.api.http.bodies import CustomerId, RequestBody, parse_body
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.endpoint import BODY_PROBLEMS, OPERATOR_PROBLEMS, Endpoint
 from orchestrator.api.http.pages import Pages
 from orchestrator.api.http.parameters import AFTER_ID, CUSTOMER, path_id
 from orchestrator.api.http.problems import invalid, not_found
+from orchestrator.domain.accounts import TokenName
 from orchestrator.domain.errors import ProblemCode
 from orchestrator.domain.models import TokenRow
 from orchestrator.store import accounts
@@ -28,9 +29,7 @@ _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 class TokenRequest(RequestBody):
     """A token to make, for a customer or for an operator."""
 
-    name: Annotated[
-        str, Field(min_length=1, max_length=100, description="What the token is for."), AfterValidator(one_line)
-    ]
+    name: TokenName = Field(description="What the token is for.")
     customer_id: CustomerId | None = None
     operator: bool = False
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None

@@ -30,6 +30,8 @@ class Demand:
     cpu_cores: int
     keep: bool = False
     """Whether the machine is kept when the order fails."""
+    body_hash: bytes | None = None
+    """The hash of the body as it was sent. `request_hash` is that of the order, with the catalogue's defaults."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Facts:
     """
 
     revision: int
-    billing_state: BillingState
+    billing_state: BillingState | str
     max_instances: int
     max_memory_mib: int
     max_cpu_cores: int
@@ -62,6 +64,8 @@ class Facts:
     """How many failed and cancelled servers there are. The count ends at MAX_FAILED."""
     kept: int = 0
     """How many machines are kept, or will be if their orders fail. They are counted only for an order with `keep`."""
+    key_body_hash: bytes | None = None
+    """The hash of the body that the key came with. Rows of an earlier release have that of the order instead."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Decision:
 
 
 def request_hash(request: dict[str, Any]) -> bytes:
-    """Return the SHA-256 of a validated order. Equal orders have equal hashes, however their requests were written."""
+    """Return the SHA-256 of an order or a body. The order of its members makes no difference."""
     return hashlib.sha256(json.dumps(request, sort_keys=True, ensure_ascii=True).encode()).digest()
 
 
@@ -84,14 +88,15 @@ def decide(demand: Demand, facts: Facts) -> Decision:
     changed since.
     """
     if facts.key_operation is not None:
-        if facts.key_hash != demand.request_hash:
+        same_body = demand.body_hash is not None and facts.key_body_hash == demand.body_hash
+        if not same_body and facts.key_hash != demand.request_hash:
             raise Problem(
                 ProblemCode.IDEMPOTENCY_KEY_REUSED,
                 "this Idempotency-Key was used with another body: send a new key with a new order",
                 {"operationId": str(facts.key_operation)},
             )
         return Decision("replay", facts.key_operation)
-    refusal = refuse(BillingState(facts.billing_state), Action.ORDER)
+    refusal = refuse(facts.billing_state, Action.ORDER)
     if refusal is not None:
         raise refusal
     if demand.key is None and facts.active_operation is not None:

@@ -45,7 +45,8 @@ ALLOWED: dict[BillingState, frozenset[Action]] = {
     BillingState.RETAINED: _READ_ONLY,
     BillingState.PENDING_DELETION: _READ_ONLY,
 }
-"""What a customer may do. Operators may always do everything; only they delete the data of a closed account."""
+"""What a customer may do. Operators may always read, start, stop, delete and cancel, and only they delete the data of a
+closed account; but an order or a retry of theirs is the customer's too, and heeds its state."""
 
 REFUSALS: dict[BillingState, tuple[ProblemCode, str]] = {
     BillingState.PAST_DUE: (
@@ -75,6 +76,17 @@ STOPPED_STATES = frozenset(state for state, allowed in ALLOWED.items() if Action
 """The states in which a customer's servers must not run."""
 
 
-def refuse(state: BillingState, action: Action) -> Problem | None:
+_UNKNOWN = (
+    ProblemCode.CUSTOMER_SUSPENDED,
+    "the account is in a state that this release does not know: it may read but change nothing until all is upgraded",
+)
+"""The answer in a state that a newer release has set."""
+
+
+def refuse(state: BillingState | str, action: Action) -> Problem | None:
     """Return why a customer in this state may not do this, or None when it may."""
-    return None if action in ALLOWED[state] else Problem(*REFUSALS[state])
+    try:
+        known = BillingState(state)
+    except ValueError:
+        return None if action in _READ_ONLY else Problem(*_UNKNOWN)
+    return None if action in ALLOWED[known] else Problem(*REFUSALS[known])

@@ -6,6 +6,7 @@ from orchestrator.domain.errors import Code
 from orchestrator.domain.models import Cleanup, CleanupStep, Failure, OperationRow
 from orchestrator.domain.operations import OperationKind
 from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
 
 _TELLING_CODES = frozenset(
@@ -69,6 +70,23 @@ def close_cleanup(cleanup: Cleanup, *, hostname: str, vmid: int) -> Cleanup:
     )
     status = PhaseStatus.FAILED if leaked else PhaseStatus.OK
     return cleanup.model_copy(update={"leaked": leaked, "status": status})
+
+
+def close_without_vmid(cleanup: Cleanup, publications: Sequence[Publication]) -> Cleanup:
+    """Return the ended cleanup of an instance that has no VMID any more. Only these publications may be left of it."""
+    leaked = tuple(dict.fromkeys(f"edge:{publication.name}" for publication in publications))
+    status = PhaseStatus.FAILED if leaked else PhaseStatus.OK
+    return cleanup.model_copy(update={"leaked": leaked, "status": status})
+
+
+def mark_published(cleanup: Cleanup, published: Failure) -> Cleanup:
+    """Return the cleanup whose step that unpublishes ended well, but left something published."""
+    failed = {"status": PhaseStatus.FAILED, "message": published.message}
+    steps = tuple(
+        step.model_copy(update=failed) if step.name is Phase.UNPUBLISH_EDGE and step.status is PhaseStatus.OK else step
+        for step in cleanup.steps
+    )
+    return cleanup.model_copy(update={"steps": steps})
 
 
 def is_kept(kind: OperationKind, operation: OperationRow, failure: Failure) -> bool:

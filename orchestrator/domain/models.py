@@ -1,7 +1,8 @@
 """Frozen models of the rows that the store returns and takes.
 
-A row may hold a word that a newer release wrote. If reading failed on it, one row would stop every list; so an unknown
-word is read as plain text. Only the newer release decides about such a row (orchestrator.store.leases).
+A row may hold what a newer release wrote. If reading failed on it, one row would stop every list. So an unknown word is
+read as plain text, and an unknown member is ignored. Only the newer release decides about such a
+row (orchestrator.store.leases).
 """
 
 from datetime import datetime
@@ -32,6 +33,7 @@ class OrNewer:
 
 
 _OR_NEWER = OrNewer()
+BillingStateRead = Annotated[BillingState | str, _OR_NEWER]
 CtypeRead = Annotated[ContainerType | str, _OR_NEWER]
 CodeRead = Annotated[Code | str, _OR_NEWER]
 PhaseRead = Annotated[Phase | str, _OR_NEWER]
@@ -46,7 +48,13 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Principal(Frozen):
+class Row(Frozen):
+    """The base of what is read from the database."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Principal(Row):
     """Who makes a request: a customer, or an operator, who has no `customer_id`."""
 
     name: str
@@ -60,7 +68,7 @@ class Principal(Frozen):
         return self.customer_id is None
 
 
-class TokenRow(Frozen):
+class TokenRow(Row):
     """What is known of a token, without the token itself."""
 
     id: UUID
@@ -91,11 +99,13 @@ class AuditEntry(Frozen):
 class AuditRow(AuditEntry):
     """A line of the audit log."""
 
+    model_config = ConfigDict(extra="ignore")
+
     seq: int
     at: datetime
 
 
-class Limits(Frozen):
+class Limits(Row):
     """The most that a customer may have. None means that there is no limit."""
 
     instances: int | None = None
@@ -103,7 +113,7 @@ class Limits(Frozen):
     cpu_cores: int | None = None
 
 
-class Usage(Frozen):
+class Usage(Row):
     """What counts against a customer's limits now."""
 
     instances: int = 0
@@ -111,23 +121,23 @@ class Usage(Frozen):
     cpu_cores: int = 0
 
 
-class CustomerRow(Frozen):
+class CustomerRow(Row):
     """A customer, with its limits and its use in total and for each container type."""
 
     id: str
-    billing_state: BillingState
+    billing_state: BillingStateRead
     created_at: datetime
     limits: Limits
     used: Usage
-    ctype_limits: dict[ContainerType, Limits]
-    ctype_used: dict[ContainerType, Usage]
+    ctype_limits: dict[CtypeRead, Limits]
+    ctype_used: dict[CtypeRead, Usage]
 
 
-class Failure(Frozen):
+class Failure(Row):
     """Why an operation failed. Row, API and log show the same object."""
 
     code: CodeRead
-    phase: str | None = None
+    phase: PhaseRead | None = None
     task: str | None = None
     message: str
     detail: dict[str, Any] | None = None
@@ -137,7 +147,7 @@ CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
 """The failure of an operation that was cancelled."""
 
 
-class CleanupStep(Frozen):
+class CleanupStep(Row):
     """One phase of a cleanup."""
 
     name: PhaseRead
@@ -145,7 +155,7 @@ class CleanupStep(Frozen):
     message: str | None = None
 
 
-class Cleanup(Frozen):
+class Cleanup(Row):
     """How far each step of a cleanup has come. `leaked` names what could not be undone."""
 
     status: PhaseStatusRead
@@ -158,7 +168,7 @@ class Cleanup(Frozen):
         return [step.name for step in self.steps] == [Phase.UNPUBLISH_EDGE]
 
 
-class PhaseRow(Frozen):
+class PhaseRow(Row):
     """A phase that has begun."""
 
     name: PhaseRead
@@ -168,10 +178,8 @@ class PhaseRow(Frozen):
     retries: int
 
 
-class OperationRow(BaseModel):
+class OperationRow(Row):
     """An operation."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: UUID
     instance_id: UUID
@@ -217,7 +225,7 @@ class Claim(Frozen):
     """Whether that is all. What an earlier release published may not be recorded yet."""
 
 
-class EventRow(Frozen):
+class EventRow(Row):
     """One line of an operation's log."""
 
     seq: int
@@ -227,10 +235,8 @@ class EventRow(Frozen):
     message: str
 
 
-class InstanceRow(BaseModel):
+class InstanceRow(Row):
     """An instance."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: UUID
     customer_id: str

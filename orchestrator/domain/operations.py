@@ -62,7 +62,8 @@ class OperationKind:
     held_in: InstanceStatus | None = None
     """The state of the instance while the operation is active. None means that the instance keeps its state."""
     action: Action | None = None
-    """The action that the customer's billing state must allow."""
+    """The action that the customer's billing state must allow when somebody asks for it on an instance. It is None for
+    an order, which domain.admission decides about, and for what only a sweep begins."""
     asker: Asker = Asker.CUSTOMER
     cancellable: bool = False
     """Whether it can be cancelled, which undoes it. Such an operation also expires when no worker begins it in time."""
@@ -70,6 +71,10 @@ class OperationKind:
     """How long it may run in all, counted from its first claim. A setting can replace this."""
     book: str | None = None
     """The name of its playbook, without `.yml`, when it is not the name of the kind."""
+
+    def deadline(self, set_seconds: float | None) -> float:
+        """Return the seconds that it may run in all. `set_seconds` is the setting."""
+        return set_seconds or self.deadline_seconds
 
     @property
     def playbook(self) -> str:
@@ -142,7 +147,6 @@ PROVISION = OperationKind(
     busy="the server is still being made: wait until its order has finished, or cancel it",
     begins_in=frozenset({InstanceStatus.QUARANTINED}),
     held_in=InstanceStatus.PROVISIONING,
-    action=Action.ORDER,
     cancellable=True,
 )
 TEARDOWN = OperationKind(
@@ -207,3 +211,8 @@ SWEPT: dict[InstanceStatus, OperationKind] = {
 def names(kinds: Iterable[OperationKind]) -> list[str]:
     """Return the names of kinds, as a query takes them."""
     return sorted(kind.name for kind in kinds)
+
+
+def held_in() -> dict[str, InstanceStatus]:
+    """Return the state in which an instance is held by kind, for the kinds that hold it in one."""
+    return {kind.name: kind.held_in for kind in KINDS.values() if kind.held_in is not None}

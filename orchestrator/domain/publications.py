@@ -30,12 +30,13 @@ class Publication:
     def from_dict(cls, entry: Mapping[str, Any]) -> Publication:
         """Read a publication from JSON, and ignore members that a newer release wrote.
 
-        Raises ValueError unless all five fields are strings.
+        Raises ValueError, which quotes nothing of the entry, unless all five fields are strings.
         """
-        values = [entry.get(field.name) for field in fields(cls)]
-        if not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{dict(entry)} is no publication: driver, place, type, name and value must be strings")
-        return cls(*map(str, values))
+        values = {field.name: entry.get(field.name) for field in fields(cls)}
+        wrong = [name for name, value in values.items() if not isinstance(value, str)]
+        if wrong:
+            raise ValueError(f"this is no publication, because it has no text as its {', '.join(wrong)}")
+        return cls(**{name: str(value) for name, value in values.items()})
 
     def as_dict(self) -> dict[str, str]:
         """Return the publication as `from_dict` takes it."""

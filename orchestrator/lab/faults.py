@@ -11,7 +11,7 @@ from orchestrator.lab.errors import InputError
 
 Fault = dict[str, Any]
 AGENT_BEHAVIOURS = ("reject", "error", "crash", "hang", "late", "die")
-RCODES = ("SERVFAIL", "REFUSED", "NXDOMAIN", "FORMERR", "NOTIMP", "NOTAUTH")
+RCODES = ("NOERROR", "SERVFAIL", "REFUSED", "NXDOMAIN", "FORMERR", "NOTIMP", "NOTAUTH")
 
 
 def is_integer(value: Any) -> TypeGuard[int]:

@@ -8,6 +8,7 @@ says whether it failed.
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -97,10 +98,11 @@ def _parse_publications(value: Any) -> tuple[Publication, ...]:
 
     The others can be passed over: a publication that is not recorded is not made, and so the task fails.
     """
-    fields = set(Publication.__dataclass_fields__)
-    items = value if isinstance(value, list) else []
-    whole = [item for item in items if isinstance(item, dict) and fields <= set(item)]
-    return tuple(Publication(**{name: str(_make_storable(str(item[name]), 0)) for name in fields}) for item in whole)
+    whole = []
+    for item in value if isinstance(value, list) else ():
+        with suppress(ValueError):
+            whole.append(Publication.from_dict(_make_storable(item, 2) if isinstance(item, dict) else {}))
+    return tuple(whole)
 
 
 def _read_failure(phase: Phase, event: Event) -> Failure:

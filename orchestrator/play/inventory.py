@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from pydantic import ValidationError
 
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import ConfigurationError
+from orchestrator.drivers.dns.factory import parse_providers
+from orchestrator.drivers.proxy.factory import parse_proxy, require_host
+from orchestrator.drivers.result import PhaseError
 from orchestrator.settings import PROJECT_DIR, Settings
 
 PLACEHOLDER = "CHANGE_ME"
@@ -22,12 +25,8 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "hostwright_templates": ("game", "dev"),
     "hostwright_network": ("game", "dev"),
     "hostwright_agent": ("port",),
-    "hostwright_dns": ("name", "driver", "zone", "address", "nameserver"),
-    "hostwright_proxy": ("driver", "url"),
 }
-"""The variables that every site needs, and the keys that each must have. In a list every entry must have them."""
-_ENTRY_POINTS = {"hostwright_entry_points": ("driver", "host", "directory")}
-"""The same for a site whose catalogue offers a game with an entry point."""
+"""The variables that every site needs, and the keys that each must have. What the edge needs, its drivers know."""
 _PROXMOX_SECRET = "proxmox_token"  # noqa: S105  # a secret's name: the default of hostwright_proxmox.secret
 _SECONDS = 60
 """How long ansible-inventory may take; it is half a second on an idle machine."""
@@ -65,20 +64,23 @@ def require_filled(inventory: Path) -> None:
         raise ConfigurationError("; ".join(problems))
 
 
-def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each variable that the site lacks, and for each secret that it names but does not have."""
-    needed = _NEEDED | (_ENTRY_POINTS if _offers_entry_points(variables) else {})
-    site = {name: variables.get(name) for name in needed}
+def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], hosts: Collection[str]) -> list[str]:
+    """Return a sentence for each variable that the site lacks or that is wrong, and for each secret that it names but
+    does not have. `hosts` are those of the inventory."""
+    proxies = ["hostwright_proxy", *(["hostwright_entry_points"] if _offers_entry_points(variables) else [])]
+    site = {name: variables.get(name) for name in (*_NEEDED, "hostwright_dns", *proxies)}
     proxmox = site["hostwright_proxmox"]
     named = set(_find_secret_names(site))
     if not isinstance(proxmox, dict) or not proxmox.get("secret"):
         named.add(_PROXMOX_SECRET)
     return [
         *(
-            f"the inventory does not set {place}: see inventory/production.example"
-            for name, keys in needed.items()
+            _say_missing(place)
+            for name, keys in _NEEDED.items()
             for place in _find_missing_keys(name, site[name], keys)
         ),
+        *_find_provider_problems(site["hostwright_dns"]),
+        *(problem for name in proxies for problem in _find_proxy_problems(name, site[name], hosts)),
         *(
             f"the secret {name}, which the inventory names, is not in the secrets file: add it there"
             for name in sorted(named)
@@ -89,9 +91,17 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any]) -> l
 
 def read_variables(settings: Settings) -> dict[str, Any]:
     """Return the variables of the site, as Ansible reads them. Raises ConfigurationError."""
-    command = [
-        str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(settings.inventory), "--host", "localhost"
-    ]  # fmt: skip
+    return _ask_ansible(settings, "--host", "localhost")
+
+
+def read_hosts(settings: Settings) -> set[str]:
+    """Return the names of all hosts of the inventory, as Ansible reads it. Raises ConfigurationError."""
+    groups = _ask_ansible(settings, "--list")
+    return {host for group in groups.values() for host in group.get("hosts", [])}
+
+
+def _ask_ansible(settings: Settings, *question: str) -> dict[str, Any]:
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(settings.inventory), *question]
     environment = os.environ | {
         "ANSIBLE_CONFIG": str(PROJECT_DIR / "ansible.cfg"),
         "HOSTWRIGHT_STATE_DIR": str(settings.state_dir),
@@ -125,15 +135,45 @@ def _offers_entry_points(variables: Mapping[str, Any]) -> bool:
 
 
 def _find_missing_keys(name: str, value: Any, keys: tuple[str, ...]) -> list[str]:
-    if isinstance(value, list):
-        return [
-            place
-            for number, entry in enumerate(value)
-            for place in _find_missing_keys(f"{name}[{number}]", entry, keys)
-        ]
     if not isinstance(value, dict):
         return [name]
     return [f"{name}.{key}" for key in keys if value.get(key) in (None, "")]
+
+
+def _say_missing(place: str) -> str:
+    return f"the inventory does not set {place}: see inventory/production.example"
+
+
+def _find_provider_problems(entries: Any) -> Iterator[str]:
+    if not isinstance(entries, list):
+        yield _say_missing("hostwright_dns")
+        return
+    whole = []
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            yield _say_missing(f"hostwright_dns[{number}]")
+        elif problem := _explain(parse_providers, [entry]):
+            yield problem
+        else:
+            whole.append(entry)
+    if problem := _explain(parse_providers, whole):
+        yield problem
+
+
+def _find_proxy_problems(name: str, entry: Any, hosts: Collection[str]) -> Iterator[str]:
+    if not isinstance(entry, dict):
+        yield _say_missing(name)
+    elif problem := _explain(lambda: require_host(parse_proxy(entry), hosts)):
+        yield problem
+
+
+def _explain(check: Callable[..., object], *given: Any) -> str | None:
+    """Return what a driver says of its part of the inventory; None when it is right."""
+    try:
+        check(*given)
+    except PhaseError as error:
+        return error.message
+    return None
 
 
 def _report_unfilled(file: Path) -> Iterator[str]:

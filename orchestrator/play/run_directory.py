@@ -24,10 +24,6 @@ OPERATION_MARK = "HOSTWRIGHT_OPERATION"
 """The variable by which the processes of a run are found after their worker died."""
 ATTEMPT_MARK = "HOSTWRIGHT_FENCING_TOKEN"
 """The variable that tells the processes of one attempt from those of a later one."""
-LEASE_FILE = "HOSTWRIGHT_LEASE_FILE"
-"""The variable that names the file with the end of the run's lease (orchestrator/drivers/lease.py)."""
-RECORDED_FILE = "HOSTWRIGHT_RECORDED_FILE"
-"""The variable that names the file with the recorded publications (orchestrator/drivers/edge/recorded.py)."""
 _TMPFS = Path("/dev/shm")  # noqa: S108  # a private 0700 directory is made below it
 _PREFIX = "hostwright-run-"
 _NAME = re.compile(r"hostwright-run-([0-9a-f-]{36})-(\d{1,18})-\w+")

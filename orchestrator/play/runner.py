@@ -19,16 +19,11 @@ import ansible_runner.runner
 import pexpect
 from ansible_runner.interface import init_runner
 
+from orchestrator.drivers.edge.recorded import VARIABLE as RECORDED_FILE
+from orchestrator.drivers.lease import VARIABLE as LEASE_FILE
 from orchestrator.play import run_directory
 from orchestrator.play.events import Event
-from orchestrator.play.run_directory import (
-    ATTEMPT_MARK,
-    LEASE_FILE,
-    OPERATION_MARK,
-    RECORDED_FILE,
-    LeaseFile,
-    RecordedFile,
-)
+from orchestrator.play.run_directory import ATTEMPT_MARK, OPERATION_MARK, LeaseFile, RecordedFile
 from orchestrator.processes import die_with_parent
 from orchestrator.settings import PROJECT_DIR
 

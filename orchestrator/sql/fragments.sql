@@ -14,3 +14,18 @@ logged as (
 -- name: notify
 -- Tells whoever listens that the operation of this id has changed; PostgreSQL sends it when the transaction commits.
 pg_notify('hostwright_operation', id::text);
+
+-- name: phases
+-- The phases that the operation `o` has begun.
+(select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
+                                     'finished_at', p.finished_at, 'retries', p.retries))
+ from operation_phase p where p.operation_id = o.id) as phases;
+
+-- name: waiting
+-- The operations that wait for a worker: they are queued, or nobody undoes them any more.
+(status = 'queued' or (status = 'cleaning' and lease_expires_at < now()));
+
+-- name: unread
+-- The operation `o` that this worker has not passed over, or that was claimed since. Passed over are fencing tokens by
+-- the ids of their operations.
+(%(passed_over)s::jsonb ->> o.id::text is distinct from o.fencing_token::text);

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from psycopg.errors import CheckViolation, ForeignKeyViolation
 
-from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.domain.models import CustomerRow, Limits, Principal, TokenRow
@@ -134,10 +133,10 @@ def get_customer(database: Database, customer_id: str) -> CustomerRow | None:
     return CustomerRow.model_validate(rows[0]) if rows else None
 
 
-def billing_state(database: Database, customer_id: str) -> BillingState:
-    """The billing state of a customer."""
+def billing_state(database: Database, customer_id: str) -> str:
+    """The billing state of a customer. A newer release may know more of them than there are in BillingState."""
     (row,) = read_rows(database, "billing_state", id=customer_id)
-    return BillingState(row["billing_state"])
+    return str(row["billing_state"])
 
 
 def set_proxy_status(database: Database, hostname: str, proxy_status: str) -> bool:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, get_args
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from pydantic import ValidationError
 
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.models import Claim, Lease, OperationRow
-from orchestrator.domain.operations import KINDS
+from orchestrator.domain.operations import KINDS, held_in
 from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
 from orchestrator.domain.updates import (
     CleanupRecorded,
@@ -27,6 +29,7 @@ from orchestrator.domain.updates import (
 )
 from orchestrator.store.connection import Connection, Database
 from orchestrator.store.orders import rouse
+from orchestrator.store.passed_over import PassedOver
 from orchestrator.store.queries import as_json, execute, execute_held, fetch_held, fetch_row
 
 log = logging.getLogger(__name__)
@@ -43,16 +46,14 @@ class Claimant:
     concurrency: int
     node: str | None = None
     node_concurrency: int | None = None
-    passed_over: set[UUID] = field(default_factory=set)
-    """Operations that this release cannot read. They wait for a worker that can."""
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
     def parameters(self) -> dict[str, Any]:
         """What the queries of a claim need."""
-        held_in = {kind.name: kind.held_in for kind in KINDS.values() if kind.held_in is not None}
-        deadlines = {kind.name: self.deadline_seconds or kind.deadline_seconds for kind in KINDS.values()}
+        deadlines = {kind.name: kind.deadline(self.deadline_seconds) for kind in KINDS.values()}
         return vars(self) | {
-            "passed_over": list(self.passed_over),
-            "held_in": Jsonb(held_in),
+            "passed_over": self.passed_over.parameter(),
+            "held_in": Jsonb(held_in()),
             "deadlines": Jsonb(deadlines),
         }
 
@@ -65,7 +66,7 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
     """Take the operation whose turn it is. None when none waits or the limits are reached.
 
     An operation that this release cannot read is passed over, because a newer release wrote it and will carry it out.
-    The log says so once, and the other operations do not wait for it.
+    The log says so once for each time that somebody has claimed it, and the other operations do not wait for it.
     """
     with database.transaction() as connection:
         execute(connection, "lock_claims")
@@ -75,22 +76,17 @@ def claim_next(database: Database, claimant: Claimant) -> Claim | None:
                 return None
             try:
                 with connection.transaction():
-                    return _claim(connection, row["id"], claimant)
+                    return claim(connection, row["id"], claimant)
             except UnreadableOperation as error:
-                claimant.passed_over.add(row["id"])
+                claimant.passed_over.add(row["id"], row["fencing_token"])
                 log.warning("operation %s is passed over, a newer release wrote it: %s", row["id"], error)
 
 
-def claim(database: Database, operation_id: UUID, claimant: Claimant) -> Claim | None:
-    """Take one operation, whoever's turn it is. None when somebody else has it or it is final.
+def claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
+    """Take one operation within the caller's transaction. None when somebody else has it or it is final.
 
-    Raises UnreadableOperation and leaves it where it is when a newer release wrote it.
+    Raises UnreadableOperation when a newer release wrote it.
     """
-    with database.transaction() as connection:
-        return _claim(connection, operation_id, claimant)
-
-
-def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Claim | None:
     row = fetch_row(connection, "claim", operation_id=operation_id, **claimant.parameters())
     return None if row is None else _read_claim(row)
 
@@ -98,21 +94,41 @@ def _claim(connection: Connection, operation_id: UUID, claimant: Claimant) -> Cl
 def _read_claim(row: Mapping[str, Any]) -> Claim:
     try:
         operation = OperationRow.model_validate(row)
-        facts = ("left_seconds", "was_ready", "publications", "publications_known")
-        claimed = Claim(operation=operation, **{name: row[name] for name in facts})
+        publications = tuple(Publication.from_dict(entry) for entry in row["publications"])
     except ValidationError as error:
-        raise UnreadableOperation(str(error)) from error
-    steps = operation.cleanup.steps if operation.cleanup else ()
+        raise UnreadableOperation(_describe(error)) from None
+    except ValueError as error:
+        raise UnreadableOperation(f"publications: {error}") from None
+    unknown = _find_unknown(operation)
+    if unknown is not None:
+        raise UnreadableOperation(f"its {unknown} is not known here")
+    facts = {name: row[name] for name in ("left_seconds", "was_ready", "publications_known")}
+    return Claim(operation=operation, publications=publications, **facts)
+
+
+def _describe(error: ValidationError) -> str:
+    """Return in one line what is wrong where. It quotes no value, which may be a customer's or an agent's."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in details)
+
+
+def _find_unknown(operation: OperationRow) -> str | None:
+    """Return what this release does not know of an operation, though going on with it or undoing it depends on it."""
+    cleanup = operation.cleanup
+    steps = cleanup.steps if cleanup else ()
     words = {
         "kind": operation.kind in KINDS,
         "container type": operation.ctype in get_args(ContainerType),
-        "phase": operation.phase is None or isinstance(operation.phase, Phase),
-        "step of its cleanup": all(isinstance(step.name, Phase) for step in steps),
+        "phase": _are(Phase, operation.phase, *(phase.name for phase in operation.phases or ())),
+        "phase of its error": _are(Phase, operation.error and operation.error.phase),
+        "step of its cleanup": _are(Phase, *(step.name for step in steps)),
+        "status of its cleanup": _are(PhaseStatus, cleanup and cleanup.status, *(step.status for step in steps)),
     }
-    unknown = [word for word, known in words.items() if not known]
-    if unknown:
-        raise UnreadableOperation(f"its {unknown[0]} is not known here")
-    return claimed
+    return next((word for word, known in words.items() if not known), None)
+
+
+def _are(known: type[StrEnum], *words: object) -> bool:
+    return all(word is None or isinstance(word, known) for word in words)
 
 
 def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool:

@@ -12,7 +12,7 @@ from orchestrator.domain.models import AuditEntry
 from orchestrator.domain.operations import PROVISION
 from orchestrator.store import wakeups
 from orchestrator.store.connection import Connection, Database
-from orchestrator.store.queries import execute, fetch_row, write_rows
+from orchestrator.store.queries import execute, fetch_row, read_rows, write_rows
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ def place_order(database: Database, order: Order, line: AuditEntry | None = None
                 return placed
 
 
+def find_replay(database: Database, customer_id: str, key: str, body_hash: bytes) -> Placed | None:
+    """Find the order that came with this key and this body. None when there is none, or the key's 7 days are over."""
+    rows = read_rows(database, "replayed_order", customer_id=customer_id, key=key, body_hash=body_hash)
+    return Placed("replay", rows[0]["id"], rows[0]["instance_id"], rows[0]["request_id"]) if rows else None
+
+
 def _fill_in(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
     names = ("principal", "token_id", "customer_id", "address", "method", "route", "status")
     return {
@@ -66,6 +72,7 @@ def _fill_in(order: Order, placed: Placed, revision: int, line: AuditEntry | Non
         "memory_mib": order.demand.memory_mib,
         "cpu_cores": order.demand.cpu_cores,
         "request_hash": order.demand.request_hash,
+        "body_hash": order.demand.body_hash or order.demand.request_hash,
         "key": order.demand.key,
         "queue": wakeups.QUEUE,
         "message": wakeups.message(placed.operation_id),

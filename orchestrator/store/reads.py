@@ -50,11 +50,11 @@ def list_instances(
     customer_id: str | None,
     leaked: bool = False,
     after: UUID | None = None,
-    limit: int | None = 50,
+    limit: int = 50,
 ) -> list[InstanceRow]:
     """List instances in the order in which they were ordered. `after` is the last id of the page before.
 
-    No limit lists all. `leaked` lists only those of which something was left behind.
+    `leaked` lists only those of which something was left behind.
     """
     rows = read_rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
     return [InstanceRow.model_validate(row) for row in rows]

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from orchestrator.domain import admission
-from orchestrator.domain.billing import Action, BillingState, refuse
+from orchestrator.domain.billing import Action, refuse
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, InstanceRow
 from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
@@ -106,16 +106,16 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
             if kept["active_retry"] is not None:
                 return UUID(str(kept["active_retry"]))
             _require_kept(kept)
-            retry = _try_retry(connection, kept, customer_id)
+            retry = _try_retry(connection, kept)
             if retry is not None:
                 return retry
 
 
-def _try_retry(connection: Connection, kept: dict[str, Any], customer_id: str | None) -> UUID | None:
+def _try_retry(connection: Connection, kept: dict[str, Any]) -> UUID | None:
     demand = admission.Demand(None, kept["request_hash"], kept["ctype"], kept["memory_mib"], kept["cpu_cores"])
     facts = read_facts(connection, Order(kept["customer_id"], demand, kept["spec"]))
     # The account may have been stopped since the request came in. These are the facts that the retry is written on.
-    refusal = refuse(BillingState(facts.billing_state), Action.RETRY) if customer_id is not None else None
+    refusal = refuse(facts.billing_state, Action.RETRY)
     if refusal is not None:
         raise refusal
     admission.check_quota(demand, facts)

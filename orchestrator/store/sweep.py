@@ -12,9 +12,10 @@ from psycopg.types.json import Jsonb
 from orchestrator.domain.billing import STOPPED_STATES
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import CANCELLED, Failure
-from orchestrator.domain.operations import KINDS, SWEPT, names
+from orchestrator.domain.operations import KINDS, SWEPT, held_in, names
 from orchestrator.store.connection import Database
 from orchestrator.store.orders import enqueue
+from orchestrator.store.passed_over import PassedOver
 from orchestrator.store.queries import as_json, fetch_rows, read_rows, write_rows
 
 LOST = Failure(
@@ -78,11 +79,23 @@ def cancel_unwanted(database: Database) -> list[UUID]:
 def attend_leftovers(database: Database) -> list[UUID]:
     """Begin an operation for each instance that needs one although nobody asks for it."""
     kind_of = Jsonb({status: kind.name for status, kind in SWEPT.items()})
-    return _sweep(database, "sweep_unattended", wake=True, kind_of=kind_of, stopped_states=sorted(STOPPED_STATES))
+    return _sweep(
+        database,
+        "sweep_unattended",
+        wake=True,
+        kind_of=kind_of,
+        held_in=Jsonb(held_in()),
+        stopped_states=sorted(STOPPED_STATES),
+    )
 
 
-def wake_forgotten(database: Database, *, requeue_seconds: float, concurrency: int) -> list[UUID]:
-    """Wake workers again for operations that nobody took for `requeue_seconds`, at most `concurrency` of them."""
+def wake_forgotten(
+    database: Database, *, requeue_seconds: float, concurrency: int, passed_over: PassedOver | None = None
+) -> list[UUID]:
+    """Wake workers again for operations that nobody took for `requeue_seconds`, at most `concurrency` of them.
+
+    Those that this worker has passed over are left to workers that can read them.
+    """
     return _sweep(
         database,
         "sweep_unwoken",
@@ -90,6 +103,7 @@ def wake_forgotten(database: Database, *, requeue_seconds: float, concurrency: i
         kinds=names(KINDS.values()),
         requeue_seconds=requeue_seconds,
         concurrency=concurrency,
+        passed_over=(passed_over or PassedOver()).parameter(),
     )
 
 

@@ -12,14 +12,14 @@ from orchestrator.domain.models import Claim, Cleanup, Failure
 from orchestrator.domain.operations import KINDS, OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
-from orchestrator.domain.states import PhaseStatus
+from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import CleanupRecorded, PhaseEntered, PhasesClosed
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import runner
 from orchestrator.play.run_directory import RecordedFile, make_run_directory
 from orchestrator.play.variables import Server
 from orchestrator.settings import PROJECT_DIR, Settings
-from orchestrator.store import leases
+from orchestrator.store import endings, leases
 from orchestrator.store.connection import Database
 from orchestrator.worker.lease import HeldLease
 from orchestrator.worker.watch import Watch
@@ -76,6 +76,7 @@ class Attempt:
         self.settings = settings
         self.claim = claim
         self.operation = claim.operation
+        """The operation as this attempt has left it, but for its phases. The claim holds it as it was."""
         self.kind = KINDS[claim.operation.kind]
         self._held = HeldLease(database, settings, claim.operation, claimed_at)
         self.lease = self._held.lease
@@ -104,7 +105,7 @@ class Attempt:
         With `undoing` only the phases have a time limit, and a cancel has no effect. Raises LostLease when another
         worker holds the operation by now, and ConfigurationError when the secrets cannot be read.
         """
-        secrets = self.read_secrets()
+        secrets, watch = self.read_secrets(), None
         try:
             with make_run_directory(self.operation.id, self.operation.fencing_token) as directory:
                 watch = self.watch(server, RecordedFile(directory), undoing=undoing, on_phase=on_phase)
@@ -116,7 +117,9 @@ class Attempt:
                     lease_ends_at=lambda: self._held.ends_at,
                 )
         except OSError as error:
-            return Outcome(_no_room(plan, error), publications=server.publications)
+            if watch is None:
+                return Outcome(_no_room(plan.phases[0], error), publications=server.publications)
+            return _sum_up(watch, _no_room(watch.phase or plan.phases[0], error))
         return self._conclude(watch, end)
 
     def watch(
@@ -161,7 +164,7 @@ class Attempt:
             self.hand_over()
         unsaid = Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
         failure = None if end == "successful" else watch.stopped or watch.failure or unsaid
-        return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
+        return _sum_up(watch, failure)
 
     def _is_handed_over(self, watch: Watch, end: runner.End) -> bool:
         """Return whether a run ended because its worker leaves.
@@ -198,6 +201,13 @@ class Attempt:
         """Begin a phase that has no role."""
         self._held.put(PhaseEntered(phase, phase.first_line))
 
+    def begin_cleaning(self, failure: Failure) -> None:
+        """Keep why the operation failed, and undo it under the same lease. Does nothing when that has begun already."""
+        if self.operation.status is OperationStatus.CLEANING:
+            return
+        self.persist(lambda: endings.begin_cleaning(self.database, self.lease, failure))
+        self.operation = self.operation.model_copy(update={"status": OperationStatus.CLEANING, "error": failure})
+
     def persist(self, write: Callable[[], T]) -> T:
         """Do one write, and repeat it while the database is away and the lease holds. Raises LostLease."""
         return self._held.persist(write)
@@ -207,9 +217,13 @@ class Attempt:
         self._held.put(CleanupRecorded(cleanup))
 
 
-def _no_room(plan: Plan, error: OSError) -> Failure:
+def _sum_up(watch: Watch, failure: Failure | None) -> Outcome:
+    return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
+
+
+def _no_room(phase: Phase, error: OSError) -> Failure:
     return Failure(
         code=Code.INTERNAL,
-        phase=plan.phases[0],
+        phase=phase,
         message=f"the worker cannot keep a run's files ({error.strerror}): see to its disk, then order again",
     )

@@ -18,6 +18,7 @@ from orchestrator.play.variables import Server
 from orchestrator.store import endings, leases
 from orchestrator.store.callbacks import create_callback
 from orchestrator.worker.attempt import Attempt, Outcome, Plan
+from orchestrator.worker.published import check_unpublished, unrecorded
 from orchestrator.worker.undo import close, undo
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
         elif attempt.cancelled:
             server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
         elif not attempt.claim.publications_known and attempt.kind.disturbs:
-            server, failure = attempt.server, _unrecorded(attempt)
+            server, failure = attempt.server, unrecorded(attempt)
         else:
             server, outcome = _go_on(attempt, catalogue)
             failure = outcome.failure or _succeed(attempt, server, outcome)
@@ -87,7 +88,8 @@ def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outco
                 return None, Outcome(_no_vmid(attempt))
         if server is None:
             # The order failed before it had a VMID, so there is nothing to stop or to remove.
-            return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else None)
+            published = check_unpublished(attempt, attempt.claim.publications)
+            return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else published)
         outcome = attempt.play(Plan.of_kind(kind), _with_callback(attempt, server))
         server = outcome.apply_to(server)
         if not _is_foreign(attempt, server, outcome.failure):
@@ -95,15 +97,6 @@ def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outco
         taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
     return None, outcome
-
-
-def _unrecorded(attempt: Attempt) -> Failure:
-    return Failure(
-        code=Code.INTERNAL,
-        phase=Phase.UNPUBLISH_EDGE,
-        message=f"what an earlier release published of {attempt.operation.hostname} is not recorded yet: "
-        "the worker's log says what is missing for it in the inventory or the catalogue",
-    )
 
 
 def _allocate(attempt: Attempt, catalogue: Catalogue) -> Server | None:
@@ -140,11 +133,14 @@ def _with_callback(attempt: Attempt, server: Server) -> Server:
 
 
 def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bool:
-    """Return whether the VMID is somebody else's.
+    """Return whether the VMID is somebody else's, and nothing of ours needs it.
 
-    When an earlier attempt made a machine and the one there is no container of this node, it may still be our own.
+    When an earlier attempt made a machine and the one there is no container of this node, it may still be our own. What
+    is published under the VMID is taken back first, so the operation fails and is undone.
     """
     if failure is None or failure.code is not Code.VMID_TAKEN or not attempt.kind.makes_machine:
+        return False
+    if check_unpublished(attempt, server.publications) is not None:
         return False
     made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
     return not (made_before and bool((failure.detail or {}).get("elsewhere")))
@@ -157,16 +153,7 @@ def _judge(attempt: Attempt, outcome: Outcome) -> Outcome:
     if outcome.failure is not None and outcome.failure.code is not Code.NOT_OURS:
         return outcome
     # When somebody else's machine has our VMID, ours is gone and nothing is left to remove.
-    return replace(outcome, failure=_still_published(outcome) if outcome.publications else None)
-
-
-def _still_published(outcome: Outcome) -> Failure:
-    named = ", ".join(f"{each.type} {each.name} at {each.place}" for each in outcome.publications)
-    return Failure(
-        code=Code.INTERNAL,
-        phase=Phase.UNPUBLISH_EDGE,
-        message=f"the playbook ended well, but did not say that these were taken back: {named}",
-    )
+    return replace(outcome, failure=check_unpublished(attempt, outcome.publications))
 
 
 def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failure | None:
@@ -191,14 +178,16 @@ def _fail(attempt: Attempt, server: Server | None, failure: Failure, undoing: Un
             lambda: endings.fail(attempt.database, instance_id, attempt.lease, failure, attend_seconds=seconds)
         )
         return
-    if attempt.operation.status is not OperationStatus.CLEANING:
-        attempt.persist(lambda: endings.begin_cleaning(attempt.database, attempt.lease, failure))
+    attempt.begin_cleaning(failure)
     undoing(attempt, server, failure)
 
 
 def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure) -> None:
-    """Leave the undoing to another attempt, after a defect. A cleanup with too many attempts ends unfinished."""
-    if attempt.operation.status is not OperationStatus.CLEANING:
+    """Leave the undoing to another attempt, after a defect. A cleanup with too many attempts ends unfinished.
+
+    The first one follows at once. The others follow when the lease has ended, so that a defect is not met in a loop.
+    """
+    if attempt.claim.operation.status is not OperationStatus.CLEANING:
         attempt.hand_over()
     elif attempt.operation.attempt >= _CLEANUP_TRIES:
         close(attempt, server, attempt.operation.error or failure)

@@ -56,7 +56,7 @@ class Worker:
             node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
-        self.duties = all_duties(self.database, settings, self.catalogue, self.name)
+        self.duties = all_duties(self.database, settings, self.catalogue, self.name, self._claimant.passed_over)
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
@@ -126,6 +126,9 @@ class Worker:
         except HostwrightError as error:
             # Nothing is swallowed: the lease runs out, and a sweep resumes the operation or fails it as worker-lost.
             log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace
+        except Exception:
+            # One operation that meets a defect again and again must not keep this thread from the others.
+            log.exception("operation %s", operation.id)
 
     def _leave(self, number: int, frame: FrameType | None) -> None:
         """Count a signal. It must not set an event, whose lock the interrupted thread may hold."""

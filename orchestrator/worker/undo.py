@@ -9,6 +9,7 @@ from orchestrator.play.variables import Server
 from orchestrator.store import endings
 from orchestrator.store.endings import Undone
 from orchestrator.worker.attempt import Attempt, Plan
+from orchestrator.worker.published import check_unpublished
 
 _LATE_SECONDS = 60
 """The seconds after which a clone, whose playbook was killed before Proxmox answered, has either begun or never will.
@@ -52,11 +53,19 @@ def _is_untouched(attempt: Attempt) -> bool:
     return attempt.claim.was_ready and not attempt.kind.disturbs
 
 
+def _close(attempt: Attempt, server: Server | None, cleanup: Cleanup) -> Cleanup:
+    """Return the ended cleanup, which names what is left behind."""
+    if server is None:
+        return cleanups.close_without_vmid(cleanup, attempt.claim.publications)
+    published = check_unpublished(attempt, server.publications)
+    if published is not None:
+        cleanup = cleanups.mark_published(cleanup, published)
+    return cleanups.close_cleanup(cleanup, hostname=server.hostname, vmid=server.vmid)
+
+
 def _finish(attempt: Attempt, server: Server | None, failure: Failure, cleanup: Cleanup) -> None:
     """Write the end of an undone operation."""
-    closed = cleanup.model_copy(update={"status": PhaseStatus.OK, "leaked": ()})
-    if server is not None:
-        closed = cleanups.close_cleanup(cleanup, hostname=server.hostname, vmid=server.vmid)
+    closed = _close(attempt, server, cleanup)
     undone = Undone(
         kind=attempt.kind,
         cleanup=closed,

@@ -56,6 +56,8 @@ class Watch:
         self.address: str | None = None
         self.clone_upid: str | None = None
         self.publications = list(publications)
+        self.phase: Phase | None = None
+        """The phase that runs, or None before the first one."""
         self._held = held
         self._settings = settings
         self._handing_over = handing_over
@@ -64,7 +66,6 @@ class Watch:
         self._ends_at = ends_at
         self._cancellable = cancellable
         self._on_phase = on_phase
-        self._phase: Phase | None = None
         self._since = time.monotonic()
 
     def hear(self, event: Event) -> None:
@@ -95,7 +96,7 @@ class Watch:
         return self._held.lost.is_set() or self._handing_over.is_set() or self.stopped is not None
 
     def _enter(self, phase: Phase) -> None:
-        self._phase, self._since = phase, time.monotonic()
+        self.phase, self._since = phase, time.monotonic()
         if self._on_phase is not None:
             self._on_phase(phase)
 
@@ -106,7 +107,7 @@ class Watch:
         self._held.when_written(lambda: self._recorded.write(known))
 
     def _reason(self) -> Failure | None:
-        now, phase = time.monotonic(), self._phase
+        now, phase = time.monotonic(), self.phase
         if self._cancellable and self._held.cancelled:
             return CANCELLED.model_copy(update={"phase": phase})
         if now > self._ends_at:

@@ -2,7 +2,7 @@
 runs with another configuration is left alone.
 
 Arguments: address, port, payload, secret (name of the agent's token, optional), window (seconds),
-deadline (time of the epoch at which the whole wait ends, optional).
+deadline (seconds of /proc/uptime at which the whole wait ends, optional).
 """
 
 from __future__ import annotations

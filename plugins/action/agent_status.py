@@ -1,7 +1,7 @@
 """Wait one window for the agent's terminal state; `until: result.done` makes a phase of it.
 
 Arguments: address, port, vmid, secret (name of the agent's token, optional), window (seconds),
-deadline (time of the epoch at which the whole wait ends, optional).
+deadline (seconds of /proc/uptime at which the whole wait ends, optional).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Arguments: host (of the inventory, to which the task is to be delegated), public
 taken), server_id (for the mark), timeout (seconds of waiting for a host that is away).
 
 What failed is a part of the result, because the task is one of several in a loop: edge_withdraw fails for all of them,
-after it has removed the rest.
+after it has removed the rest. It does so too when Ansible could not begin this task at all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ class ActionModule(PhaseAction):
         done = withdraw(here, site.remove)
         return {
             "changed": done.changed,
-            "host": host,
             "gone": [one.as_dict() for one in done.gone],
             "failures": [{"code": failure.code.value, "message": failure.message} for failure in done.failures],
         }

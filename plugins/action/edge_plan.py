@@ -1,6 +1,7 @@
 """What will be published of a server: its records at every DNS provider and its registration. Makes no request.
 
-Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), server. The result is
+Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), server, and hosts (of
+the inventory, among which that of the proxy must be; left out when nothing will be published). The result is
 `publishing`, a list of publications (orchestrator/domain/publications.py).
 """
 
@@ -13,7 +14,7 @@ from hostwright_ansible.server import SERVER, registration
 
 from orchestrator.drivers.dns.factory import parse_providers
 from orchestrator.drivers.edge.plan import plan
-from orchestrator.drivers.proxy.factory import parse_proxy
+from orchestrator.drivers.proxy.factory import parse_proxy, require_host
 from orchestrator.drivers.secrets import Secrets
 
 
@@ -22,10 +23,13 @@ class ActionModule(PhaseAction):
         "providers": {"type": "list", "elements": "dict", "required": True},
         "proxy": {"type": "dict", "required": True},
         "server": SERVER,
+        "hosts": {"type": "list", "elements": "str"},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
         del secrets, check
         providers, proxy, server = parse_providers(args["providers"]), parse_proxy(args["proxy"]), args["server"]
+        if args["hosts"] is not None:
+            require_host(proxy, args["hosts"])
         publishing = plan(providers, proxy, registration(server), server["service"])
         return {"publishing": [one.as_dict() for one in publishing]}

@@ -1,7 +1,8 @@
 """Make what edge_plan planned: the records at every DNS provider, then the registration. All is recorded before.
 
-Arguments: those of edge_plan, and timeout (seconds a request may take with its retries). To be delegated to the host of
-the proxy, if it names one. Every provider is tried, then each failure is named; the proxy follows when none failed.
+Arguments: those of edge_plan, timeout (seconds a request may take with its retries), and record_timeout (seconds that
+the worker may take to record what was planned). To be delegated to the host of the proxy, if it names one. Every
+provider is tried, then each failure is named; the proxy follows when none failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class ActionModule(PhaseAction):
         "proxy": {"type": "dict", "required": True},
         "server": SERVER,
         "timeout": {"type": "float", "default": 20.0},
+        "record_timeout": {"type": "float", "default": 120.0},
     }
 
     def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
@@ -32,7 +34,7 @@ class ActionModule(PhaseAction):
         wanted, service, timeout = registration(args["server"]), args["server"]["service"], args["timeout"]
         driver = open_proxy(proxy, secrets, run=self.run_module, timeout=timeout)
         if not check:
-            wait_until_recorded(plan(providers, proxy, wanted, service))
+            wait_until_recorded(plan(providers, proxy, wanted, service), args["record_timeout"])
         outcomes = publish_records(providers, wanted, service, secrets, timeout=timeout, check=check)
         outcomes |= {proxy.driver: register(driver, wanted, changed=CHANGED in outcomes.values(), check=check)}
         return {

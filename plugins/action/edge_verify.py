@@ -11,7 +11,7 @@ import time
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from hostwright_ansible.server import SERVER
+from hostwright_ansible.server import SERVER, registration
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers.dns.factory import parse_providers
@@ -73,5 +73,4 @@ def _instance(args: dict[str, Any]) -> Instance:
     for provider in parse_providers(args["providers"]):
         names = provider.names(server["hostname"], server["service"], server["protocol"])
         records.append((provider, names, provider.records(names, server["public_port"])))
-    asked = parse_probe(server["protocol"], args["probe"])
-    return Instance(server["hostname"], server["address"], server["port"], server["public_port"], asked, records)
+    return Instance(registration(server), parse_probe(server["protocol"], args["probe"]), records)

@@ -1,8 +1,8 @@
 """Remove what was published of a server, by its record and nothing beside it.
 
 Arguments: publications, providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname and server_id (for the
-message and for the mark), files (the results of edge_files for the hosts that have files), timeout (seconds a request
-may take with its retries). Every place is tried, then each failure is named. The result is `withdrawn`, the
+message and for the mark), files (the results of edge_files in a loop over the hosts with files), timeout (seconds a
+request may take with its retries). Every place is tried, then each failure is named. The result is `withdrawn`, the
 publications that are gone now, also when the task fails.
 """
 
@@ -36,13 +36,21 @@ class ActionModule(PhaseAction):
             args["server_id"], secrets, self.run_module, args["timeout"], check, args["providers"], args["proxy"]
         )
         done = withdraw(
-            [one for one in publications if not any(is_on(one, each["host"]) for each in files)], site.remove
+            [one for one in publications if not any(is_on(one, each["item"]) for each in files)], site.remove
         )
         for each in files:
-            done.changed |= each["changed"]
-            done.gone += parse_publications(each["gone"])
-            done.failures += [PhaseError(Code(failure["code"]), failure["message"]) for failure in each["failures"]]
+            _add(done, each)
         return done.as_result(check=check) | {"progress": _sentence(args["hostname"], done, check=check)}
+
+
+def _add(done: Withdrawal, files: dict[str, Any]) -> None:
+    """Add what edge_files did on one host."""
+    done.changed |= files.get("changed", False)
+    done.gone += parse_publications(files.get("gone", []))
+    done.failures += [PhaseError(Code(one["code"]), one["message"]) for one in files.get("failures", [])]
+    if files.get("failed"):
+        message = f"the files on host {files['item']} were not removed: {files['msg']}"
+        done.failures.append(PhaseError(Code(files.get("code", Code.INTERNAL)), message))
 
 
 def _sentence(hostname: str, done: Withdrawal, *, check: bool) -> str:

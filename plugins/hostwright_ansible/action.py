@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
@@ -19,6 +19,9 @@ from orchestrator.drivers.secrets import Secrets
 from orchestrator.processes import die_with_parent
 
 SECRETS_VARIABLE = "hostwright_secrets_file"
+PUBLICATIONS = frozenset({"publishing", "withdrawn", "gone"})
+"""Members of a result that hold publications. They are planned without a secret, and what is recorded and struck out
+must be the very names, also when one of them contains the value of some secret."""
 
 
 class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
@@ -44,7 +47,7 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
         except Exception as error:  # noqa: BLE001 - Ansible would print it unscrubbed
             message = f"{self._task.action}: {type(error).__name__}: {error}"
             result = PhaseError(Code.INTERNAL, message).as_result()
-        result = secrets.scrub(result)
+        result = secrets.scrub(result) | {name: result[name] for name in PUBLICATIONS & set(result)}
         self._tell(result)
         return result
 
@@ -56,6 +59,9 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
             raise HostError(str(error), passing=False) from None
         except AnsibleConnectionFailure as error:
             raise unreachable(str(error)) from None
+        except AnsibleError as error:
+            # A wrong password of sudo, a variable of the host that is undefined.
+            raise HostError(" ".join(str(error).split()), passing=False) from None
         return dict(plain(result))
 
     def _tell(self, result: dict[str, Any]) -> None:

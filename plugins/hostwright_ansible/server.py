@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.drivers.dns.records import canonical
 from orchestrator.drivers.proxy.base import Registration
 
 SERVER: Mapping[str, Any] = {
@@ -33,7 +32,7 @@ def registration(server: Mapping[str, Any]) -> Registration:
         server_id=server["server_id"],
         address=server["address"],
         port=server["port"],
-        hostnames=[canonical(f"{server['hostname']}.{zone}") for zone in server["zones"]],
+        zones=server["zones"],
         protocol=server["protocol"],
         public_port=server["public_port"],
     )

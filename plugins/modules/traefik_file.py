@@ -67,8 +67,8 @@ def rendered(instance: str, configuration: dict[str, Any]) -> str:
 
 
 def owner(text: str) -> str | None:
-    """The instance that the mark names."""
-    mark = MARK.fullmatch(text.partition("\n")[0])
+    """The instance that the mark names; a person may have added a note behind it."""
+    mark = MARK.match(text)
     return mark[1] if mark else None
 
 
@@ -82,10 +82,17 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def entry_points(configuration: dict[str, Any]) -> set[str]:
-    """The entry points that its routers use."""
-    sections = [configuration.get(protocol, {}) for protocol in ("tcp", "udp")]
-    routers = [router for section in sections for router in section.get("routers", {}).values()]
-    return {name for router in routers for name in router.get("entryPoints", [])}
+    """The entry points that its routers use; what somebody broke is passed over."""
+    sections = [_members(configuration, protocol) for protocol in ("tcp", "udp")]
+    routers = [_members(section["routers"], name) for section in sections for name in _members(section, "routers")]
+    lists = [router.get("entryPoints") for router in routers]
+    return {name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)}
+
+
+def _members(mapping: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object of that name; empty when it is none."""
+    found = mapping.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def ours(directory: Path) -> dict[str, dict[str, Any]]:

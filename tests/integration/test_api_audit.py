@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from orchestrator.store import audit, callbacks
+from orchestrator.store import accounts, audit, callbacks
 from orchestrator.store.connection import Database
 from tests.support.fix_api import Api, Caller, is_problem, lease_of, running_api
 from tests.support.fix_stack import DEV, GAME
@@ -128,6 +128,15 @@ def test_believes_nobody_by_default(api: Api) -> None:
     target = str(uuid4())
     api.http.delete(f"/api/instances/{target}", headers={"X-Forwarded-For": "198.51.100.7"})
     assert api.query("select host(address) from audit where target = %s", target) == [("127.0.0.1",)]
+
+
+def test_tells_a_customer_from_a_server_of_the_same_number(api: Api, customer: Caller) -> None:
+    accounts.ensure_customer(api.database, "5999")
+    customer.delete("/api/instances/5999")
+    api.caller(None).request("PUT", "/api/customers/5999", json={})
+    assert [(line["method"], line["route"]) for line in lines(api, api.caller("5999"))] == [
+        ("PUT", "/api/customers/{customer_id}")
+    ]
 
 
 def test_lists_every_line_once_page_by_page(api: Api, customer: Caller) -> None:

@@ -1,18 +1,23 @@
 """The order table of the HTTP contract, a test for every row, over real HTTP."""
 
 import json
+import re
+import shutil
 import socket
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import yaml
 
 from orchestrator.domain.models import Limits
+from orchestrator.settings import load_settings
 from orchestrator.store import accounts
 from tests.support.fix_api import Api, Caller, is_problem, running_api, together
 from tests.support.fix_stack import DEV, GAME, Running
@@ -66,6 +71,46 @@ def test_replays_same_key_same_body(api: Api, customer: Caller) -> None:
     respelled = {"version": "1.21.7", "variant": "vanilla", "container_type": "game", "memoryMiB": 2048}
     assert customer.post(respelled, Idempotency_Key="k").content == first.content
     assert operations_of(api, customer) == 1
+
+
+@pytest.fixture
+def later(api: Api, tmp_path: Path) -> Iterator[Api]:
+    """The API after a change of its catalogue: another default, and a version that is no longer there."""
+    inventory = shutil.copytree(load_settings().inventory, tmp_path / "inventory")
+    catalogue = inventory / "group_vars" / "all" / "catalogue.yml"
+    data = yaml.safe_load(catalogue.read_text())
+    data["hostwright_catalogue"]["limits"]["game"]["memory_mib"]["default"] = 4096
+    data["hostwright_catalogue"]["dev"]["runtimes"]["python"]["versions"].remove("3.12")
+    catalogue.write_text(yaml.safe_dump(data))
+    with running_api(api.database.url, inventory=str(inventory)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("order", [GAME, DEV], ids=["changed default", "removed version"])
+def test_replays_same_key_whatever_the_catalogue_holds_by_then(
+    api: Api, later: Api, customer: Caller, order: dict[str, Any]
+) -> None:
+    operator = api.caller(None)
+    for caller, body in ((customer, order), (operator, order | {"customerId": api.customer().customer_id})):
+        first = caller.post(body, Idempotency_Key="k")
+        again = replace(caller, http=later.http).post(dict(reversed(body.items())), Idempotency_Key="k")
+        assert (again.status_code, again.content) == (202, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+    is_problem(replace(customer, http=later.http).post(order | {"variant": "none"}, Idempotency_Key="k"), 400,
+               "invalid-request")  # fmt: skip
+    assert operations_of(api, customer) == 1
+
+
+def test_replays_a_key_of_the_release_before(api: Api, customer: Caller) -> None:
+    first = customer.post(GAME, Idempotency_Key="k")
+    api.query(
+        "update idempotency_key k set request_hash = o.request_hash from operation o "
+        "where o.id = k.operation_id and k.customer_id = %s",
+        customer.customer_id,
+    )
+    again = customer.post(GAME, Idempotency_Key="k")
+    assert (again.status_code, again.content) == (202, first.content)
+    is_problem(customer.post(PAPER, Idempotency_Key="k"), 409, "idempotency-key-reused")
 
 
 def test_replays_same_key_when_the_order_is_long_over(api: Api, customer: Caller) -> None:
@@ -177,10 +222,32 @@ def test_refuses_an_invalid_body_naming_every_field(api: Api, customer: Caller) 
     assert nothing_was_written(api, customer)
 
 
+@pytest.mark.parametrize("order", [GAME, {}], ids=["game", "of no type"])
+def test_case_c2_names_the_first_20_wrong_fields_and_counts_the_others(
+    api: Api, customer: Caller, order: dict[str, Any]
+) -> None:
+    strange = {f"{number:04}": 1 for number in range(5_000)}
+    other = api.caller(None).request("PUT", f"/api/customers/{customer.customer_id}", json=strange)
+    for answer in (customer.post(order | strange, Idempotency_Key="k"), other):
+        problem = is_problem(answer, 400, "invalid-request")
+        assert len(problem["errors"]) == 20
+        assert re.search(r", and 49\d\d more$", problem["detail"])
+        assert len(answer.content) < 4_096
+    assert nothing_was_written(api, customer)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"ctype":NaN}', b"\xff", b"[" * 60_000, b'{"a":' * 10_000])
 def test_refuses_a_body_that_is_no_json_object(api: Api, customer: Caller, body: bytes) -> None:
     answer = customer.request("POST", "/api/instances", content=body, headers=JSON)
     assert is_problem(answer, 400, "invalid-request")["errors"][0]["pointer"] == ""
+    assert nothing_was_written(api, customer)
+
+
+def test_refuses_a_deeply_nested_body(api: Api, customer: Caller) -> None:
+    for depth in range(100, 1100, 100):
+        content = b'{"a":' * depth + b"1" + b"}" * depth
+        headers = JSON | {"Idempotency-Key": "k"}
+        is_problem(customer.request("POST", "/api/instances", content=content, headers=headers), 400, "invalid-request")
     assert nothing_was_written(api, customer)
 
 

@@ -15,7 +15,7 @@ from orchestrator.domain.phases import Phase
 from orchestrator.store import endings, leases
 from tests.support.fix_api import Api, Caller, is_problem, lease_of
 from tests.support.fix_stack import DEV, FINAL, GAME, Running
-from tests.support.storage import allocate_vmid
+from tests.support.storage import allocate_vmid, query
 
 OPERATIONS = "/api/instances/operations"
 
@@ -213,7 +213,8 @@ def test_pages_instances_in_the_order_of_their_orders(customer: Caller, limit: i
     ordered = [accepted["serverId"] for accepted in order_many(customer, 7)]
     found = pages(customer, f"/api/instances?limit={limit}", "instances")
     assert [instance["serverId"] for page in found for instance in page] == ordered
-    assert all(len(page) <= limit for page in found)
+    assert [len(page) for page in found[:-1]] == [limit] * (len(found) - 1)
+    assert 0 < len(found[-1]) <= limit
 
 
 def test_pages_on_without_a_gap_when_the_last_one_is_deleted(api: Api, customer: Caller) -> None:
@@ -290,6 +291,21 @@ def test_lists_every_server_where_there_are_no_pages(api: Api) -> None:
     order_many(customer, 55)
     assert len(customer.get("/api/servers").json()["servers"]) == 55
     assert len(customer.get("/api/instances").json()["instances"]) == 50
+
+
+def test_case_g3_lists_no_more_than_a_thousand_servers_at_once(api: Api) -> None:
+    customer = api.customer()
+    customer.order(DEV)
+    assert "Link" not in customer.get("/api/servers").headers
+    query(
+        api.database,
+        "insert into instance (id, customer_id, ctype, spec, memory_mib, cpu_cores, created_at) "
+        "select gen_random_uuid(), customer_id, ctype, spec, memory_mib, cpu_cores, now() "
+        "from instance, generate_series(1, 1000)",
+    )
+    first = customer.get("/api/servers")
+    assert len(first.json()["servers"]) == 1000
+    assert [len(page) for page in pages(customer, first.links["next"]["url"], "instances")] == [1]
 
 
 def test_takes_a_vmid_for_the_id_of_a_live_instance(api: Api, customer: Caller) -> None:

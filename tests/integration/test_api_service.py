@@ -10,13 +10,18 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
+import psutil
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, OPERATOR_ENDPOINTS, TABLES
+from orchestrator.api.instances.orders import KEY
+from orchestrator.domain.errors import Problem
 from orchestrator.store import accounts, sweep
 from orchestrator.store.connection import Database
 from tests.support.fix_api import Api, Caller, is_problem, running_api
+from tests.support.fix_lab_proxmox import wait_until
 from tests.support.fix_stack import DEV, GAME, Running
 
 OPERATIONS = "/api/instances/operations"
@@ -78,6 +83,21 @@ def test_is_not_ready_without_a_worker(database_url: str, database: Database) ->
         api.query("delete from schema_migration")
         answer = api.http.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, expected | {"migrations": False})
+
+
+def test_lets_no_strangers_take_all_threads_by_asking_whether_it_is_ready(database_url: str) -> None:
+    waiting = "select count(*) from pg_locks where relation = 'schema_migration'::regclass and not granted"
+    with running_api(database_url, pool_size="2") as api, ThreadPoolExecutor(8) as pool:
+        caller = api.customer()
+        with psycopg.connect(database_url) as holding:
+            holding.execute("lock table schema_migration in access exclusive mode")
+            asking = [pool.submit(api.http.get, "/readyz") for _ in range(8)]
+            wait_until(lambda: api.query(waiting)[0][0] > 0)
+            answer = caller.request("GET", "/api/instances", timeout=10)
+            assert answer.status_code == 200
+            assert api.query(waiting) == [(1,)]
+            assert not any(each.done() for each in asking)
+        assert [each.result().json()["migrations"] for each in asking] == [True] * 8
 
 
 @pytest.mark.parametrize(
@@ -261,6 +281,20 @@ def test_asks_again_who_asks_when_the_body_has_come(api: Api) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 401")
 
 
+def cpu_seconds(api: Api, path: str) -> float:
+    """What the API takes to answer 600 requests for a path."""
+    process = psutil.Process(api.pid)
+    before = process.cpu_times()
+    for _ in range(600):
+        assert api.http.get(path).status_code == 200
+    after = process.cpu_times()
+    return after.user + after.system - before.user - before.system
+
+
+def test_case_c9_shows_a_document_that_was_rendered_once(api: Api) -> None:
+    assert cpu_seconds(api, "/openapi.json") < 2 * cpu_seconds(api, "/healthz")
+
+
 def test_resolves_every_reference_of_the_document(document: dict[str, Any]) -> None:
     references = [node["$ref"] for node in walk(document) if isinstance(node.get("$ref"), str)]
     assert len(references) > 20
@@ -299,6 +333,26 @@ def test_documents_path_parameters_and_answers(document: dict[str, Any]) -> None
 def test_has_only_valid_schemas(document: dict[str, Any]) -> None:
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
+
+
+def schema_of_header(document: dict[str, Any], path: str, name: str) -> dict[str, Any]:
+    """What the document says of a header of a POST."""
+    parameters = document["paths"][path]["post"]["parameters"]
+    (found,) = (each["schema"] for each in parameters if (each["in"], each["name"]) == ("header", name))
+    schema: dict[str, Any] = found
+    return schema
+
+
+def test_documents_the_headers_as_they_are_read(document: dict[str, Any]) -> None:
+    schema_of_header(document, "/internal/velocity/proxy-status", "X-Zpack-Secret")
+    key = Draft202012Validator(schema_of_header(document, "/api/instances", "Idempotency-Key"))
+    for text in ("k", '"k"', "x" * 255, f'"{"x" * 255}"'):
+        assert key.is_valid(text), text
+        assert KEY.read({"Idempotency-Key": text}) == text.strip('"')
+    for text in ("", '"', '""', "a b", '"k', 'k"', "x" * 256):
+        assert not key.is_valid(text), text
+        with pytest.raises(Problem):
+            KEY.read({"Idempotency-Key": text})
 
 
 def test_documents_what_an_order_may_hold(document: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """An attempt's bookkeeping without a playbook: what it writes, when it stops itself, and when it must not write."""
 
+import errno
 import json
 import queue
 import threading
@@ -17,17 +18,19 @@ from orchestrator.domain.errors import LostLease
 from orchestrator.domain.models import Claim
 from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
 from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
 from orchestrator.domain.updates import Logged
 from orchestrator.play.run_directory import RecordedFile
 from orchestrator.play.variables import Server
 from orchestrator.settings import Settings
-from orchestrator.store import leases, orders, reads, requests
+from orchestrator.store import orders, reads, requests
 from orchestrator.store.connection import Database
 from orchestrator.worker.attempt import PLAYBOOKS, Attempt, Plan
 from orchestrator.worker.watch import Watch
 from tests.support.fix_database import CUSTOMER
-from tests.support.storage import claimant
+from tests.support.fix_lab import Lab
+from tests.support.storage import claim_one, claimant
 
 EVENTS = Path(__file__).parents[1] / "fixtures" / "events"
 STARTED = {"event": "playbook_on_play_start", "event_data": {"play": "clone-container"}}
@@ -37,7 +40,7 @@ def claim(database: Database, deadline_seconds: float = 900) -> Claim:
     spec = {"ctype": "game"}
     demand = Demand(str(uuid4()), request_hash(spec), "game", 1, 1)
     placed = orders.place_order(database, orders.Order(CUSTOMER, demand, spec))
-    claimed = leases.claim(database, placed.operation_id, claimant(deadline_seconds=deadline_seconds))
+    claimed = claim_one(database, placed.operation_id, claimant(deadline_seconds=deadline_seconds))
     assert claimed is not None
     return claimed
 
@@ -250,6 +253,28 @@ def test_keeps_order_between_phases_it_enters_and_events(database: Database) -> 
         assert isinstance(update, updates.PhaseEntered)
         phases.append(update.phase)
     assert phases == [Phase.ALLOCATE_VMID, Phase.CLONE_CONTAINER]
+
+
+# what is known of a run
+
+
+def test_keeps_what_a_run_has_told_before_its_files_found_no_room(database: Database, lab: Lab) -> None:
+    entry = next(each for each in lab.site["dns"] if each["driver"] == "technitium")
+    name, zone = entry["name"], entry["zone"]
+    published = Publication("technitium", f"{name}/{zone}", "A", f"mc.{zone}", "192.0.2.1")
+
+    def fill_the_disk(phase: Phase) -> None:
+        if phase is Phase.STOP_CONTAINER:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with attempt(database, state_dir=lab.state_dir) as made:
+        plan = Plan.of_phases((Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER))
+        server = Server(made.operation, 5000, "mc", publications=(published,))
+        outcome = made.play(plan, server, undoing=True, on_phase=fill_the_disk)
+    assert outcome.failure is not None
+    assert "No space left on device" in outcome.failure.message
+    assert outcome.failure.phase is Phase.STOP_CONTAINER
+    assert outcome.publications == ()
 
 
 # why it failed

@@ -124,7 +124,7 @@ def test_migrates_a_backup_of_an_earlier_schema(server_url: str, other_url: str,
     told = run(other_url, "restore", file)
     assert "schema 3" in told
     assert f"applied: {', '.join(str(number) for number in range(4, NEWEST + 1))}" in told
-    assert held(other_url) == before | {"publication": 0, "schema_migration": NEWEST}
+    assert held(other_url) == before | {"publication": 0, "customer_usage": 4, "schema_migration": NEWEST}
 
 
 def test_refuses_a_backup_of_a_newer_release(database_url: str, other_url: str, file: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
+from orchestrator.domain.accounts import MAX_LIMIT
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
@@ -124,6 +125,12 @@ def test_writes_what_it_changes_into_the_audit_log(database: Database) -> None:
         (["customer", "set", "Bad Id"], "cannot be a customer's id"),
         (["customer", "set", "fine", "--game", "1"], "--game wants"),
         (["customer", "set", "fine", "--dev", "1,x,2"], "--dev wants"),
+        (["customer", "set", "fine", "--dev", "1,3000000000,2"], "--dev wants"),
+        (["customer", "set", "fine", "--dev", f"1,{'9' * 5000},2"], "--dev wants"),
+        (["token", "create", "--operator", "--name", "a\nb"], "--name: must not hold control characters"),
+        (["token", "create", "--operator", "--name", "a\u202eb"], "--name: must not hold control characters"),
+        (["token", "create", "--operator", "--name", ""], "--name: String should have at least 1 character"),
+        (["token", "create", "--operator", "--name", "x" * 101], "--name: String should have at most 100 characters"),
         (["token", "create", "--name", "x"], "say whose token it is"),
         (["token", "create", "--name", "x", "--operator", "--expires", "soon"], "--expires wants"),
         (["token", "create", "--name", "x", "--customer", "nobody"], "there is no customer nobody"),
@@ -133,6 +140,14 @@ def test_writes_what_it_changes_into_the_audit_log(database: Database) -> None:
 )
 def test_refuses_in_one_sentence(database: Database, arguments: list[str], reason: str) -> None:
     assert reason in refused(*arguments)
+
+
+@pytest.mark.parametrize("option", ["--instances", "--memory", "--cores"])
+def test_refuses_a_limit_that_the_database_cannot_hold(database: Database, option: str) -> None:
+    result = CliRunner().invoke(app, ["customer", "set", CUSTOMER, option, "3000000000"])
+    assert result.exit_code == 2
+    assert str(MAX_LIMIT) in result.output
+    run("customer", "set", CUSTOMER, option, str(MAX_LIMIT))
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,17 @@ def test_undoes_it_after_a_defect(site: Site, monkeypatch: pytest.MonkeyPatch) -
     site.assert_undone(operation, OperationStatus.FAILED, Code.INTERNAL)
 
 
+def test_hands_it_over_when_its_undoing_meets_a_defect(site: Site) -> None:
+    operation_id = site.place(WAKE_UP)
+    lose(site, operation_id)
+    assert requests.place_cancel(site.database, operation_id, CUSTOMER)
+    settings = site.settings
+    site.settings = settings.model_copy(update={"phase_timeouts": None})  # no run can be played with these
+    assert site.carry_out().status is OperationStatus.CLEANING
+    site.settings = settings
+    site.assert_undone(site.carry_out(), OperationStatus.CANCELLED, Code.CANCELLED)
+
+
 def test_fails_it_when_no_worker_takes_it_in_time(site: Site, tmp_path: Path) -> None:
     operation_id = site.place(WAKE_UP)
     storage.query(

@@ -41,6 +41,15 @@ def test_resolve_tells_no_name_from_no_type_from_no_zone(lab: Lab) -> None:
     assert ask(lab, "a.lab.internal", "A", view="public").rcode() == dns.rcode.REFUSED
 
 
+def test_resolve_makes_up_what_a_wildcard_says_of_names_that_do_not_exist(lab: Lab) -> None:
+    technitium(lab, "add", domain="*.wild.lab.internal", type="A", ipAddress="10.0.0.7")
+    technitium(lab, "add", domain="_tcp.real.wild.lab.internal", type="A", ipAddress="10.0.0.8")
+    for name, found in (("any", ["10.0.0.7"]), ("deep.any", ["10.0.0.7"]), ("real", []), ("x.real", [])):
+        assert values(ask(lab, f"{name}.wild.lab.internal", "A")) == found, name
+    assert ask(lab, "any.wild.lab.internal", "SRV").rcode() == dns.rcode.NOERROR
+    assert ask(lab, "x.real.wild.lab.internal", "A").rcode() == dns.rcode.NXDOMAIN
+
+
 def test_resolver_finds_srv_and_its_target(lab: Lab) -> None:
     name = "_minecraft._tcp.c.lab.internal"
     technitium(lab, "add", domain="c.lab.internal", type="A", ipAddress="10.0.0.3", overwrite="true")

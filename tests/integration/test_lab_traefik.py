@@ -11,6 +11,7 @@ import yaml
 from orchestrator.lab.edge.traefik_files import ConfigurationError, Route, read_files
 from tests.support.edge_kinds import PUBLIC_PORT, Traefik, directory_of, echo_backend
 from tests.support.fix_lab import Lab
+from tests.support.fix_lab_proxmox import wait_until
 
 GOOD: dict[str, Any] = {
     "tcp": {
@@ -47,12 +48,29 @@ def test_reads_yaml_files_and_nothing_else(tmp_path: Path) -> None:
         ("tcp: [", "a.yml: "),
         ({"tpc": {}}, "the file: field not found: tpc"),
         ({"managed": "by"}, "the file: field not found: managed"),
+        ({"tcp": {"services": ["s"]}}, "tcp.services: is no mapping"),
+        ({"tcp": GOOD["tcp"] | {"routers": None}}, "tcp.routers: is no mapping"),
+        (
+            {"tcp": GOOD["tcp"] | {"routers": {"a": GOOD["tcp"]["routers"]["a"] | {"entryPoints": None}}}},
+            "tcp.routers.a.entryPoints: is no list",
+        ),
         ({"udp": {"routers": {"a": {"rule": "HostSNI(`*`)"}}}}, "udp.routers.a: field not found: rule"),
         ({"tcp": {"routers": {"a": {"rule": "HostSNI(`x`)"}}}}, "tcp.routers.a.rule: without TLS"),
         ({"tcp": {"services": {"s": {"loadBalancer": {"servers": []}}}}}, "is no list of servers"),
         ({"tcp": {"services": {"s": {"loadBalancer": {"servers": [{"address": "x"}]}}}}}, "must be HOST:PORT"),
     ],
-    ids=["no YAML", "typo", "unknown member", "rule of UDP", "host without TLS", "no server", "no port"],
+    ids=[
+        "no YAML",
+        "typo",
+        "unknown member",
+        "list of services",
+        "no routers",
+        "no entry points",
+        "rule of UDP",
+        "host without TLS",
+        "no server",
+        "no port",
+    ],
 )
 def test_names_what_is_wrong_with_a_file(tmp_path: Path, content: object, words: str) -> None:
     write(tmp_path, "a.yml", content)
@@ -91,12 +109,38 @@ def test_keeps_what_it_had_while_a_file_is_wrong_and_says_so(lab: Lab, directory
     assert lab.inventory()["entryPoints"] == []
 
 
-def test_entry_point_whose_port_is_taken_says_so(lab: Lab, directory: Path) -> None:
-    address = lab.site["dns"][0]["address"]
-    with socket.create_server((address, 30002)):
+def test_entry_point_whose_port_is_taken_says_so_until_it_is_free(lab: Lab, directory: Path) -> None:
+    edge = lab.site["dns"][0]["address"], 30002
+    with socket.create_server(edge):
         write(directory, "a.yml", {"tcp": GOOD["tcp"] | {"routers": {"a": GOOD["tcp"]["routers"]["a"] | {
             "entryPoints": ["tcp-30002"]}}}})  # fmt: skip
-        assert f"cannot listen on {address}:30002" in lab.inventory()["traefikErrors"][0]["message"]
+        taken = f"cannot listen on {edge[0]}:{edge[1]}"
+        assert taken in lab.inventory()["traefikErrors"][0]["message"]
+        write(directory, "b.yml", {})
+        assert taken in lab.inventory()["traefikErrors"][0]["message"]
+    wait_until(lambda: is_open(edge))
+    assert lab.inventory()["traefikErrors"] == []
+
+
+def is_open(address: tuple[str, int]) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_looks_on_after_the_directory_could_not_be_read(lab: Lab, directory: Path) -> None:
+    away = directory.rename(directory.with_name("away"))
+    directory.write_text("a file in its place")
+    wait_until(lambda: "Not a directory" in str(lab.inventory()["traefikErrors"]))
+    directory.unlink()
+    away.rename(directory)
+    write(directory, "a.yml", {"tcp": GOOD["tcp"] | {"routers": {"a": GOOD["tcp"]["routers"]["a"] | {
+        "entryPoints": ["tcp-30003"]}}}})  # fmt: skip
+    wait_until(lambda: is_open((lab.site["dns"][0]["address"], 30003)))
+    assert lab.inventory()["traefikErrors"] == []
 
 
 def test_passes_a_conversation_over_udp_on_and_keeps_clients_apart(lab: Lab, directory: Path) -> None:

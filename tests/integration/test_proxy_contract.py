@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,11 +62,11 @@ def test_player_gets_through_from_registering_to_removing(lab: Lab, kind: Kind, 
         for changed in (True, False):
             assert driver.ensure(wanted(kind, port)) is changed
             assert kind.player_reaches(lab) == port
-            assert driver.routes(NAME, "127.0.0.1", port, driver.backends())
+            assert driver.routes(wanted(kind, port), driver.backends())
         for changed in (True, False):
             assert remove(driver, wanted(kind, port)) is changed
             assert kind.player_reaches(lab) is None
-            assert not driver.routes(NAME, "127.0.0.1", port, driver.backends())
+            assert not driver.routes(wanted(kind, port), driver.backends())
 
 
 def test_another_address_replaces_the_first(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
@@ -74,7 +75,7 @@ def test_another_address_replaces_the_first(lab: Lab, kind: Kind, driver: ProxyD
             assert driver.ensure(wanted(kind, port))
             assert kind.listed(lab, NAME) == {("127.0.0.1", port)}
             assert kind.player_reaches(lab) == port
-        assert not driver.routes(NAME, "127.0.0.1", first, driver.backends())
+        assert not driver.routes(wanted(kind, first), driver.backends())
 
 
 def test_check_changes_nothing_and_says_whether_it_would(lab: Lab, kind: Kind, driver: ProxyDriver) -> None:
@@ -194,9 +195,10 @@ def test_file_holds_our_mark_and_what_traefik_reads(lab: Lab, files: ProxyDriver
         ("udp: {}\n", "carries no mark of Hostwright"),
         ("", "carries no mark of Hostwright"),
         ("# Managed by Hostwright. instance=another\n{}\n", "carries the mark of instance another"),
+        ("# Managed by Hostwright. instance=another (Eve's)\n{}\n", "carries the mark of instance another"),
         (f"{{}}\n# Managed by Hostwright. instance={SERVER}", "carries no mark of Hostwright"),
     ],
-    ids=["theirs", "empty", "another instance's", "mark elsewhere"],
+    ids=["theirs", "empty", "another instance's", "with a note", "mark elsewhere"],
 )
 def test_file_without_our_mark_is_neither_replaced_nor_removed(
     lab: Lab, files: ProxyDriver, text: str, words: str
@@ -209,11 +211,31 @@ def test_file_without_our_mark_is_neither_replaced_nor_removed(
     assert path_of(lab).read_text() == text
 
 
+def test_file_of_ours_with_a_note_of_somebody_is_ours(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(1))
+    text = path_of(lab).read_text()
+    noted = text.replace("\n", " (keep until May)\n", 1)
+    path_of(lab).write_text(noted)
+    assert files.ensure(leading_to(1))
+    assert path_of(lab).read_text() == text
+    path_of(lab).write_text(noted)
+    assert remove(files, leading_to(1))
+    assert not path_of(lab).exists()
+
+
 def test_entry_point_of_another_instance_is_not_shared(lab: Lab, files: ProxyDriver) -> None:
     files.ensure(leading_to(1, "first-5992", "another"))
     with pytest.raises(PhaseError, match="entry point udp-30990 leads to first-5992 already"):
         files.ensure(leading_to(2))
     assert not path_of(lab).exists()
+
+
+def test_entry_point_is_not_shared_with_a_file_of_which_a_part_is_broken(lab: Lab, files: ProxyDriver) -> None:
+    files.ensure(leading_to(1, "first-5992", "another"))
+    first = directory_of(lab) / "first-5992.yml"
+    first.write_text(first.read_text().replace('"udp": {', '"tcp": null, "udp": {', 1))
+    with pytest.raises(PhaseError, match="entry point udp-30990 leads to first-5992 already"):
+        files.ensure(leading_to(2))
 
 
 def test_file_that_somebody_broke_is_written_anew(lab: Lab, files: ProxyDriver) -> None:
@@ -222,6 +244,24 @@ def test_file_that_somebody_broke_is_written_anew(lab: Lab, files: ProxyDriver) 
     assert files.backends() == []
     assert files.ensure(leading_to(1))
     assert lab.inventory()["traefikErrors"] == []
+
+
+BROKEN = (
+    {"tcp": None, "udp": None},
+    {"udp": {"routers": {"x": None}, "services": {"x": None}}},
+    {"udp": {"routers": {"x": {"entryPoints": None}}, "services": {"x": {"loadBalancer": {"servers": None}}}}},
+    {"udp": {"routers": [1], "services": {"x": {"loadBalancer": {"servers": [None, {"address": "host"}]}}}}},
+)
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=json.dumps)
+def test_file_that_somebody_broke_holds_up_no_other(lab: Lab, files: ProxyDriver, content: dict[str, Any]) -> None:
+    broken = directory_of(lab) / "broken-5993.yml"
+    broken.write_text(f"# Managed by Hostwright. instance=another\n{json.dumps(content)}\n")
+    assert files.ensure(leading_to(1))
+    assert files.routes(leading_to(1), files.backends())
+    assert remove(files, leading_to(1))
+    broken.unlink()
 
 
 @contextmanager

@@ -1,6 +1,10 @@
 """The phases that talk to the agent, as real playbooks against real agents in the lab's containers."""
 
+import json
+import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +14,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.chaos.site import CLOCK
 from tests.support import containers
 from tests.support.edge import other_secrets
 from tests.support.fix_lab import Lab
-from tests.support.playbook import CONFIGURE, ROOT, Run, play, unsafe
+from tests.support.playbook import CONFIGURE, ROOT, Run, environment, play, unsafe
 
 INJECTION = "{{ lookup('pipe', 'touch pwned') }}"
 SEND, WAIT = "Send the configuration", "Wait until the instance is ready"
@@ -261,6 +266,22 @@ def test_agent_that_answers_late_is_waited_for(lab: Lab, start: Start) -> None:
     order = start(5910)
     lab.fault(target="agent", behaviour="late", vmid=5910, seconds=2)
     assert configure(lab, order).ok().changed == [SEND]
+
+
+def test_case_a13_clock_that_jumps_ends_no_wait(lab: Lab, start: Start, tmp_path: Path) -> None:
+    order = start(5912)
+    configure(lab, order).ok()
+    (agent,) = (one["pid"] for one in lab.inventory()["containers"] if one["vmid"] == 5912)
+    variables = tmp_path / "order.json"
+    variables.write_text(json.dumps(order))
+    clock = {"PYTHONPATH": str(CLOCK), "CHAOS_CLOCK_OFFSET": "3600", "CHAOS_CLOCK_FROM": str(time.time() + 4)}
+    os.kill(agent, signal.SIGSTOP)
+    threading.Timer(8, os.kill, (agent, signal.SIGCONT)).start()
+    done = subprocess.run(
+        ["ansible-playbook", "playbooks/phases/wait_for_agent_terminal_state.yml", "-e", f"@{variables}"],
+        cwd=ROOT, env=environment(lab.state_dir) | clock, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 def test_wrong_agent_token_says_so(lab: Lab, start: Start, tmp_path: Path) -> None:

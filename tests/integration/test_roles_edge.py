@@ -10,6 +10,7 @@ import pytest
 from orchestrator.drivers.dns.factory import parse_provider
 from orchestrator.drivers.players.minecraft import ping
 from orchestrator.drivers.players.reachability import CheckError, Instance, checks
+from orchestrator.drivers.proxy.base import Registration
 from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
 from orchestrator.drivers.secrets import Secrets
 from tests.support import containers, lab_proxy
@@ -329,7 +330,7 @@ def test_case_a8_verify_asks_for_another_way_over_ipv6(
     where = provider.names(HOST, "minecraft", "tcp")
     found = provider.records(where, 25565)
     seed_cloudflare(lab, type="AAAA", name=where.host, content=f"{value}{provider.address}" if passes else value)
-    instance = Instance(HOST, order["address"], 25565, 25565, None, [(provider, where, found)])
+    instance = Instance(Registration(HOST, "of-5950", order["address"], 25565), None, [(provider, where, found)])
     proxy = open_proxy(
         parse_proxy(lab.site["proxy"]), Secrets(lab.state_dir / "lab/secrets.json"), run=no_host, timeout=1
     )

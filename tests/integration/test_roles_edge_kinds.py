@@ -1,6 +1,9 @@
 """publish_edge and unpublish_edge for what the bridge is not: mc-router, and games with an entry point of their own."""
 
+import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from tests.support.containers import Stage
 from tests.support.edge import FILES, GONE, PLAN, PUBLISH, VERIFY, is_published, publish, unpublish, withdraw
 from tests.support.edge_kinds import McRouter, directory_of
 from tests.support.fix_lab import Lab
-from tests.support.playbook import CONFIGURE, CREATE, play
+from tests.support.playbook import CONFIGURE, CREATE, ROOT, play
 
 GETINFO = Probe("udp", b"\xff\xff\xff\xffgetinfo", b"\xff\xff\xff\xffinfoResponse")
 GAME: dict[str, Any] = {"vmid": 5960, "game": "xonotic", "variant": "stock", "version": "0.8.6", "server_id": "of-5960"}
@@ -90,6 +93,80 @@ def test_case_a3_file_of_somebody_else_is_left_alone_and_nothing_of_ours_is_ther
     assert len(gone.result(GONE)["withdrawn"]) == len(published.result(PLAN)["publishing"])
     assert (srv_records(lab), ours.exists()) == ([], True)
     ours.write_text(text)
+
+
+BAD_HOSTS: dict[str, dict[str, Any]] = {
+    "wrong password": {
+        "ansible_connection": "local", "ansible_become": True, "ansible_become_password": "planted",
+        "ansible_become_user": "nobody", "ansible_become_exe": "{{ inventory_dir }}/sudo",
+    },
+    "undefined interpreter": {"ansible_connection": "local", "ansible_python_interpreter": "{{ nowhere }}"},
+    "undefined variable": {"ansible_connection": "{{ nowhere }}"},
+    "no such connection": {"ansible_connection": "carrier_pigeon"},
+}  # fmt: skip
+REASONS = {
+    "wrong password": ("velocity-failed", "Duplicate become password prompt"),
+    "undefined interpreter": ("velocity-failed", "'nowhere' is undefined"),
+    "undefined variable": ("internal", "'nowhere' is undefined"),
+    "no such connection": ("internal", "carrier_pigeon"),
+}
+
+
+# Asks for the password again and again.
+SUDO = """#!/bin/sh
+for word; do case "$word" in *password:*) prompt=$word ;; esac; done
+printf %s "$prompt" >&2; read -r given; printf %s "$prompt" >&2; read -r given; exit 1
+"""
+
+
+def on_host(directory: Path, variables: dict[str, Any]) -> tuple[str, ...]:
+    """Options that add a host named `edge-bad` to the lab's inventory."""
+    sudo = directory / "sudo"
+    sudo.write_text(SUDO)
+    sudo.chmod(0o755)
+    inventory = directory / "edge.json"
+    inventory.write_text(json.dumps({"all": {"hosts": {"edge-bad": variables}}}))
+    return ("-i", str(ROOT / "inventory" / "lab"), "-i", str(inventory))
+
+
+@pytest.mark.parametrize("reason", BAD_HOSTS)
+def test_host_that_fails_keeps_its_file_alone(lab: Lab, game: dict[str, Any], tmp_path: Path, reason: str) -> None:
+    published = publish(lab, game).ok()
+    site = {"hostwright_entry_points": lab.site["entry_points"] | {"host": "edge-bad"}}
+    planned = published.result(PLAN)["publishing"]
+    places = {"traefik": f"edge-bad:{directory_of(lab)}"}
+    moved = [one | {"place": places.get(one["driver"], one["place"])} for one in planned]
+    code, words = REASONS[reason]
+    run = unpublish(lab, game, *on_host(tmp_path, BAD_HOSTS[reason]), publications=moved, **site)
+    assert (run.code, run.failure["code"], run.failure["changed"]) == (2, code, True)
+    assert words in run.failure["msg"]
+    assert "edge-bad" in run.failure["msg"]
+    assert sorted(map(str, run.failure["withdrawn"])) == sorted(str(one) for one in moved if one["driver"] != "traefik")
+    assert srv_records(lab) == []
+    left = [one for one in moved if one["driver"] == "traefik"]
+    mended = on_host(tmp_path, {"ansible_connection": "local", "ansible_python_interpreter": sys.executable})
+    assert unpublish(lab, game, *mended, publications=left, **site).ok().result(GONE)["withdrawn"] == left
+    assert list(directory_of(lab).iterdir()) == []
+
+
+def test_host_that_fails_while_publishing_is_named_and_the_records_are_told(
+    lab: Lab, game: dict[str, Any], tmp_path: Path
+) -> None:
+    site = {"hostwright_entry_points": lab.site["entry_points"] | {"host": "edge-bad"}}
+    failure = publish(lab, game, *on_host(tmp_path, BAD_HOSTS["wrong password"]), **site).failure
+    assert (failure["code"], failure["changed"]) == ("velocity-failed", True)
+    assert "Duplicate become password prompt" in failure["msg"]
+    assert failure["msg"].endswith("check user, key and variables of host edge-bad in the inventory")
+
+
+def test_host_outside_the_inventory_is_refused_before_anything_is_published(lab: Lab, game: dict[str, Any]) -> None:
+    before = lab.inventory()
+    entry_points = lab.site["entry_points"] | {"host": "edge-9"}
+    run = publish(lab, game, hostwright_entry_points=entry_points)
+    assert run.failure["code"] == "internal"
+    assert "hostwright_entry_points names the host edge-9, which the inventory does not have" in run.failure["msg"]
+    assert "publishing" not in run.failure
+    assert lab.inventory() == before
 
 
 def test_site_without_entry_points_says_what_is_missing(lab: Lab, game: dict[str, Any]) -> None:

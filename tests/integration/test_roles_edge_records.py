@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from orchestrator.drivers.edge.recorded import VARIABLE
-from tests.support.edge import GONE, PLAN, PUBLISH, publish, unpublish, withdraw
+from tests.support.edge import GONE, PLAN, PUBLISH, other_secrets, publish, unpublish, withdraw
 from tests.support.edge_kinds import McRouter, directory_of
 from tests.support.fix_lab import Lab
 from tests.support.playbook import CONFIGURE, CREATE, DELETE, ROOT, play
@@ -173,6 +173,17 @@ def test_case_a6_what_was_never_published_is_never_touched(lab: Lab, minecraft: 
     assert (elsewhere.changed, edge(lab)) == ([], there)
 
 
+def test_secret_that_is_a_word_of_a_name_changes_no_record(lab: Lab, order: dict[str, Any], tmp_path: Path) -> None:
+    before = edge(lab)
+    secrets = {"hostwright_secrets_file": other_secrets(lab, tmp_path, first="minecraft", second="terraria")}
+    published = publish(lab, order, **secrets).ok()
+    planned = published.result(PLAN)["publishing"]
+    assert "***" not in str(planned)
+    gone = withdraw(lab, order, published, **secrets).ok()
+    assert sorted(map(str, gone.result(GONE)["withdrawn"])) == sorted(map(str, planned))
+    assert edge(lab) == before
+
+
 def test_check_mode_withdraws_nothing(lab: Lab, minecraft: dict[str, Any]) -> None:
     published = publish(lab, minecraft).ok()
     there = edge(lab)
@@ -187,8 +198,11 @@ def test_nothing_is_made_that_is_not_recorded(
     planned = publish(lab, minecraft, "--check").ok().result(PLAN)["publishing"]
     monkeypatch.setenv(VARIABLE, str(file))
     file.write_text(json.dumps(planned[1:]))
-    failure = publish(lab, minecraft).failure
+    failure = publish(lab, minecraft, publish_edge_timeout=2).failure
     assert (failure["code"], edge(lab)) == ("internal", before)
-    assert f"{planned[0]['type']} {planned[0]['name']} was not published, because the worker" in failure["msg"]
+    words = (
+        f"{planned[0]['type']} {planned[0]['name']} was not published, because the worker did not record it within 2 s"
+    )
+    assert words in failure["msg"]
     file.write_text(json.dumps(planned))
     assert publish(lab, minecraft).ok().changed == [PUBLISH]

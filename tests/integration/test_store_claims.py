@@ -2,11 +2,14 @@
 
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from orchestrator.domain.models import Lease, OperationRow
 from orchestrator.domain.operations import PROVISION
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import OperationStatus
+from orchestrator.domain.updates import PublicationsRecorded, PublicationsStruck
 from orchestrator.store import accounts, endings, leases, orders
 from orchestrator.store.connection import Database
 from orchestrator.store.leases import Claimant
@@ -180,3 +183,17 @@ def test_hands_a_cleaning_operation_over_as_it_is(database: Database) -> None:
     row = try_claim(database, lease.operation_id)
     assert row is not None
     assert (row.status, row.error) == (OperationStatus.CLEANING, FAILURE)
+
+
+def test_knows_in_which_order_the_publications_were_recorded(database: Database, database_url: str) -> None:
+    plan = [Publication(driver, "x", "A", "mc.lab", "192.0.2.1") for driver in ("c", "a", "b")]
+    lease = start(database)
+    leases.record(database, lease, [PublicationsRecorded(tuple(plan))])
+    leases.record(database, lease, [PublicationsStruck((plan[0],))])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("vacuum publication")  # the place of the row that was struck out is free
+    leases.record(database, lease, [PublicationsRecorded((plan[0],))])
+    leases.hand_over(database, lease)
+    claimed = leases.claim_next(database, claimant())
+    assert claimed is not None
+    assert claimed.publications == (*plan[1:], plan[0])

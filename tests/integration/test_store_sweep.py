@@ -290,28 +290,31 @@ def test_stops_what_runs_for_a_stopped_account_and_keeps_it_stopped(database: Da
 
 
 def test_begins_nothing_that_somebody_begins_meanwhile(database: Database, database_url: str) -> None:
-    first, second = provision(database), provision(database)
+    made = {provision(database).id, provision(database).id}
     accounts.update_customer(database, CUSTOMER, billing_state="suspended")
-    # Nested loops: the sweep comes to the second instance with its old snapshot when it has changed the first.
-    sweeper = Database(make_conninfo(database_url, options="-c enable_hashjoin=off -c enable_mergejoin=off"))
-    sweeper.open()
-    wait = "begin if old.id = tg_argv[0]::uuid then perform pg_advisory_xact_lock(1); end if; return new; end"
-    query(database, f"create function wait() returns trigger language plpgsql as $$ {wait} $$")
-    query(
-        database,
-        f"create trigger wait before update on instance for each row execute function wait('{first.id}')",
+    # Nested loops: the sweep comes to one instance with its old snapshot when it has changed the other.
+    sweeper = Database(
+        make_conninfo(database_url, options="-c enable_hashjoin=off -c enable_mergejoin=off -c test.waits=on")
     )
+    sweeper.open()
+    wait = (
+        "begin if current_setting('test.waits', true) = 'on' then perform pg_advisory_xact_lock(1); end if; "
+        "return new; end"
+    )
+    query(database, f"create function wait() returns trigger language plpgsql as $$ {wait} $$")
     with database.connect() as gate, ThreadPoolExecutor(1) as thread:
         gate.execute("select pg_advisory_lock(1)")
+        query(database, "create trigger wait before update on instance for each row execute function wait()")
         sweeping = thread.submit(swept, sweeper)
         while query(database, "select count(*) from pg_locks where locktype = 'advisory' and not granted") == [(0,)]:
             assert not sweeping.done()
-        stop = requests.place(database, STOP, server_id=second.id, vmid=None, customer_id=None)
+        ((second,),) = query(database, "select id from instance for update skip locked")
+        stop = requests.place(database, STOP, server_id=second, vmid=None, customer_id=None)
         gate.execute("select pg_advisory_unlock(1)")
         (begun,) = sweeping.result().begun
-    assert operation(database, begun).instance_id == first.id
+    assert {operation(database, begun).instance_id, second} == made
     assert stop is not None
-    assert instance(database, second.id).active_operation == stop[0]
+    assert instance(database, second).active_operation == stop[0]
     sweeper.close()
 
 

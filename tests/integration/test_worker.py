@@ -28,13 +28,15 @@ from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import PROJECT_DIR, Settings
-from orchestrator.store import accounts, orders, reads, requests, sweep
+from orchestrator.store import accounts, endings, orders, reads, requests, sweep
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.migrations import migrate
 from orchestrator.store.wakeups import QUEUE, RUN_OPERATION, JsonSerializer
+from orchestrator.worker.loop import Worker
 from tests.integration.test_runner import marked, run_directories
-from tests.support.fix_database import CUSTOMER
+from tests.support import storage
+from tests.support.fix_database import CUSTOMER, fresh_database
 from tests.support.fix_lab import Lab
 from tests.support.observe import agent_status
 
@@ -130,6 +132,34 @@ def site(database: Database, clean_lab: Lab, tmp_path: Path) -> Iterator[Site]:
         assert marked(operation.id) == []
         assert run_directories(operation.id) == []
     assert clean_lab.inventory() == before
+
+
+_BREAK = """
+create function break_down() returns trigger language plpgsql as
+$$ begin raise exception 'a defect' using errcode = 'division_by_zero'; end $$;
+create trigger break_down before update on operation for each row
+when (new.id = '{}' and new.status = 'failed') execute function break_down()
+"""
+
+
+def test_goes_on_with_others_when_one_cannot_be_ended(server_url: str, template: str, lab: Lab) -> None:
+    with fresh_database(server_url, "broken", template=template) as url:
+        worker = Worker(Settings(database_url=url, state_dir=lab.state_dir, concurrency=2))
+        worker.database.open()
+        try:
+            accounts.ensure_customer(worker.database, CUSTOMER)
+            broken, other = (storage.place(worker.database).operation_id for _ in range(2))
+            for operation_id in (broken, other):
+                lease = storage.claim(worker.database, operation_id)
+                endings.begin_cleaning(worker.database, lease, storage.FAILURE)
+                storage.expire(worker.database, operation_id)
+            storage.query(worker.database, "update operation set attempt = 10")
+            storage.query(worker.database, _BREAK.format(broken))
+            worker.run_operation(str(broken))
+            assert storage.operation(worker.database, other).status is OperationStatus.FAILED
+            assert storage.operation(worker.database, broken).status is OperationStatus.CLEANING
+        finally:
+            worker.database.close()
 
 
 def tear_down(site: Site, operation_id: UUID) -> None:

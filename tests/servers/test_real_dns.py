@@ -215,6 +215,33 @@ def test_leaves_somebody_elses_alias_and_says_so(servers: Servers) -> None:
     assert kdig(servers.authority, f"{ALIAS}.{ZONE}", "CNAME") == ["elsewhere.example."]
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize(("kind", "value"), [("A", "192.0.2.80"), ("CNAME", "elsewhere.example."), ("TXT", "theirs")])
+def test_wildcard_is_nobodys_record_at_our_name(servers: Servers, kind: str, value: str, exclusive: bool) -> None:
+    send(servers, lambda update: update.add(f"*.{ZONE}.", 60, kind, value))
+    try:
+        ours = servers.driver("ours", exclusive=exclusive)
+        serial = servers.records(ZONE, "SOA")
+        assert not ours.remove(published(ours, "ours"))
+        assert servers.records(ZONE, "SOA") == serial, "a question changes nothing"
+        assert ours.ensure(*names(ours))
+        assert_published(servers, "ours")
+        assert not ours.ensure(*names(ours))
+        assert ours.remove(published(ours, "ours"))
+    finally:
+        send(servers, lambda update: update.delete(f"*.{ZONE}."))
+    assert_absent(servers)
+
+
+def test_resolver_is_no_witness_that_a_record_is_gone(servers: Servers) -> None:
+    ours, asking = servers.driver("ours"), servers.driver("ours", server=servers.resolver)
+    ours.ensure(*names(ours))
+    with pytest.raises(PhaseError, match=rf"answers without authority for .*does it serve zone {ZONE}"):
+        asking.remove(published(ours, "ours"))
+    assert ours.remove(published(ours, "ours"))
+    assert_absent(servers)
+
+
 def names(driver: DnsDriver, hostname: str = HOST) -> tuple[Names, list[Record]]:
     """The names and records of a Minecraft server."""
     where = driver.provider.names(hostname, "minecraft", "tcp")

@@ -29,7 +29,6 @@ from tests.support.playbook import ROOT, Run, play
 NAME, SERVER = "contract-5990", "f1e2d3c4-0000-4000-8000-000000005990"
 FOREIGN = "theirs-5991"
 ZONES = ("lab.internal", "lab.example")
-HOSTS = tuple(f"{NAME}.{zone}" for zone in ZONES)
 PUBLIC_PORT = 30990
 TASK = "Registration"
 WITHDRAW = "Remove the registration and the records"
@@ -169,7 +168,7 @@ class McRouter(ByHostName):
 class Traefik(Kind):
     """As tasks its files are written over SSH, of which only the network is left out."""
 
-    refusal = "check user and key of host edge-ssh"
+    refusal = "check user, key and variables of host edge-ssh"
 
     def __init__(self, protocol: str) -> None:
         self.protocol = protocol
@@ -293,7 +292,7 @@ def inventories(at: Setting) -> list[str]:
 
 def wanted(kind: Kind, port: int) -> Registration:
     """What `register` registers."""
-    return Registration(NAME, SERVER, "127.0.0.1", port, HOSTS, kind.protocol, PUBLIC_PORT)
+    return Registration(NAME, SERVER, "127.0.0.1", port, ZONES, kind.protocol, PUBLIC_PORT)
 
 
 def published(at: Setting, kind: Kind, port: int) -> list[Publication]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.errors import Code
-from orchestrator.domain.models import Cleanup, CleanupStep, Failure, InstanceRow, Lease, OperationRow
+from orchestrator.domain.models import Claim, Cleanup, CleanupStep, Failure, InstanceRow, Lease, OperationRow
 from orchestrator.domain.operations import CLEANUP, PROVISION, STOP, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
@@ -59,8 +59,14 @@ def claimant(**changes: Any) -> Claimant:
     return Claimant(**given | changes)
 
 
+def claim_one(database: Database, operation_id: UUID, who: Claimant) -> Claim | None:
+    """Take an operation, whoever's turn it is."""
+    with database.transaction() as connection:
+        return leases.claim(connection, operation_id, who)
+
+
 def try_claim(database: Database, operation_id: UUID, *, lease_seconds: float = 30) -> OperationRow | None:
-    claimed = leases.claim(database, operation_id, claimant(lease_seconds=lease_seconds))
+    claimed = claim_one(database, operation_id, claimant(lease_seconds=lease_seconds))
     return None if claimed is None else claimed.operation
 
 

@@ -28,6 +28,13 @@ select i.id, i.customer_id, i.status, i.vmid, i.hostname, i.leaked,
        a.id as active, a.kind
 from instance i left join operation a on a.instance_id = i.id and a.status in ('queued', 'running', 'cleaning')
 """
+_MISCOUNTED = """
+select * from (
+    select customer_id, ctype, count(*) as instances, sum(memory_mib) as memory_mib, sum(cpu_cores) as cpu_cores
+    from instance where status not in ('failed', 'quarantined') group by customer_id, ctype
+) counted natural full join (select * from customer_usage where instances <> 0) kept
+where (counted.*) is null or (kept.*) is null
+"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Tables:
     operations: dict[UUID, dict[str, Any]]
     instances: list[dict[str, Any]]
     archived: set[UUID]
+    miscounted: list[dict[str, Any]]
 
 
 def read(database: Database) -> Tables:
@@ -46,7 +54,8 @@ def read(database: Database) -> Tables:
         operations = {row["id"]: row for row in cursor.execute(_OPERATIONS.encode())}
         instances = cursor.execute(_INSTANCES.encode()).fetchall()
         archived = {row["id"] for row in cursor.execute("select id from archived_instance")}
-    return Tables(operations, instances, archived)
+        miscounted = cursor.execute(_MISCOUNTED.encode()).fetchall()
+    return Tables(operations, instances, archived, miscounted)
 
 
 @dataclass
@@ -70,6 +79,7 @@ class Invariants:
         at_rest = {*UNCOUNTED, "deleting"}
         counting = Counter(row["customer_id"] for row in tables.instances if row["status"] not in at_rest)
         assert all(count <= self.limit for count in counting.values()), f"a quota is exceeded: {counting}"
+        assert not tables.miscounted, f"what counts against the limits is not what is there: {tables.miscounted}"
         living = [row["id"] for row in tables.instances]
         assert len(living) == len(set(living)), "an instance has two active operations"
         for name in ("vmid", "hostname"):

@@ -324,6 +324,25 @@ def test_crash_is_visible_while_it_backs_off(start_agent: StartAgent, faults: Ca
     assert agent.wait_ready()["crashCount"] == 0
 
 
+def test_payload_that_cannot_be_saved_is_refused_and_changes_nothing(start_agent: StartAgent) -> None:
+    agent = start_agent()
+    agent.configure(GAME)
+    before = agent.wait_ready()
+    full = agent.root / "state.partial"
+    full.mkdir()  # as a full disk, it lets nothing be written there
+
+    refused = agent.configure(GAME | {"version": "1.20.4"})
+
+    assert (refused.status_code, refused.json()["ok"]) == (500, False)
+    assert str(full) in refused.json()["error"]
+    assert agent.status() | {"timestamp": ""} == before | {"timestamp": ""}
+    stopped = agent.http.post("/stop")
+    assert (stopped.status_code, agent.status()["state"]) == (500, "idle")
+    full.rmdir()
+    assert agent.configure(GAME).status_code == 202
+    agent.wait_ready()
+
+
 def test_one_crash_too_many_is_an_error(start_agent: StartAgent, faults: Callable[..., str]) -> None:
     agent = start_agent("--backoff", "0,0", "--faults", faults(behaviour="crash", count=3))
     agent.configure(GAME)

@@ -27,6 +27,12 @@ def test_refuses_what_the_state_does_not_allow(state: str, refused: set[Action],
     assert {problem.code for problem in problems.values() if problem} == ({code} if code else set())
 
 
+def test_lets_a_customer_only_read_in_a_state_of_a_newer_release() -> None:
+    problems = {action: refuse("on_trial", action) for action in Action}
+    assert {action for action, problem in problems.items() if problem} == CHANGES
+    assert {problem.code for problem in problems.values() if problem} == {SUSPENDED}
+
+
 def test_lets_servers_run_where_their_customer_may_start_them() -> None:
     assert {"suspended", "retained", "pending_deletion"} == STOPPED_STATES
 

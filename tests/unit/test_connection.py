@@ -53,6 +53,21 @@ def test_finds_the_running_stack_by_its_state_directory(state_dir: Path) -> None
     assert run("1", HOSTWRIGHT_STATE_DIR=str(state_dir)) == ["http://here", "of-customer", "1", "False"]
 
 
+def test_takes_no_token_besides_that_of_the_operator(state_dir: Path) -> None:
+    given = ["1", "--state-dir", str(state_dir), "--operator"]
+    for more, environment in ((["--token", "t"], {}), ([], {"HOSTWRIGHT_TOKEN": "t"})):
+        with pytest.raises(ConfigurationError, match="leave out --token and HOSTWRIGHT_TOKEN"):
+            run(*given, *more, **environment)
+
+
+def test_sends_the_token_of_the_running_stack_nowhere_else(state_dir: Path) -> None:
+    directory = ["--state-dir", str(state_dir)]
+    assert run("1", *directory, "--url", "http://here/") == ["http://here", "of-customer", "1", "False"]
+    for more in ([], ["--operator"]):
+        with pytest.raises(ConfigurationError, match="there is no token for http://there"):
+            run("1", *directory, *more, "--url", "http://there")
+
+
 def test_says_what_to_do_when_nothing_runs(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="start `hostwright up --lab`"):
         run("1", "--state-dir", str(tmp_path))

@@ -190,9 +190,10 @@ def test_zone_that_is_wholly_ours_has_no_record_of_somebody_else() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("note", ["", " (moved by Eve)", ". Do not touch"], ids=["as it was", "noted", "said"])
 @pytest.mark.parametrize("exclusive", [False, True])
-def test_record_of_another_instance_is_never_touched(exclusive: bool) -> None:
-    zone = TechnitiumZone(technitium_entry("A", "Managed by Hostwright. instance=2", ipAddress="192.0.2.7"))
+def test_record_of_another_instance_is_never_touched(exclusive: bool, note: str) -> None:
+    zone = TechnitiumZone(technitium_entry("A", f"Managed by Hostwright. instance=2{note}", ipAddress="192.0.2.7"))
     before = list(zone.entries)
     with http_server(zone) as server:
         with pytest.raises(PhaseError, match=r"carries the mark of Hostwright's instance 2 .*; delete that instance"):
@@ -208,6 +209,17 @@ def test_record_of_ours_that_is_switched_off_is_written_again_and_removed() -> N
         assert not any(entry["disabled"] for entry in zone.entries)
         for entry in zone.entries:
             entry["disabled"] = True
+        assert remove(technitium(server.url)) is True
+    assert zone.entries == []
+
+
+def test_record_of_ours_with_a_note_of_somebody_is_ours() -> None:
+    noted = technitium_entry("A", f"{MARK}. Keep until May", ipAddress="192.0.2.7")
+    zone = TechnitiumZone(noted)
+    with http_server(zone) as server:
+        assert ensure(technitium(server.url)) is True
+        assert {entry["comments"] for entry in zone.entries} == {MARK}
+        zone.entries = [noted]
         assert remove(technitium(server.url)) is True
     assert zone.entries == []
 

@@ -101,7 +101,9 @@ def test_hears_what_is_about_to_be_published_and_what_is_published_no_longer() -
         assert isinstance(updates[1], Failure)
 
 
-@pytest.mark.parametrize("broken", [None, "x", [], ["x"], [{}], [{"name": "mc.lab"}]])
+@pytest.mark.parametrize(
+    "broken", [None, "x", [], ["x"], [{}], [{"name": "mc.lab"}], [RECORD | {"value": 5}], [RECORD | {"value": ["x"]}]]
+)
 def test_passes_over_publications_that_are_none(broken: Any) -> None:
     event = {"event": "runner_on_ok", "event_data": {"play": "publish-edge", "res": {"publishing": broken}}}
     assert to_updates(event) == []

@@ -16,12 +16,13 @@ import yaml
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.lab.addresses import Addresses
 from orchestrator.lab.site import describe_site
-from orchestrator.play.inventory import PLACEHOLDER, find_problems, require_filled
-from orchestrator.settings import PROJECT_DIR
+from orchestrator.play.inventory import PLACEHOLDER, find_problems, read_hosts, require_filled
+from orchestrator.settings import PROJECT_DIR, Settings
 from tests.support.production import EXAMPLE, SECRETS_FILE, SITE, copy_example
 from tests.unit.test_roles import PHASE_ROLES
 
 LAB = PROJECT_DIR / "inventory" / "lab"
+HOSTS = ("localhost", "edge-1")
 ORDER = {"vmid": 5000, "server_id": "s", "operation_id": "o", "address": str(IPv4Address(1)), "hostname": "mc-5000"}
 
 
@@ -83,7 +84,12 @@ def test_gives_every_role_what_its_argument_specs_ask_for(tmp_path: Path) -> Non
 def test_asks_nobody_for_containers_unless_their_file_is_named() -> None:
     done = ansible("ansible-inventory", "-i", EXAMPLE, "--list")
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)["_meta"]["hostvars"]) == {"localhost", "edge-1"}
+    assert set(json.loads(done.stdout)["_meta"]["hostvars"]) == set(HOSTS)
+
+
+def test_reads_every_host_also_those_without_a_variable(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: {x: 1}}, children: {edge: {hosts: {b: }}}}")
+    assert read_hosts(Settings(inventory=tmp_path, state_dir=tmp_path)) == {"a", "b"}
 
 
 def test_names_every_place_that_is_not_filled_in() -> None:
@@ -113,9 +119,9 @@ def test_refuses_an_inventory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_finds_nothing_missing_in_a_whole_site() -> None:
     secrets = dict.fromkeys(("proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret"), "v")
-    assert find_problems(lab_site(), secrets | {"agent_token": "v"}) == []
+    assert find_problems(lab_site(), secrets | {"agent_token": "v"}, HOSTS) == []
     named = set(re.findall(r"^ *secret: (\w+)", (EXAMPLE / SITE).read_text(), re.MULTILINE))
-    assert find_problems(example_site(), dict.fromkeys(named, "v")) == []
+    assert find_problems(example_site(), dict.fromkeys(named, "v"), HOSTS) == []
 
 
 @pytest.mark.parametrize(
@@ -123,24 +129,36 @@ def test_finds_nothing_missing_in_a_whole_site() -> None:
     [
         (lambda site: site.pop("hostwright_proxy"), "does not set hostwright_proxy:"),
         (lambda site: site["hostwright_proxmox"].pop("node"), "does not set hostwright_proxmox.node:"),
-        (lambda site: site["hostwright_dns"][1].pop("zone"), "does not set hostwright_dns[1].zone:"),
+        (lambda site: site.update(hostwright_dns="x"), "does not set hostwright_dns:"),
+        (lambda site: site["hostwright_dns"][1].pop("zone"), "hostwright_dns entry cloudflare: missing zone"),
+        (lambda site: site["hostwright_dns"][1].pop("zone_id"), "hostwright_dns entry cloudflare: missing zone_id"),
+        (lambda site: site["hostwright_dns"][0].pop("secret"), "hostwright_dns entry technitium: missing secret"),
+        (lambda site: site["hostwright_dns"][0].update(driver="bind"), "entry technitium: unknown driver bind"),
+        (lambda site: site["hostwright_dns"][0].update(urll="x"), "entry technitium: unknown urll"),
+        (lambda site: site["hostwright_dns"][0].update(name="cloudflare"), "has two entries named cloudflare"),
+        (lambda site: site["hostwright_proxy"].pop("secret"), "is wrong: missing secret"),
+        (lambda site: site["hostwright_proxy"].update(driver="gate"), "is wrong: unknown driver gate"),
         (lambda site: site["hostwright_dns"].append("x"), "does not set hostwright_dns[2]:"),
         (lambda site: site["hostwright_proxmox"].update(secret="mine"), "the secret mine,"),
         (lambda site: None, "the secret proxmox_token,"),
         (lambda site: site.pop("hostwright_entry_points"), "does not set hostwright_entry_points:"),
-        (lambda site: site["hostwright_entry_points"].pop("host"), "does not set hostwright_entry_points.host:"),
+        (lambda site: site["hostwright_entry_points"].pop("host"), "is wrong: missing host"),
+        (
+            lambda site: site["hostwright_entry_points"].update(host="edge-9"),
+            "names the host edge-9, which the inventory",
+        ),
     ],
 )
 def test_names_what_a_site_lacks(change: Any, said: str) -> None:
     site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"xonotic": {"edge": "entry-point"}}}}
     change(site)
-    assert any(said in problem for problem in find_problems(site, {}))
+    assert any(said in problem for problem in find_problems(site, {}, HOSTS))
 
 
 def test_asks_for_no_entry_points_where_no_game_needs_them() -> None:
     site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"minecraft": {}}}}
     del site["hostwright_entry_points"]
-    assert not any("hostwright_entry_points" in problem for problem in find_problems(site, {}))
+    assert not any("hostwright_entry_points" in problem for problem in find_problems(site, {}, HOSTS))
 
 
 def ansible(*command: object) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,8 @@ from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.support.http_server import Answer, Request, http_server
 
-NAME, HOSTS = "mc-vanilla-5000", ["mc-vanilla-5000.lab.internal", "mc-vanilla-5000.lab.example"]
+NAME, ZONES = "mc-vanilla-5000", ("Lab.Internal", "lab.example.")
+HOSTS = ["mc-vanilla-5000.lab.internal", "mc-vanilla-5000.lab.example"]
 SERVER = "f1e2d3c4-0000-4000-8000-000000005000"
 SECRET = "planted-proxy-secret"
 
@@ -49,7 +50,7 @@ class SilentBridge:
 
     def __call__(self, request: Request) -> Answer:
         if request.method == "GET":
-            return Answer(200, {"ok": True})
+            return Answer(200, {"servers": []})
         body = read(request)
         self.bodies.append(body)
         name = body["server_name"].lower()
@@ -85,8 +86,8 @@ def no_host(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
     raise AssertionError(f"{module} was run for a proxy with an API")
 
 
-def wanted(address: str, hostnames: Sequence[str] = HOSTS) -> Registration:
-    return Registration(NAME, SERVER, address, 25565, hostnames)
+def wanted(address: str, zones: Sequence[str] = ZONES) -> Registration:
+    return Registration(NAME, SERVER, address, 25565, zones)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["current", "older"])
@@ -100,8 +101,8 @@ def test_mcrouter_ensures_moves_and_removes_all_host_names(tmp_path: Path, old: 
         assert {router.routes[host] for host in HOSTS} == {"10.0.0.1:25565"}
         assert not proxy.ensure(wanted("10.0.0.1"))
         assert proxy.ensure(wanted("10.0.0.2"))
-        assert proxy.routes(NAME, "10.0.0.2", 25565, proxy.backends())
-        assert not proxy.routes(NAME, "10.0.0.1", 25565, proxy.backends())
+        assert proxy.routes(wanted("10.0.0.2"), proxy.backends())
+        assert not proxy.routes(wanted("10.0.0.1"), proxy.backends())
         assert not remove(proxy, "10.0.0.1"), "that is not what is there"
         assert remove(proxy, "10.0.0.2", check=True)
         assert remove(proxy, "10.0.0.2")
@@ -115,7 +116,9 @@ def test_mcrouter_leaves_the_same_short_name_in_another_zone_alone(tmp_path: Pat
     with http_server(router) as server:
         proxy = driver(tmp_path, server.url, "mc-router")
         assert proxy.ensure(wanted("10.0.0.1"))
+        assert proxy.routes(wanted("10.0.0.1"), proxy.backends())
         assert remove(proxy, "")
+        assert not proxy.routes(wanted("10.0.0.1"), proxy.backends())
     assert router.routes == {f"{NAME}.another.site": "10.0.0.9:25565"}
 
 
@@ -144,7 +147,7 @@ def test_pain_2_bridge_registers_and_unregisters_under_the_same_short_name(tmp_p
 
 
 def test_verify_takes_a_bridge_that_lists_nothing_as_acknowledged(tmp_path: Path) -> None:
-    instance = Instance(NAME, "10.0.0.1", 25565, 25565, None, [])
+    instance = Instance(wanted("10.0.0.1"), None, [])
     with http_server(SilentBridge()) as server:
         check = next(
             one for one in checks(instance, driver(tmp_path, server.url, "zpack-bridge")) if one.name == "proxy"
@@ -161,7 +164,7 @@ def test_verify_takes_a_bridge_that_lists_nothing_as_acknowledged(tmp_path: Path
     ids=["absent", "other address"],
 )
 def test_verify_says_what_the_proxy_lists_instead(tmp_path: Path, servers: list[dict[str, Any]], words: str) -> None:
-    instance = Instance(NAME, "10.0.0.1", 25565, 25565, None, [])
+    instance = Instance(wanted("10.0.0.1"), None, [])
     with http_server(lambda _: Answer(200, {"servers": servers})) as server:
         check = next(
             one for one in checks(instance, driver(tmp_path, server.url, "zpack-bridge")) if one.name == "proxy"
@@ -177,6 +180,31 @@ def test_refusal_is_velocity_failed_in_the_proxys_words(tmp_path: Path, kind: st
         with pytest.raises(PhaseError, match="out of order") as caught:
             proxy.ensure(wanted("10.0.0.1"))
     assert caught.value.code == "velocity-failed"
+
+
+UNREADABLE = {
+    "no JSON": b"<html>welcome</html>",
+    "no object": [],
+    "no list": {"ok": True},
+    "null": {"servers": None},
+    "no server": {"servers": ["mc-vanilla-5000"]},
+    "no port": {"servers": [{"name": "mc-vanilla-5000", "address": "10.0.0.1", "port": None}]},
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE)
+def test_bridge_whose_answer_cannot_be_read_is_not_one_that_lists_nothing(tmp_path: Path, answer: Any) -> None:
+    with http_server(lambda _: Answer(200, answer)) as server:
+        proxy = driver(tmp_path, server.url, "zpack-bridge")
+        with pytest.raises(PhaseError, match=f"^proxy zpack-bridge at {server.url}: ") as caught:
+            proxy.ensure(wanted("10.0.0.1"))
+        assert caught.value.code == "velocity-failed"
+        with pytest.raises(PhaseError, match=f"^proxy zpack-bridge at {server.url}: "):
+            remove(proxy, "10.0.0.1")
+        check = next(one for one in checks(Instance(wanted("10.0.0.1"), None, []), proxy) if one.name == "proxy")
+        with pytest.raises(CheckError, match="zpack-bridge"):
+            check.run(1)
+    assert {request.method for request in server.requests} == {"GET"}
 
 
 def test_backend_is_compared_in_lower_case(tmp_path: Path) -> None:

@@ -54,15 +54,19 @@ KEEPERS = {
     "fakepve": set(),
     "aiohttp": set(),
 }
-# What production code takes of the drivers: secrets, plans and what only reads. The changing verbs are for tasks.
+# What production code takes of the drivers: secrets, plans, the names of variables and what only reads. The changing
+# verbs are for tasks.
 READING = {
     "secrets.read_secrets",
     "result.PhaseError",
     "dns.factory.parse_providers",
     "edge.plan.plan",
+    "edge.recorded.VARIABLE",
+    "lease.VARIABLE",
     "players.minecraft",
     "proxy.base.Registration",
     "proxy.factory.parse_proxy",
+    "proxy.factory.require_host",
 }
 # What a task's fork loads with a driver: nothing of it may bring pydantic or Ansible along.
 LIGHT = {"errors", "probes", "publications"}
@@ -273,7 +277,8 @@ def test_says_of_every_query_what_it_is_for() -> None:
         assert ";" not in "".join(code), f"{name} is more than one statement"
 
 
-SHARED = ("fencing_token = %(fencing_token)s", "insert into operation_event", f"pg_notify('{OPERATION_CHANNEL}'")
+SHARED = ("fencing_token = %(fencing_token)s", "insert into operation_event", f"pg_notify('{OPERATION_CHANNEL}'",
+          "'cleaning' and lease_expires_at <", "from operation_phase p where p.operation_id = o.id) as")  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "sql" / "queries").iterdir()), ids=lambda path: path.stem)

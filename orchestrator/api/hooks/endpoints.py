@@ -7,7 +7,7 @@ from orchestrator.domain.errors import ProblemCode
 ENDPOINTS = (
     Endpoint(
         "POST", "/internal/velocity/proxy-status", proxy.take_status, "Take the proxy bridge's callbacks",
-        status=204, public=True, free_body=True,
+        status=204, public=True, free_body=True, parameters=(proxy.SECRET,),
         problems=(*BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE),
     ),
     Endpoint(

@@ -9,10 +9,12 @@ from starlette.responses import Response
 
 from orchestrator.api.hooks.secrets import read_secret
 from orchestrator.api.http.call import Call
+from orchestrator.api.http.parameters import verbatim
 from orchestrator.api.http.problems import invalid
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.store import accounts
 
+SECRET = verbatim("X-Zpack-Secret", "header")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping_failed"})
 
@@ -20,7 +22,7 @@ _PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping
 def take_status(call: Call) -> Response:
     """Store what the bridge reports of a server."""
     secret = read_secret(call, "velocity_secret")
-    given = call.headers.get("x-zpack-secret", "")
+    given = call.read(SECRET)
     expected = hashlib.sha256((secret or "").encode()).hexdigest()
     if secret is None or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Zpack-Secret header is not the bridge's")

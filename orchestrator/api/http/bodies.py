@@ -1,6 +1,6 @@
 """Bodies of requests: JSON objects, checked against models.
 
-Every wrong field is named in one answer, by JSON pointer. What a client wrote is never echoed back in full.
+The wrong fields are named in one answer, by JSON pointer. What a client wrote is never echoed back in full.
 """
 
 import json
@@ -35,7 +35,7 @@ def one_line(text: str) -> str:
 
 
 def parse_body(model: type[Body], body: bytes) -> Body:
-    """Read a body into its model. Raises Problem naming every wrong field."""
+    """Read a body into its model. Raises Problem naming the wrong fields."""
     try:
         return model.model_validate(parse_object(body))
     except ValidationError as error:
@@ -55,7 +55,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 def name_errors(error: ValidationError, *, thing: str, depth: int | None = None) -> list[dict[str, str]]:
     """List the wrong fields of a body. Pointers go no deeper than `depth`; `thing` is what the body is called."""
-    return [_field_error(item["loc"][:depth], item["type"], item["msg"], thing) for item in error.errors()]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [_field_error(item["loc"][:depth], item["type"], item["msg"], thing) for item in found]
 
 
 def _field_error(location: tuple[int | str, ...], kind: str, text: str, thing: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from orchestrator.api.http.auth import Tokens, TokenUses, unauthenticated
 from orchestrator.api.http.changes import Changes, Waker
 from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.parameters import SERVER, Parameter
+from orchestrator.api.http.readiness import Readiness
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.models import Principal
 from orchestrator.settings import Settings
@@ -36,6 +37,7 @@ class Parts:
     uses: TokenUses
     limiter: Limiter
     threads: ThreadPoolExecutor
+    readiness: Readiness
 
 
 @dataclass

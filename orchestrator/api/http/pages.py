@@ -32,8 +32,10 @@ class Pages(Generic[Key]):
     ) -> tuple[list[Row], Key | None]:
         """Read the rows that a request asks for. Returns them with the `after` of the next page, or None on the last.
 
-        `fetch` is a verb of the store that takes `after` and `limit`. Raises Problem (invalid-request).
+        `fetch` is a verb of the store that takes `after` and `limit`. It is asked for one row more, which tells whether
+        there is a next page. Raises Problem (invalid-request).
         """
         limit = call.read(self.limit)
-        rows = fetch(after=call.read(self.after), limit=limit)
-        return rows, key(rows[-1]) if len(rows) == limit else None
+        rows = fetch(after=call.read(self.after), limit=limit + 1)
+        page = rows[:limit]
+        return page, key(page[-1]) if len(rows) > limit else None

@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 from orchestrator.domain.errors import Problem, ProblemCode
 
+MAX_ERRORS = 20
+"""How many wrong parts of a request an answer names. A body of 64 KiB has room for thousands."""
 MEDIA_TYPE = "application/problem+json"
 _TITLES = {status.value: status.phrase for status in HTTPStatus}
 _BY_STATUS = {404: ProblemCode.NOT_FOUND, 405: ProblemCode.METHOD_NOT_ALLOWED}
@@ -33,9 +35,14 @@ def problem_response(problem: Problem) -> Response:
 
 
 def invalid(errors: list[dict[str, str]]) -> NoReturn:
-    """Refuse a request. Each error has a `pointer` or a `parameter`, and a `detail` that says what is wrong with it."""
-    named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in errors)
-    raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}", {"errors": errors})
+    """Refuse a request. Each error has a `pointer` or a `parameter`, and a `detail` that says what is wrong with it.
+
+    The answer has the first MAX_ERRORS of them and says how many more there are.
+    """
+    told = errors[:MAX_ERRORS]
+    named = ", ".join(error.get("pointer") or error.get("parameter") or "the body" for error in told)
+    more = f", and {len(errors) - len(told)} more" if len(errors) > len(told) else ""
+    raise Problem(ProblemCode.INVALID_REQUEST, f"the request is not valid: {named[:500]}{more}", {"errors": told})
 
 
 def unavailable() -> Problem:

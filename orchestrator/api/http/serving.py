@@ -110,7 +110,7 @@ async def _identify(call: Call) -> Principal:
 
 
 def _permit(call: Call, action: Action) -> None:
-    """Raises Problem when the customer's billing state does not allow an action. Operators always may."""
+    """Raises Problem when the caller's billing state does not allow an action. An operator has none."""
     if call.principal.customer_id is None:
         return
     refusal = refuse(accounts.billing_state(call.parts.database, call.principal.customer_id), action)

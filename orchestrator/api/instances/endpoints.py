@@ -6,8 +6,8 @@ from orchestrator.api.instances import handlers
 from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage
 from orchestrator.api.instances.orders import KEY, DevOrder, GameOrder
 from orchestrator.api.operations.answers import Accepted
-from orchestrator.domain.billing import Action
 from orchestrator.domain.errors import ProblemCode
+from orchestrator.domain.operations import START, STOP, TEARDOWN
 
 _ORDER_PROBLEMS = (
     *BODY_PROBLEMS,
@@ -42,15 +42,15 @@ ENDPOINTS = (
     ),
     Endpoint(
         "DELETE", "/{server_id}", handlers.delete, "Tear an instance down",
-        status=202, result=Accepted, parameters=(SERVER,), action=Action.DELETE,
+        status=202, result=Accepted, parameters=(SERVER,), action=TEARDOWN.action,
         problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
     ),
     Endpoint(
         "POST", "/{server_id}/start", handlers.start, "Start a stopped instance and publish it again",
-        status=202, result=Accepted, parameters=(SERVER,), action=Action.START, problems=_POWER_PROBLEMS,
+        status=202, result=Accepted, parameters=(SERVER,), action=START.action, problems=_POWER_PROBLEMS,
     ),
     Endpoint(
         "POST", "/{server_id}/stop", handlers.stop, "Take an instance off the edge and stop it",
-        status=202, result=Accepted, parameters=(SERVER,), action=Action.STOP, problems=_POWER_PROBLEMS,
+        status=202, result=Accepted, parameters=(SERVER,), action=STOP.action, problems=_POWER_PROBLEMS,
     ),
 )  # fmt: skip

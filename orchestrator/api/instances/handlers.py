@@ -13,7 +13,7 @@ from orchestrator.api.http.pages import Pages
 from orchestrator.api.http.parameters import AFTER_ID, WAIT, choice
 from orchestrator.api.http.problems import not_found
 from orchestrator.api.instances.answers import InstancePage, LegacyPage, instance_answer, legacy_server
-from orchestrator.api.instances.orders import KEY, parse_order
+from orchestrator.api.instances.orders import KEY, identify_order, parse_order
 from orchestrator.api.operations.answers import OPERATIONS_PATH, Accepted, accepted, accepted_answer
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import OperationRow
@@ -23,6 +23,8 @@ from orchestrator.store import orders, reads, requests
 
 LEAKED = choice("leaked", ("true", "false"))
 PAGES = Pages(AFTER_ID)
+_MOST_LISTED = 1000
+"""At most so many instances in the predecessor's list, which has no pages. A header says where the others are."""
 
 
 async def create(call: Call) -> Response:
@@ -37,12 +39,27 @@ async def create(call: Call) -> Response:
 
 
 def _place(call: Call) -> orders.Placed:
-    order = parse_order(call.body, call.read(KEY), call.principal, call.parts.catalogue)
+    key = call.read(KEY)
+    try:
+        order = parse_order(call.body, key, call.principal, call.parts.catalogue)
+    except Problem:
+        # It may have been right when it came first: the catalogue has changed since.
+        known = _find_replay(call, key)
+        if known is None:
+            raise
+        return known
     placed = orders.place_order(call.parts.database, order, audit_line(call, status=202))
     if placed.kind == "accept":
         call.audited = True
         call.parts.waker.wake()
     return placed
+
+
+def _find_replay(call: Call, key: str | None) -> orders.Placed | None:
+    customer_id, body_hash = identify_order(call.body, call.principal)
+    if customer_id is None or key is None:
+        return None
+    return orders.find_replay(call.parts.database, customer_id, key, body_hash)
 
 
 def _answer_as_placed(placed: orders.Placed) -> Accepted:
@@ -84,8 +101,9 @@ def list_all(call: Call) -> Response:
 
 def list_legacy(call: Call) -> Response:
     """List the same instances in the predecessor's shape, which has no pages."""
-    rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=None)
-    return answer(LegacyPage(servers=[legacy_server(row) for row in rows]))
+    rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=_MOST_LISTED)
+    headers = {"Link": f'</api/instances?after={rows[-1].id}>; rel="next"'} if len(rows) == _MOST_LISTED else {}
+    return answer(LegacyPage(servers=[legacy_server(row) for row in rows]), headers=headers)
 
 
 def show(call: Call) -> Response:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from orchestrator.api.http.bodies import CustomerId, name_errors, one_line, parse_object
-from orchestrator.api.http.parameters import Parameter, optional
+from orchestrator.api.http.parameters import CUSTOMER_ID, Parameter, optional
 from orchestrator.api.http.problems import invalid
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.catalogue import Catalogue, ContainerType, Range
@@ -18,7 +18,7 @@ from orchestrator.store.orders import Order
 
 CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
-_KEY = re.compile(r'("?)([\x21\x23-\x7e]{1,255})\1')
+_KEY = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
 # The length is checked first, which also refuses text that is not Unicode.
@@ -29,11 +29,11 @@ def _parse_key(text: str) -> str:
     match = _KEY.fullmatch(text)
     if match is None:
         raise ValueError
-    return match[2]
+    return match[1] or match[2]
 
 
 KEY = Parameter(
-    "Idempotency-Key", "header", {"type": "string", "pattern": r"^[\x21\x23-\x7e]{1,255}$"}, optional(_parse_key),
+    "Idempotency-Key", "header", {"type": "string", "pattern": f"^({_KEY.pattern})$"}, optional(_parse_key),
     "must be 1 to 255 visible ASCII characters",
 )  # fmt: skip
 """The idempotency key of an order, bare or quoted."""
@@ -129,26 +129,45 @@ def _choose(value: str, choices: Any) -> str:
 
 
 def parse_order(body: bytes, key: str | None, principal: Principal, catalogue: Catalogue) -> Order:
-    """Read an order. Raises Problem: forbidden, or invalid-request naming every wrong field."""
+    """Read an order. Raises Problem: forbidden, or invalid-request naming the wrong fields."""
     data = parse_object(body)
+    body_hash = request_hash(data)
     ctype, errors = _take_ctype(data)
     customer_id = _choose_customer(data, principal, errors)
     if ctype is None:
-        # Name the fields that are wrong for both container types.
-        game, dev = (_validate(data | {"ctype": each}, catalogue, each)[1] for each in CONTAINER_TYPES)
-        either = {error["pointer"] for error in dev}
-        invalid(errors + [error for error in game if error["pointer"] in either])
+        invalid(errors + _find_common_errors(data, catalogue))
     order, wrong = _validate(data, catalogue, ctype)
     if errors or wrong or order is None or customer_id is None:
-        invalid(wrong + errors)
+        invalid(errors + wrong)
     spec = order.model_dump(exclude={"customer_id"})
     return Order(
         customer_id=customer_id,
         demand=Demand(
-            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"], keep=spec["on_failure"] == "keep"
+            key, request_hash(spec), ctype, spec["memory_mib"], spec["cpu_cores"],
+            keep=spec["on_failure"] == "keep", body_hash=body_hash,
         ),
         spec=spec,
-    )
+    )  # fmt: skip
+
+
+def _find_common_errors(data: dict[str, Any], catalogue: Catalogue) -> list[dict[str, str]]:
+    """Find what is wrong with an order whatever its container type is, which it does not tell."""
+    game, dev = _names(GameOrder), _names(DevOrder)
+    likely: ContainerType = "dev" if data.keys() & (dev - game) else "game"
+    _, wrong = _validate(data | {"ctype": likely}, catalogue, likely)
+    return [error for error in wrong if error["pointer"].split("/")[1] not in game ^ dev]
+
+
+def _names(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def identify_order(body: bytes, principal: Principal) -> tuple[str | None, bytes]:
+    """Return whose order it is, if it says so, and the hash of its body, without the catalogue. Raises Problem."""
+    data = parse_object(body)
+    named = data.get("customerId")
+    known = isinstance(named, str) and CUSTOMER_ID.fullmatch(named)
+    return principal.customer_id or (named if known else None), request_hash(data)
 
 
 def _validate(

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from orchestrator.cli.admin.database import note, open_database, read_all
 from orchestrator.cli.client.display import print_whole
+from orchestrator.domain.accounts import MAX_LIMIT
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.errors import HostwrightError
@@ -29,9 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print it as the API does.")]
 def set_customer(
     customer: Annotated[str, typer.Argument(help="The id of the customer, which is made if it is new.")],
     billing: Annotated[BillingState | None, typer.Option(help="Billing state.")] = None,
-    instances: Annotated[int | None, typer.Option(min=0, help="The most instances.")] = None,
-    memory: Annotated[int | None, typer.Option(min=0, help="The most MiB of memory in total.")] = None,
-    cores: Annotated[int | None, typer.Option(min=0, help="The most CPU cores in total.")] = None,
+    instances: Annotated[int | None, typer.Option(min=0, max=MAX_LIMIT, help="The most instances.")] = None,
+    memory: Annotated[int | None, typer.Option(min=0, max=MAX_LIMIT, help="The most MiB of memory in total.")] = None,
+    cores: Annotated[int | None, typer.Option(min=0, max=MAX_LIMIT, help="The most CPU cores in total.")] = None,
     game: Annotated[
         str | None,
         typer.Option(metavar="INSTANCES,MEMORY,CORES", help="Limits of game servers alone; - is no limit."),
@@ -112,10 +113,17 @@ def _parse_limits(option: str, text: str | None) -> "Limits | None":
     if text is None:
         return None
     parts = text.split(",")
-    if len(parts) != 3 or not all(part == "-" or part.isdecimal() for part in parts):
-        raise HostwrightError(f"{option} wants INSTANCES,MEMORY,CORES, each a number or -, such as 5,-,20")
+    if len(parts) != 3 or not all(map(_is_limit, parts)):
+        raise HostwrightError(
+            f"{option} wants INSTANCES,MEMORY,CORES, each - or a number up to {MAX_LIMIT}, such as 5,-,20"
+        )
     instances, memory, cores = (None if part == "-" else int(part) for part in parts)
     return Limits(instances=instances, memory_mib=memory, cpu_cores=cores)
+
+
+def _is_limit(text: str) -> bool:
+    digits = text.isdecimal() and len(text) <= len(str(MAX_LIMIT))
+    return text == "-" or (digits and int(text) <= MAX_LIMIT)
 
 
 def _set_state(customer: str, state: BillingState, command: str) -> None:

@@ -24,7 +24,7 @@ def migrate() -> None:
 def check() -> None:
     """Check inventory, catalogue and secrets, and the database if one is named. It changes nothing."""
     from orchestrator.drivers.secrets import read_secrets
-    from orchestrator.play.inventory import find_problems, load_catalogue, read_variables, require_filled
+    from orchestrator.play.inventory import find_problems, load_catalogue, read_hosts, read_variables, require_filled
     from orchestrator.store.connection import connect
     from orchestrator.store.embedded import resolve_url
     from orchestrator.store.sessions import require_own_session
@@ -35,7 +35,7 @@ def check() -> None:
             require_own_session(url, connection)
     require_filled(settings.inventory)
     load_catalogue(settings.catalogue_path)
-    problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path))
+    problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path), read_hosts(settings))
     if problems:
         raise HostwrightError("; ".join(problems))
     console.print(f"{settings.inventory}: inventory, catalogue and secrets are complete", soft_wrap=True)

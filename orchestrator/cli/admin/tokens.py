@@ -38,6 +38,7 @@ def create(
         raise HostwrightError("say whose token it is: --customer ID, or --operator")
     from orchestrator.store.accounts import issue_token
 
+    name = _check_name(name)
     expires_at = None if expires is None else datetime.now(UTC) + _duration(expires)
     with open_database(load_settings()) as database:
         row, token = issue_token(database, name=name, customer_id=customer, expires_at=expires_at)
@@ -80,6 +81,17 @@ def revoke(
             raise HostwrightError(f"there is no token {token_id}: `hostwright token list` shows them")
         note(database, "token revoke", str(token_id))
     console.print(f"token {token_id} is revoked")
+
+
+def _check_name(name: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from orchestrator.domain.accounts import TokenName
+
+    try:
+        return TypeAdapter(TokenName).validate_python(name)
+    except ValidationError as error:
+        raise HostwrightError(f"--name: {error.errors()[0]['msg']}") from error
 
 
 def _duration(text: str) -> timedelta:

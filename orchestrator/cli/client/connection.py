@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli.client.api import Client, read_run_file
 from orchestrator.cli.options import StateDir
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.settings import load_settings
 
 Url = Annotated[
@@ -22,12 +23,25 @@ Operator = Annotated[bool, typer.Option("--operator", help="Use the operator's t
 def connect(url: Url = None, token: Token = None, state_dir: StateDir = None, operator: Operator = False) -> Client:
     """Make a client. An address or token that is not given is that of the running `hostwright up`.
 
-    Raises ConfigurationError when nothing runs.
+    Raises ConfigurationError when nothing runs, or when its token would go to another address.
     """
+    if token and operator:
+        raise ConfigurationError(
+            "--operator takes the token of the running `hostwright up`, but a token is given: "
+            "leave out --token and HOSTWRIGHT_TOKEN, or give an operator's token there without --operator"
+        )
     if url and token:
         return Client(url.rstrip("/"), token)
     run = read_run_file(load_settings(state_dir=state_dir).state_dir)
-    return Client((url or run["url"]).rstrip("/"), token or run["operatorToken" if operator else "customerToken"])
+    here = run["url"].rstrip("/")
+    if token:
+        return Client(here, token)
+    if url and url.rstrip("/") != here:
+        raise ConfigurationError(
+            f"there is no token for {url}: give one with --token or HOSTWRIGHT_TOKEN; "
+            f"the running `hostwright up` answers at {here}"
+        )
+    return Client(here, run["operatorToken" if operator else "customerToken"])
 
 
 def with_client(command: Callable[..., None]) -> Callable[..., None]:

@@ -91,7 +91,8 @@ def list_servers(
     elif leaked:
         console.print("nothing was left behind")
     else:
-        console.print("no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`")
+        hint = "no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`"
+        console.print(hint, soft_wrap=True)
 
 
 @app.command(rich_help_panel="Servers")
@@ -156,7 +157,7 @@ def logs(client: Client, operation: OperationArgument) -> None:
         for line in page["events"]:
             style = {"error": "red", "warning": "yellow"}.get(line["level"], "")
             console.print(f"{line['at'][11:23]}  {line['phase'] or '-':30}  ", end="", markup=False)
-            console.print(escape(line["message"]), style=style)
+            console.print(escape(line["message"]), style=style, soft_wrap=True)
         if not page["events"]:
             return
         after = page["next"]

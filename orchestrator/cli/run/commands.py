@@ -4,7 +4,7 @@ import gc
 import logging
 import sys
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,23 @@ _KEEP_ALIVE_SECONDS = 75
 request that they send while the API closes is lost."""
 _GRACEFUL_SECONDS = 15
 """How long an API that ends waits for its open requests. Those that wait for a change are answered at once."""
+_UP_CONCURRENCY = 4
+"""How many operations `up` runs at once when nothing says how many: one alone would not show a queue at work."""
+
+
+def _describe(setting: str) -> str:
+    """What the setting that an option overrides means."""
+    return str(Settings.model_fields[setting].description)
+
+
+def load_up_settings(**options: Any) -> Settings:
+    """Read the settings for `up`, which runs several operations at once when nothing says how many."""
+    settings = load_settings(**options)
+    known = "concurrency" in settings.model_fields_set
+    return settings if known else settings.model_copy(update={"concurrency": _UP_CONCURRENCY})
+
+
+Concurrency = Annotated[int | None, typer.Option(min=1, max=256, help=_describe("concurrency"))]
 
 Speed = Annotated[float, typer.Option(min=0, max=1000, help="Multiplies the lab's durations; 0 for none.")]
 
@@ -33,7 +50,7 @@ def up(
     state_dir: StateDir = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = None,
     speed: Speed = 1.0,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Operations the worker runs at once.")] = 4,
+    concurrency: Concurrency = None,
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
     """Run all parts in the foreground: database, lab, API and one worker."""
@@ -41,7 +58,7 @@ def up(
 
     if not lab:
         raise HostwrightError("only `up --lab` runs everything at once; production runs serve, worker and migrate")
-    settings = load_settings(state_dir=state_dir, port=port, concurrency=concurrency)
+    settings = load_up_settings(state_dir=state_dir, port=port, concurrency=concurrency)
     serve_stack(settings, speed, guests, console, () if port is None else ("port",))
 
 
@@ -97,14 +114,13 @@ def serve(
 
 @app.command(rich_help_panel="Run")
 def worker(
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, max=256, help="How many operations it runs at once.")
-    ] = None,
+    concurrency: Concurrency = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=256, help=_describe("threads"))] = None,
 ) -> None:
     """Run one worker alone, as production does."""
     from orchestrator.worker.loop import Worker
 
-    settings = load_settings(concurrency=concurrency)
+    settings = load_settings(concurrency=concurrency, threads=threads)
     _log_to_stderr()
     _require_database(settings)
     Worker(settings).run()

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from orchestrator.domain.errors import Code
 from orchestrator.domain.publications import Publication
-from orchestrator.drivers.dns.marks import first_untouchable, refusal
+from orchestrator.drivers.dns.marks import carries, first_untouchable, refusal
 from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, wanted
 from orchestrator.drivers.result import PhaseError
 
@@ -78,7 +78,7 @@ class DnsDriver(ABC):
 
     @abstractmethod
     def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
-        """The records of these names and types, whosever they are."""
+        """The records of these names and types, whosever they are. One that a wildcard answers with is none."""
 
     @abstractmethod
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
@@ -112,7 +112,7 @@ class DnsDriver(ABC):
     def remove(self, publications: Sequence[Publication], *, check: bool = False) -> bool:
         """True when something of ours was there. What is somebody else's by now stays, and is not ours to remove."""
         found = self.read({(one.name, one.type) for one in publications})
-        ours = [record for record in found if record.mark == self.mark]
+        ours = [record for record in found if carries(record.mark, self.mark)]
         if ours and not check:
             self.delete(ours)
         return bool(ours)

@@ -10,7 +10,8 @@ from orchestrator.drivers.httpjson import short
 
 # A mark is also a TXT record's text: no quotes, no escapes.
 UNQUOTABLE = re.compile(r"[^A-Za-z0-9_.-]")
-_INSTANCE = re.compile(r"Managed by Hostwright\. instance=(\S+)")
+# A person may have added a note behind it, so that a full stop at its end is not the id's.
+_INSTANCE = re.compile(r"Managed by Hostwright\. instance=([A-Za-z0-9_.-]*[A-Za-z0-9_-])")
 
 
 def mark_of(server_id: str) -> str:
@@ -18,15 +19,20 @@ def mark_of(server_id: str) -> str:
     return f"Managed by Hostwright. instance={UNQUOTABLE.sub('', server_id)}"[:100]
 
 
-def instance_in(mark: str) -> str | None:
-    """The instance that a mark of Hostwright names, of this site or of another; None for any other note."""
-    found = _INSTANCE.fullmatch(mark)
+def instance_in(note: str) -> str | None:
+    """The instance whose mark a note begins with, of this site or of another; None for any other note."""
+    found = _INSTANCE.match(note)
     return found[1] if found else None
+
+
+def carries(note: str, mark: str) -> bool:
+    """Whether a note is this mark, also with words that a person added behind it."""
+    return instance_in(note) is not None and instance_in(note) == instance_in(mark)
 
 
 def first_untouchable(found: Iterable[Record], mark: str, *, exclusive: bool) -> Record | None:
     """A record that does not carry our mark. In an `exclusive` zone only another instance's is spared."""
-    others = (record for record in found if record.mark != mark)
+    others = (record for record in found if not carries(record.mark, mark))
     return next((record for record in others if not exclusive or instance_in(record.mark)), None)
 
 

@@ -7,6 +7,7 @@ import time
 from functools import lru_cache
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.query
 import dns.rcode
@@ -51,19 +52,31 @@ def lookup(nameserver: str, name: str, kind: str, timeout: float) -> list[tuple[
 
     Raises NameserverError for silence and for any code but NOERROR and NXDOMAIN.
     """
-    return [(one.value, one.ttl) for one in _answer(nameserver, name, kind, timeout) if one.type == kind]
+    found = _records(_answer(nameserver, name, kind, timeout))
+    return [(one.value, one.ttl) for one in found if one.type == kind]
 
 
 def read(nameserver: str, name: str, kind: str, timeout: float) -> list[Record]:
-    """What is at this very name: the record set, or the alias in its place. Raises NameserverError as `lookup`."""
-    return [one for one in _answer(nameserver, name, kind, timeout) if one.name == canonical(name)]
+    """What is at this very name: the record set, or the alias in its place.
+
+    Raises NameserverError as `lookup`, and for an answer without authority: a referral or a cache may know of no record
+    that is there all the same.
+    """
+    response = _answer(nameserver, name, kind, timeout)
+    if not response.flags & dns.flags.AA:
+        raise NameserverError(f"{nameserver} answers without authority for {name} {kind}")
+    return [one for one in _records(response) if one.name == canonical(name)]
 
 
-def _answer(nameserver: str, name: str, kind: str, timeout: float) -> list[Record]:
+def _answer(nameserver: str, name: str, kind: str, timeout: float) -> dns.message.Message:
     address, port = split(nameserver)
     response = _ask(dns.message.make_query(name, kind), address, port, timeout)
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         raise NameserverError(f"{nameserver} answers {dns.rcode.to_text(response.rcode())} for {name} {kind}")
+    return response
+
+
+def _records(response: dns.message.Message) -> list[Record]:
     return [_record(rrset, rdata) for rrset in response.answer for rdata in rrset]
 
 

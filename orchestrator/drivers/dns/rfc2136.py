@@ -7,7 +7,7 @@ task, knows one record set at a time, and no prerequisites.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import dns.exception
@@ -20,6 +20,7 @@ import dns.update
 
 from orchestrator.drivers import lease
 from orchestrator.drivers.dns.base import DnsDriver, Provider
+from orchestrator.drivers.dns.marks import carries
 from orchestrator.drivers.dns.nameserver import NameserverError, read, split
 from orchestrator.drivers.dns.records import Names, Record, owner_of
 
@@ -54,12 +55,14 @@ class Rfc2136(DnsDriver):
         return [replace(record, mark=mark) for record in (*records, Record(where.owner, "TXT", mark))]
 
     def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
-        marks = {owner: self._ask(owner, "TXT") for owner in {owner_of(*key) for key in keys if key[1] in MARKED}}
+        owners = {(owner_of(*key), "TXT") for key in keys if key[1] in MARKED}
         # An alias is what the other questions are answered with.
-        asked = sorted(key for key in keys if key[1] not in ("CNAME", "TXT"))
-        found = {record for key in asked for record in self._ask(*key) if record.key in keys}
-        found |= {record for texts in marks.values() for record in texts if record.key in keys}
-        return sorted(replace(one, mark=self._mark_on(one, marks)) for one in found)
+        asked = owners | {key for key in keys if key[1] not in ("CNAME", "TXT")}
+        answered = {record for key in sorted(asked) for record in self._ask(*key)}
+        found = self._marked(answered)
+        if not all(carries(one.mark, self.mark) for one in found):
+            found = self._marked(self._without_wildcards(answered))
+        return sorted(one for one in found if one.key in keys)
 
     def write(self, found: Sequence[Record], changes: Sequence[Record]) -> None:
         update = self._update(found, changes)
@@ -79,19 +82,37 @@ class Rfc2136(DnsDriver):
         except NameserverError as error:
             raise self.provider.failure(str(error), f"does it serve zone {self.provider.zone}?") from None
 
-    def _mark_on(self, record: Record, marks: Mapping[str, Sequence[Record]]) -> str:
+    def _marked(self, answered: Collection[Record]) -> list[Record]:
+        """The records with the marks that stand beside them."""
+        return [replace(one, mark=self._mark_on(one, answered)) for one in answered]
+
+    def _mark_on(self, record: Record, answered: Collection[Record]) -> str:
         if record.type not in MARKED:
             return ""
-        texts = [record.value] if record.type == "TXT" else [one.value for one in marks[owner_of(*record.key)]]
-        return self.mark if self.mark in texts else "".join(texts[:1])
+        owner = owner_of(*record.key), "TXT"
+        texts = [record.value] if record.type == "TXT" else sorted(one.value for one in answered if one.key == owner)
+        return next((text for text in texts if carries(text, self.mark)), "".join(texts[:1]))
+
+    def _without_wildcards(self, answered: Collection[Record]) -> list[Record]:
+        """What is in the zone itself. Prerequisites are about that alone, and without changes they are a question."""
+        keys = sorted({record.key for record in answered})
+        real = keys if self._exist(keys) else [key for key in keys if self._exist([key])]
+        return [record for record in answered if record.key in real]
+
+    def _exist(self, keys: Collection[tuple[str, str]]) -> bool:
+        question = self._begin()
+        for name, kind in keys:
+            question.present(_absolute(name), kind)
+        return self._send(question, expected=(dns.rcode.NXRRSET,)) == dns.rcode.NOERROR
+
+    def _begin(self) -> dns.update.UpdateMessage:
+        return dns.update.UpdateMessage(
+            _absolute(self.provider.zone), keyring=self._keyring, keyalgorithm=self.provider.key_algorithm
+        )
 
     def _update(self, found: Sequence[Record], touched: Sequence[Record]) -> dns.update.UpdateMessage:
         """An update that holds only if the mark, and all that it touches, still is what was read."""
-        update = dns.update.UpdateMessage(
-            _absolute(self.provider.zone),
-            keyring=self._keyring,
-            keyalgorithm=self.provider.key_algorithm,
-        )
+        update = self._begin()
         before: dict[tuple[str, str], set[str]] = {record.key: set() for record in touched}
         for record in found:
             before.setdefault(record.key, set()).add(_presentation(record))
@@ -104,7 +125,8 @@ class Rfc2136(DnsDriver):
                 update.absent(_absolute(name), kind)
         return update
 
-    def _send(self, update: dns.update.UpdateMessage) -> None:
+    def _send(self, update: dns.update.UpdateMessage, expected: Collection[dns.rcode.Rcode] = ()) -> dns.rcode.Rcode:
+        """The answer's code, which is NOERROR or one of `expected`."""
         try:
             address, port = split(self._server)
             lease.require()
@@ -118,8 +140,9 @@ class Rfc2136(DnsDriver):
             words = str(error) or type(error).__name__
             raise self.provider.failure(f"no answer to the update: {words}") from None
         code = response.rcode()
-        if code != dns.rcode.NOERROR:
+        if code != dns.rcode.NOERROR and code not in expected:
             raise self.provider.failure(f"answers {dns.rcode.to_text(code)} to the update", self._remedy(code))
+        return code
 
     def _remedy(self, code: dns.rcode.Rcode) -> str:
         if code in DENIED:

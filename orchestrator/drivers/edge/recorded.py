@@ -23,25 +23,26 @@ from orchestrator.domain.publications import Publication
 from orchestrator.drivers.result import PhaseError
 
 VARIABLE = "HOSTWRIGHT_RECORDED_FILE"
-PATIENCE = 10.0
-"""Seconds until the record counts as not coming: a worker that cannot write for so long loses its lease soon."""
 INTERVAL = 0.005
-"""Seconds between two looks; the record is there after a few milliseconds, or not for long."""
+"""Seconds between two looks; the record is there after a few milliseconds, unless the database is away."""
 
 
-def wait_until_recorded(publications: Iterable[Publication]) -> None:
-    """Returns once all are recorded. Raises PhaseError `internal` after PATIENCE seconds."""
+def wait_until_recorded(publications: Iterable[Publication], patience: float) -> None:
+    """Returns once all are recorded. Raises PhaseError `internal` after `patience` seconds.
+
+    That is the limit of the phase. A worker that cannot write for so long loses its lease before, which ends the task.
+    """
     file = os.environ.get(VARIABLE)
     if not file:
         return
-    wanted, deadline = frozenset(publications), time.monotonic() + PATIENCE
+    wanted, deadline = frozenset(publications), time.monotonic() + patience
     while missing := wanted - _recorded(Path(file)):
         if time.monotonic() > deadline:
             first = min(missing)
             raise PhaseError(
                 Code.INTERNAL,
                 f"{first.type} {first.name} was not published, because the worker did not record it within "
-                f"{PATIENCE:g} s: see whether its database answers",
+                f"{patience:g} s: see whether its database answers",
             )
         time.sleep(INTERVAL)
 

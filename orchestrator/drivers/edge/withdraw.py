@@ -88,9 +88,10 @@ class Withdrawal:
 
 
 def withdraw(publications: Sequence[Publication], remove: Callable[[Group], bool]) -> Withdrawal:
-    """What was planned last goes first: the registration. Each place is tried, also when another failed."""
+    """Registrations go before records, in whichever order they were recorded. Each place is tried."""
     done = Withdrawal()
-    for place in dict.fromkeys((one.driver, one.place) for one in reversed(publications)):
+    places = dict.fromkeys((one.driver, one.place) for one in publications)
+    for place in sorted(places, key=lambda place: place[0] in dns.DRIVERS):
         group = [one for one in publications if (one.driver, one.place) == place]
         try:
             done.changed |= remove(group)

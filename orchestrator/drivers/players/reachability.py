@@ -15,7 +15,7 @@ from orchestrator.drivers.dns.nameserver import NameserverError, lookup
 from orchestrator.drivers.dns.records import Names, Record
 from orchestrator.drivers.players.minecraft import PingError, ping
 from orchestrator.drivers.players.probe import ProbeError, ask
-from orchestrator.drivers.proxy.base import ProxyDriver
+from orchestrator.drivers.proxy.base import ProxyDriver, Registration
 from orchestrator.drivers.result import PhaseError
 
 STEP_TIMEOUT = 2.0
@@ -28,15 +28,12 @@ class CheckError(Exception):
 
 @dataclass(frozen=True)
 class Instance:
-    """What is to be reachable: short name, container address and port, public port, records at each provider.
+    """What is to be reachable: what was registered, and the records at each provider.
 
     `probe` is how the game is asked whether it is there; None is a Minecraft status ping.
     """
 
-    name: str
-    address: str
-    port: int
-    public_port: int
+    wanted: Registration
     probe: Probe | None
     records: Sequence[tuple[Provider, Names, Sequence[Record]]]
 
@@ -54,11 +51,12 @@ def checks(instance: Instance, proxy: ProxyDriver) -> Iterator[Check]:
     for provider, _, records in instance.records:
         for record in records:
             yield Check(f"dns {provider.name} {record.type}", _answers(provider, record))
-    yield Check("proxy", lambda _: _listed(instance, proxy))
+    yield Check("proxy", lambda _: _listed(instance.wanted, proxy))
+    wanted = instance.wanted
     answers = _pings if instance.probe is None else _answers_to(instance.probe)
-    yield Check("ping container", answers(instance.address, instance.port, instance.name))
+    yield Check("ping container", answers(wanted.address, wanted.port, wanted.name))
     for provider, names, _ in instance.records:
-        yield Check(f"ping {provider.name}", answers(provider.address, instance.public_port, names.host))
+        yield Check(f"ping {provider.name}", answers(provider.address, wanted.public_port, names.host))
 
 
 def parse_probe(protocol: str, probe: str | Mapping[str, Any]) -> Probe | None:
@@ -126,7 +124,7 @@ def _require_no_other_way(provider: Provider, record: Record, found: Sequence[st
         )
 
 
-def _listed(instance: Instance, proxy: ProxyDriver) -> str:
+def _listed(wanted: Registration, proxy: ProxyDriver) -> str:
     try:
         backends = proxy.backends()
     except PhaseError as error:
@@ -134,11 +132,11 @@ def _listed(instance: Instance, proxy: ProxyDriver) -> str:
         raise CheckError(error.message) from None
     if not backends:
         return "acknowledged, not verified: the proxy lists no backend at all"
-    if proxy.routes(instance.name, instance.address, instance.port, backends):
+    if proxy.routes(wanted, backends):
         return "listed"
-    ours = [f"{one.address}:{one.port}" for one in backends if one.name.partition(".")[0] == instance.name]
-    seen = f"lists {instance.name} with {', '.join(ours)}" if ours else f"does not list {instance.name}"
-    raise CheckError(f"the proxy {seen}; expected {instance.address}:{instance.port}")
+    ours = [f"{one.address}:{one.port}" for one in backends if one.name in (wanted.name, *wanted.hostnames)]
+    seen = f"lists {wanted.name} with {', '.join(ours)}" if ours else f"does not list {wanted.name}"
+    raise CheckError(f"the proxy {seen}; expected {wanted.address}:{wanted.port}")
 
 
 def _answers_to(probe: Probe) -> Callable[[str, int, str], Callable[[float], str]]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from orchestrator.domain.errors import Code
 from orchestrator.domain.publications import Publication
+from orchestrator.drivers.dns.records import canonical
 from orchestrator.drivers.remote import RunModule
 from orchestrator.drivers.result import PhaseError
 
@@ -33,16 +34,21 @@ class Registration:
     """What shall be registered: players of `hostnames`, or of `public_port`, get to `address:port`.
 
     `name` is the instance's short host name, the same on every call; `server_id` goes into the mark, where a proxy
-    keeps one.
+    keeps one. `zones` are those in which players find the name.
     """
 
     name: str
     server_id: str
     address: str
     port: int
-    hostnames: Sequence[str] = ()
+    zones: Sequence[str] = ()
     protocol: str = "tcp"
     public_port: int = 0
+
+    @property
+    def hostnames(self) -> list[str]:
+        """As a proxy lists them."""
+        return [canonical(f"{self.name}.{zone}") for zone in self.zones]
 
     @property
     def value(self) -> str:
@@ -104,5 +110,5 @@ class ProxyDriver(ABC):
         """True when something was there. What is not as it was published, or has another mark, stays."""
 
     @abstractmethod
-    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
-        """Whether these registrations lead players of `name` to `address:port`."""
+    def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:
+        """Whether these registrations lead its players where they shall get."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -35,6 +35,15 @@ def parse_proxy(entry: Mapping[str, Any]) -> Proxy:
     if problem:
         raise PhaseError(Code.INTERNAL, f"hostwright_proxy or hostwright_entry_points is wrong: {problem}")
     return Proxy(**{str(name): value for name, value in entry.items()})
+
+
+def require_host(proxy: Proxy, hosts: Collection[str]) -> None:
+    """Raises PhaseError `internal` for a host outside the inventory, whose files nobody could remove again."""
+    if proxy.host and proxy.host not in hosts:
+        message = (
+            f"hostwright_entry_points names the host {proxy.host}, which the inventory does not have: add it there"
+        )
+        raise PhaseError(Code.INTERNAL, message)
 
 
 def open_proxy(proxy: Proxy, secrets: Secrets, *, run: RunModule, timeout: float) -> ProxyDriver:

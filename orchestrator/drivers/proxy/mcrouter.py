@@ -33,8 +33,7 @@ class McRouter(HttpProxyDriver):
 
     def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
         there = self.backends()
-        routes = [Backend(host, wanted.address, wanted.port) for host in wanted.hostnames]
-        missing = [route for route in routes if route not in there]
+        missing = [route for route in _routes(wanted) if route not in there]
         if not check:
             for route in missing:
                 self._post(route)
@@ -48,9 +47,8 @@ class McRouter(HttpProxyDriver):
                 self._delete(host)
         return bool(ours)
 
-    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
-        ours = [one for one in backends if _belongs(one, name)]
-        return bool(ours) and all((one.address, one.port) == (address, port) for one in ours)
+    def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:
+        return set(_routes(wanted)) <= set(backends)
 
     def _post(self, route: Backend) -> None:
         body = {"serverAddress": route.name, "backend": f"{route.address}:{route.port}"}
@@ -64,9 +62,9 @@ class McRouter(HttpProxyDriver):
             raise self.refused(reply)
 
 
-def _belongs(route: Backend, name: str) -> bool:
-    """The instance's routes are its short name in whichever zone."""
-    return route.name == name or route.name.startswith(f"{name}.")
+def _routes(wanted: Registration) -> list[Backend]:
+    """One for each full host name. The same short name in another zone is somebody else's."""
+    return [Backend(host, wanted.address, wanted.port) for host in wanted.hostnames]
 
 
 def _backend(host: str, route: Any) -> Backend:

@@ -42,8 +42,9 @@ class TraefikFiles(ProxyDriver):
         names = sorted({one.name for one in publications})
         return True in [self._change(name, server_id, state="absent") for name in names]
 
-    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
-        return [one for one in backends if one.name == name] == [Backend(name, address, port)]
+    def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:
+        ours = [one for one in backends if one.name == wanted.name]
+        return ours == [Backend(wanted.name, wanted.address, wanted.port)]
 
     def _configuration(self, wanted: Registration) -> dict[str, Any]:
         entry_point = self.proxy.entry_point.format(protocol=wanted.protocol, port=wanted.public_port)
@@ -70,7 +71,7 @@ class TraefikFiles(ProxyDriver):
                 return self.run(MODULE, arguments)
             except HostError as error:
                 if not error.passing:
-                    remedy = f"check user and key of host {self.proxy.host} in the inventory"
+                    remedy = f"check user, key and variables of host {self.proxy.host} in the inventory"
                     raise self.proxy.failure(str(error), remedy) from None
                 if time.monotonic() + RETRY_DELAY >= deadline:
                     remedy = f"is host {self.proxy.host} running and its address right?"
@@ -99,11 +100,14 @@ def configuration(wanted: Registration, entry_point: str) -> dict[str, Any]:
 
 
 def backends_in(name: str, content: Mapping[str, Any]) -> list[Backend]:
-    """The backends that a file of ours names."""
+    """The backends that a file of ours names; none when somebody broke it."""
     found = []
-    for protocol in ("tcp", "udp"):
-        for service in content.get(protocol, {}).get("services", {}).values():
-            for server in service["loadBalancer"]["servers"]:
-                address, _, port = str(server["address"]).rpartition(":")
-                found.append(Backend(name, address, int(port)))
+    try:
+        for section in (content[protocol] for protocol in ("tcp", "udp") if protocol in content):
+            for service in section["services"].values():
+                for server in service["loadBalancer"]["servers"]:
+                    address, _, port = server["address"].rpartition(":")
+                    found.append(Backend(name, address, int(port)))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return []
     return found

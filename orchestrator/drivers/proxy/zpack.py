@@ -28,9 +28,13 @@ class ZpackBridge(HttpProxyDriver):
     def backends(self) -> list[Backend]:
         reply = self.request("GET", "/zpack/status")
         servers = reply.member("servers")
-        if not reply.ok:
+        if not reply.ok or not isinstance(servers, list):
             raise self.refused(reply)
-        return [_backend(server) for server in servers] if isinstance(servers, list) else []
+        try:
+            return [_backend(server) for server in servers]
+        except (TypeError, ValueError, AttributeError) as error:
+            # Whoever passed it over would take what it stands for as gone.
+            raise self.proxy.failure(f"lists a server that we cannot read ({error})") from None
 
     def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
         # The plugin routes by the first label, which is the name.
@@ -59,8 +63,8 @@ class ZpackBridge(HttpProxyDriver):
             ours = {one.name for one in publications}
         return bool(ours) if check else True in [self._unregister(name) for name in sorted(ours)]
 
-    def routes(self, name: str, address: str, port: int, backends: Sequence[Backend]) -> bool:
-        return Backend(name, address, port) in backends
+    def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:
+        return Backend(wanted.name, wanted.address, wanted.port) in backends
 
     def _register(self, name: str, address: str, port: int) -> Reply:
         return self._post("/zpack/register", {"server_name": name, "address": address, "port": port})

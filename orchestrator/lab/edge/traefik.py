@@ -34,6 +34,7 @@ class Traefik:
         self._error: str | None = None
         self._seen: object = None
         self._opened: set[str] = set()
+        self._closed: dict[str, str] = {}
         self._listening = contextlib.AsyncExitStack()
         self._lock = asyncio.Lock()
         self._looking: asyncio.Task[None] | None = None
@@ -55,23 +56,33 @@ class Traefik:
             await self._take_over()
 
     async def _take_over(self) -> None:
-        seen = fingerprint(self._directory)
-        if seen == self._seen:
-            return
-        self._seen = seen
         try:
-            self._routes, self._error = read_files(self._directory), None
-        except ConfigurationError as error:
+            self._read_changes()
+        except (ConfigurationError, OSError) as error:
+            if str(error) != self._error:
+                log.error("the files are not taken over: %s", error)  # noqa: TRY400 - the sentence says it all
             self._error = str(error)
-            log.error("the files are not taken over: %s", error)  # noqa: TRY400 - the sentence says it all
+        self._closed = {name: error for name, error in self._closed.items() if name in self._routes}
         for entry_point, route in self._routes.items():
             if entry_point not in self._opened:
-                self._opened.add(entry_point)
                 await self._open(entry_point, route.protocol)
+
+    def _read_changes(self) -> None:
+        """Read changed files, and all again while they cannot be read. Raises ConfigurationError, OSError."""
+        before, self._seen = self._seen, None
+        seen = fingerprint(self._directory)
+        if seen != before:
+            try:
+                self._routes, self._error = read_files(self._directory), None
+            except ConfigurationError:
+                self._seen = seen
+                raise
+        self._seen = seen
 
     def inventory(self) -> dict[str, list[dict[str, Any]]]:
         """The routes in force, and what is wrong with the files."""
-        errors = [] if self._error is None else [{"message": self._error}]
+        wrong = [] if self._error is None else [self._error]
+        errors = [{"message": error} for error in (*wrong, *self._closed.values())]
         routes = [asdict(route) for _, route in sorted(self._routes.items())]
         return {"entryPoints": routes, "traefikErrors": errors}
 
@@ -81,21 +92,28 @@ class Traefik:
             await self.reload()
 
     async def _open(self, entry_point: str, protocol: str) -> None:
+        """Listen for an entry point at every address, or at none while one of them is taken."""
         try:
-            await self._listen(entry_point, protocol, int(entry_point.rpartition("-")[2]))
+            async with contextlib.AsyncExitStack() as listening:
+                await self._listen(listening, entry_point, protocol, int(entry_point.rpartition("-")[2]))
+                self._listening.push_async_callback(listening.pop_all().aclose)
         except LabError as error:
-            self._error = str(error)
-            log.error("entry point %s is closed: %s", entry_point, error)  # noqa: TRY400 - as above
+            if self._closed.get(entry_point) != str(error):
+                log.error("entry point %s is closed: %s", entry_point, error)  # noqa: TRY400 - as above
+            self._closed[entry_point] = str(error)
+        else:
+            self._opened.add(entry_point)
+            self._closed.pop(entry_point, None)
 
-    async def _listen(self, entry_point: str, protocol: str, port: int) -> None:
+    async def _listen(self, listening: contextlib.AsyncExitStack, entry_point: str, protocol: str, port: int) -> None:
         server = ConnectionServer(lambda reader, writer: self._serve(entry_point, reader, writer))
-        self._listening.push_async_callback(server.close)
+        listening.push_async_callback(server.close)
         for address in self._addresses:
             if protocol == "tcp":
                 await server.listen(address, port)
             else:
                 forwarder = UdpForwarder(lambda: self._find_backend(entry_point))
-                self._listening.callback(forwarder.close)
+                listening.callback(forwarder.close)
                 await forwarder.listen(address, port)
 
     def _find_backend(self, entry_point: str) -> tuple[str, int] | None:

@@ -77,10 +77,10 @@ def _read_routes(content: Any) -> Iterator[Route]:
     for protocol, section in content.items():
         _require_known(section, {"routers", "services"}, protocol)
         services = {
-            name: _read_server(service, f"{protocol}.services.{name}")
-            for name, service in section.get("services", {}).items()
+            str(name): _read_server(service, f"{protocol}.services.{name}")
+            for name, service in _get_mapping(section, "services", protocol).items()
         }
-        for name, router in section.get("routers", {}).items():
+        for name, router in _get_mapping(section, "routers", protocol).items():
             yield from _read_router(protocol, str(name), router, services)
 
 
@@ -90,15 +90,18 @@ def _read_router(protocol: str, name: str, router: Any, services: Mapping[str, t
     _require_known(router, {"entryPoints", "service", *(("rule",) if protocol == "tcp" else ())}, where)
     if protocol == "tcp" and router.get("rule") != ANY_HOST:
         raise ConfigurationError(f"{where}.rule: without TLS it can only be {ANY_HOST}")
-    if router.get("service") not in services:
+    if str(router.get("service")) not in services:
         log.warning("%s leads nowhere: there is no service %s", where, router.get("service"))
         return
-    for entry_point in router.get("entryPoints", []):
+    entry_points = router.get("entryPoints", [])
+    if not isinstance(entry_points, list):
+        raise ConfigurationError(f"{where}.entryPoints: is no list")
+    for entry_point in entry_points:
         known = ENTRY_POINT.fullmatch(str(entry_point))
         if known is None or known[1] != protocol or not 0 < int(known[2]) < 65536:
             log.warning("%s names an entry point %s that does not exist", where, entry_point)
             continue
-        yield Route(protocol, name, str(entry_point), *services[router["service"]])
+        yield Route(protocol, name, str(entry_point), *services[str(router["service"])])
 
 
 def _read_server(service: Any, where: str) -> tuple[str, int]:
@@ -114,6 +117,13 @@ def _read_server(service: Any, where: str) -> tuple[str, int]:
     if not address or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigurationError(f"{where}: address must be HOST:PORT")
     return address, int(port)
+
+
+def _get_mapping(section: dict[str, Any], name: str, where: str) -> dict[Any, Any]:
+    found = section.get(name, {})
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{where}.{name}: is no mapping")
+    return found
 
 
 def _require_known(value: Any, known: set[str], where: str) -> None:

@@ -1,5 +1,7 @@
 """The answer of an authoritative name server to a query: a pure function of a zone and a message."""
 
+from dataclasses import replace
+
 import dns.flags
 import dns.message
 import dns.name
@@ -33,7 +35,7 @@ def answer_query(zone: Zone, query: dns.message.Message) -> dns.message.Message:
         response.additional = _find_targets(zone, found)
     else:
         response.authority = [_make_soa(zone)]
-        if not zone.exists(name):
+        if not zone.exists(name) and not _find_records(zone, name):
             response.set_rcode(dns.rcode.NXDOMAIN)
     return response
 
@@ -49,7 +51,7 @@ def _resolve(zone: Zone, name: str, rdtype: dns.rdatatype.RdataType) -> list[dns
     seen: set[str] = set()
     while name in zone and name not in seen:
         seen.add(name)
-        records = zone.records(name)
+        records = _find_records(zone, name)
         matching = [r for r in records if rdtype == dns.rdatatype.ANY or r.type == dns.rdatatype.to_text(rdtype)]
         alias = next((r for r in records if r.type == "CNAME"), None)
         if matching or alias is None:
@@ -57,6 +59,16 @@ def _resolve(zone: Zone, name: str, rdtype: dns.rdatatype.RdataType) -> list[dns
         found += _group_records([alias])
         name = alias.value
     return found
+
+
+def _find_records(zone: Zone, name: str) -> list[Record]:
+    """The records at a name, or those that a wildcard makes up for one that does not exist (RFC 4592)."""
+    if zone.exists(name):
+        return zone.records(name)
+    encloser = name
+    while not zone.exists(encloser):
+        encloser = encloser.partition(".")[2]
+    return [replace(record, name=name) for record in zone.records(f"*.{encloser}")]
 
 
 def _find_own(zone: Zone, name: str, rdtype: dns.rdatatype.RdataType) -> list[dns.rrset.RRset]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -10,12 +11,16 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from orchestrator.lab.errors import InputError
+from orchestrator.lab.errors import InputError, LabError
 from orchestrator.lab.faults import Fault, Faults
 from orchestrator.lab.servers.sockets import bind_tcp
 
 SHUTDOWN_SECONDS = 0.2
 """How long a handler that hangs because of a fault may delay the end of the lab."""
+AGAIN_SECONDS = 0.05
+"""How long a service that is to come back waits when its address is taken."""
+
+log = logging.getLogger(__name__)
 
 
 async def serve_http(app: web.Application, sock: socket.socket, tls: ssl.SSLContext | None = None) -> web.AppRunner:
@@ -65,8 +70,16 @@ class HttpService:
             await runner.cleanup()
 
     async def _start_after(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self.start()
+        """Start, and try again while the address is taken."""
+        said = False
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                return await self.start()
+            except LabError as error:
+                if not said:
+                    log.error("a service is still away: %s", error)  # noqa: TRY400 - the sentence says it all
+                said, seconds = True, AGAIN_SECONDS
 
 
 async def read_json(request: web.Request) -> dict[str, Any]:

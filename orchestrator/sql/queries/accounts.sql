@@ -63,17 +63,16 @@ set max_instances = excluded.max_instances, max_memory_mib = excluded.max_memory
 select c.id, c.billing_state, c.created_at,
        jsonb_build_object('instances', c.max_instances, 'memory_mib', c.max_memory_mib, 'cpu_cores', c.max_cpu_cores)
            as limits,
-       (select jsonb_build_object('instances', count(*), 'memory_mib', coalesce(sum(i.memory_mib), 0),
+       (select jsonb_build_object('instances', coalesce(sum(i.instances), 0),
+                                  'memory_mib', coalesce(sum(i.memory_mib), 0),
                                   'cpu_cores', coalesce(sum(i.cpu_cores), 0))
-        from counted_instance i where i.customer_id = c.id) as used,
+        from customer_usage i where i.customer_id = c.id) as used,
        coalesce((select jsonb_object_agg(q.ctype, jsonb_build_object('instances', q.max_instances,
                                          'memory_mib', q.max_memory_mib, 'cpu_cores', q.max_cpu_cores))
                  from quota q where q.customer_id = c.id), '{}') as ctype_limits,
        coalesce((select jsonb_object_agg(i.ctype, jsonb_build_object('instances', i.instances,
                                          'memory_mib', i.memory_mib, 'cpu_cores', i.cpu_cores))
-                 from (select ctype, count(*) as instances, sum(memory_mib) as memory_mib, sum(cpu_cores) as cpu_cores
-                       from counted_instance where customer_id = c.id
-                       group by ctype) i), '{}') as ctype_used
+                 from customer_usage i where i.customer_id = c.id and i.instances > 0), '{}') as ctype_used
 from customer c
 where (%(customer_id)s::text is null or c.id = %(customer_id)s) and (%(after)s::text is null or c.id > %(after)s)
 order by c.id

@@ -7,9 +7,13 @@ values (%(principal)s, %(token_id)s, %(customer_id)s, %(address)s, %(method)s, %
         %(code)s, %(operation_id)s);
 
 -- name: list_audit
--- List lines, newest first, in keyset pages. A customer sees the lines of its tokens and those about it.
+-- List lines, newest first, in keyset pages. A customer sees the lines of its tokens and those about it. The target of
+-- a request about a server may be a VMID, which may look like the id of a customer.
 select * from audit
-where (%(customer_id)s::text is null or customer_id = %(customer_id)s or target = %(customer_id)s)
+where (
+    %(customer_id)s::text is null or customer_id = %(customer_id)s
+    or (target = %(customer_id)s and strpos(route, '{server_id}') = 0)
+)
   and (%(after)s::bigint is null or seq < %(after)s)
 order by seq desc
 limit %(limit)s;

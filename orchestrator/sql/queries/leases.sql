@@ -16,12 +16,12 @@ with held as (
 ), busy as (
     select count(*) as everywhere, count(*) filter (where node = %(node)s) as here from held
 )
-select o.id
+select o.id, o.fencing_token
 from operation o
 join customer c on c.id = o.customer_id
 cross join busy
-where (o.status = 'queued' or (o.status = 'cleaning' and o.lease_expires_at < now()))
-  and o.id <> all(%(passed_over)s)
+where {{waiting}}
+  and {{unread}}
   and not exists (
       -- An operation that its claim would refuse, or that is not due yet, must not block the others.
       select from instance i
@@ -49,7 +49,7 @@ with claimed as (
             deadline_at, now() + make_interval(secs => coalesce((%(deadlines)s::jsonb ->> kind)::float, 0))
         )
     where id = %(operation_id)s
-      and (status = 'queued' or (status = 'cleaning' and lease_expires_at < now()))
+      and {{waiting}}
       and (
           %(held_in)s::jsonb ->> kind is null
           or exists (
@@ -60,29 +60,30 @@ with claimed as (
 ), served as (
     update customer set served_at = clock_timestamp() from claimed where customer.id = claimed.customer_id
 )
-select claimed.*, null::jsonb as phases, null::int as queue_position,
+select o.*, {{phases}}, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
-       (select i.status = 'ready' from instance i where i.id = claimed.instance_id) is true as was_ready,
+       (select i.status = 'ready' from instance i where i.id = o.instance_id) is true as was_ready,
        coalesce(
-           (select jsonb_agg(to_jsonb(p) - '{instance_id,recorded_at}'::text[])
-            from publication p where p.instance_id = claimed.instance_id),
+           (select jsonb_agg(to_jsonb(p) order by p.recorded_at, p.driver, p.place, p.type, p.name, p.value)
+            from publication p where p.instance_id = o.instance_id),
            '[]'
        ) as publications,
        not exists (
-           select from instance i where i.id = claimed.instance_id and not i.publications_known
+           select from instance i where i.id = o.instance_id and not i.publications_known
        ) as publications_known,
        {{notify}}
-from claimed;
+from claimed o;
 
 -- name: record_publication
--- Keep what is about to be published. The record comes before the deed.
+-- Keep what is about to be published. The record comes before the deed. Its time tells the order within a transaction,
+-- too: what was recorded last is taken back first.
 with o as (
     update operation set heartbeat_at = now()
     where {{held}}
     returning instance_id
 )
-insert into publication (instance_id, driver, place, type, name, value)
-select instance_id, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s from o
+insert into publication (instance_id, driver, place, type, name, value, recorded_at)
+select instance_id, %(driver)s, %(place)s, %(type)s, %(name)s, %(value)s, clock_timestamp() from o
 on conflict (instance_id, driver, place, type, name, value) do update set recorded_at = excluded.recorded_at;
 
 -- name: strike_publication

@@ -4,9 +4,7 @@
 -- Read one operation with its phases. A customer sees only its own. Its position in the queue follows the customers'
 -- turns, and only the oldest 1000 that wait are counted.
 select o.*,
-       (select jsonb_agg(jsonb_build_object('name', p.name, 'status', p.status, 'started_at', p.started_at,
-                                            'finished_at', p.finished_at, 'retries', p.retries))
-        from operation_phase p where p.operation_id = o.id) as phases,
+       {{phases}},
        case when o.status = 'queued' then
            (select r.position from (
                 select w.id, row_number() over (
@@ -53,7 +51,7 @@ where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
                  union all select id, customer_id, created_at from archived_instance) a
            where a.id = %(after)s and (%(customer_id)s::text is null or a.customer_id = %(customer_id)s)))
 order by i.created_at, i.id
-limit %(limit)s::int;
+limit %(limit)s;
 
 -- name: get_instance
 -- Read one instance by its id or its VMID. A customer sees only its own.

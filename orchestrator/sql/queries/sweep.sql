@@ -59,22 +59,33 @@ select id, {{notify}} from o;
 -- name: sweep_unattended
 -- Begin an operation for each instance that needs one although nobody asks for it: a cleanup or a deletion left
 -- something behind, a quarantine is over, or a server runs although its start failed or its account is stopped.
-with due as (
+with candidates as (
+    -- Each of these has an index, so a server that needs nothing is not read.
+    select id from instance where attend_at < now()
+    union all
+    select id from instance where expires_at < now()
+    union all
+    select id from instance where leaked <> '{}'
+    union all
+    select i.id from customer c join instance i on i.customer_id = c.id and i.status = 'ready'
+    where c.billing_state = any(%(stopped_states)s::billing_state[])
+), due as (
     select i.id, %(kind_of)s::jsonb ->> i.status::text as kind
     from instance i join customer c on c.id = i.customer_id
-    where not exists (
-        select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
-    ) and (
-        (i.status in ('failed', 'deleting') and i.attend_at < now())
-        or (i.status = 'quarantined' and i.expires_at < now())
-        or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and (i.attend_at is null or i.attend_at < now()))
-        or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
-            and (i.attend_at is null or i.attend_at < now()))
-    )
+    where i.id in (select id from candidates)
+      and not exists (
+          select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
+      ) and (
+          (i.status in ('failed', 'deleting') and i.attend_at < now())
+          or (i.status = 'quarantined' and i.expires_at < now())
+          or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and (i.attend_at is null or i.attend_at < now()))
+          or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
+              and (i.attend_at is null or i.attend_at < now()))
+      )
     for update of i skip locked
 ), i as (
     update instance
-    set status = case when instance.status = 'quarantined' then 'deleting' else instance.status end,
+    set status = coalesce((%(held_in)s::jsonb ->> due.kind)::instance_status, instance.status),
         attend_at = null, expires_at = null, updated_at = now()
     from due where instance.id = due.id
     returning instance.id, customer_id, ctype, vmid, hostname, spec, status, due.kind
@@ -104,11 +115,11 @@ select id, {{notify}} from o;
 -- name: sweep_unwoken
 -- Find operations that wait although no message is left to wake a worker, at most as many as may run at once.
 with late as (
-    select id from operation
-    where (status = 'queued' or (status = 'cleaning' and lease_expires_at < now())) and kind = any(%(kinds)s)
-      and enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
+    select o.id from operation o
+    where {{waiting}} and o.kind = any(%(kinds)s) and {{unread}}
+      and o.enqueued_at < now() - make_interval(secs => %(requeue_seconds)s)
       and not exists (select from huey_task)
-    order by enqueued_at limit %(concurrency)s
+    order by o.enqueued_at limit %(concurrency)s
     for update skip locked
 )
 update operation set enqueued_at = now() from late where operation.id = late.id returning operation.id;

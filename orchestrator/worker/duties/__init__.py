@@ -3,11 +3,14 @@
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
+from orchestrator.store.passed_over import PassedOver
 from orchestrator.worker.duties import expire, leftovers, orphans, presence, record, rescue, wake
 from orchestrator.worker.duties.duty import Duty
 
 
-def all_duties(database: Database, settings: Settings, catalogue: Catalogue, worker: str) -> list[Duty]:
+def all_duties(
+    database: Database, settings: Settings, catalogue: Catalogue, worker: str, passed_over: PassedOver
+) -> list[Duty]:
     """Return every duty of the worker with this name, in the order in which a starting worker performs them."""
     return [
         record.make(database, settings, catalogue),
@@ -15,6 +18,6 @@ def all_duties(database: Database, settings: Settings, catalogue: Catalogue, wor
         rescue.make(database, settings),
         expire.make(database, settings),
         leftovers.make(database, settings),
-        wake.make(database, settings),
+        wake.make(database, settings, passed_over),
         orphans.make(settings),
     ]

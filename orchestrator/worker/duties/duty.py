@@ -1,4 +1,4 @@
-"""A duty, which a worker performs again and again, with its interval, its counts and its last outcome."""
+"""A duty, which a worker performs again and again, with its interval and its last error."""
 
 import logging
 import threading
@@ -19,29 +19,30 @@ class Duty:
     name: str
     interval_seconds: float
     perform: Callable[[], Iterable[str]]
-    done: int = 0
-    """How often it was performed to its end."""
-    failed: int = 0
-    """How often it ended in an error."""
     last_error: str | None = None
-    """The error of the last time, or None when it was performed to its end."""
+    """The error of the last time, or None when it was performed to its end. An outage of the database is none."""
     due_at: float = field(default_factory=time.monotonic)
     """The time of time.monotonic() at which it is due next."""
 
     def perform_once(self, outage: Outage) -> None:
-        """Perform the duty and log what it did. An error is logged and counted, because the next time may succeed."""
+        """Perform the duty and log what it did. An error is logged, because the next time may succeed.
+
+        The log says once that it fails, again when it fails for another reason, and once when it is well again.
+        """
         self.due_at = time.monotonic() + self.interval_seconds
         try:
             for line in self.perform():
                 log.warning("%s: %s", self.name, line)
         except StoreUnavailable as error:
-            self.failed, self.last_error = self.failed + 1, str(error)
             outage.noticed(error)
         except Exception as error:
-            self.failed, self.last_error = self.failed + 1, repr(error)
-            log.exception("%s", self.name)
+            if repr(error) != self.last_error:
+                log.exception("%s: it fails, and is tried again every %g s", self.name, self.interval_seconds)
+            self.last_error = repr(error)
         else:
-            self.done, self.last_error = self.done + 1, None
+            if self.last_error is not None:
+                log.warning("%s: it is well again", self.name)
+            self.last_error = None
 
 
 def perform_until(leaving: threading.Event, duties: list[Duty], outage: Outage) -> None:

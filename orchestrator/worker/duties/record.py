@@ -38,8 +38,8 @@ def make(database: Database, settings: Settings, catalogue: Catalogue) -> Duty:
             except PhaseError as error:
                 log.error("%s: what was published cannot be recorded: %s", instance.hostname, error)  # noqa: TRY400
                 continue
-            record_earlier(database, instance.id, publications)
-            yield f"{instance.hostname}: {len(publications)} publications of an earlier release are recorded"
+            if record_earlier(database, instance.id, publications):
+                yield f"{instance.hostname}: {len(publications)} publications of an earlier release are recorded"
 
     return Duty("record", _INTERVAL_SECONDS, record)
 
@@ -65,7 +65,7 @@ def plan_earlier(instance: UnrecordedInstance, catalogue: Catalogue, variables: 
         server_id=str(instance.id),
         address=str(instance.address or ""),
         port=game.port,
-        hostnames=[f"{instance.hostname}.{provider.zone}" for provider in providers],
+        zones=[provider.zone for provider in providers],
         protocol=game.protocol,
         public_port=catalogue.public_port(name, instance.vmid) or game.port,
     )

@@ -1,4 +1,6 @@
-"""Makes the wall clock of a process wrong by CHAOS_CLOCK_OFFSET seconds. Its monotonic clock stays right, as in life.
+"""Makes the wall clock of a process wrong by CHAOS_CLOCK_OFFSET seconds, from the epoch's second CHAOS_CLOCK_FROM on.
+
+Its monotonic clock stays right, as in life.
 
 Python imports a module of this name at its start when the directory is on PYTHONPATH.
 """
@@ -9,6 +11,7 @@ import time
 from typing import Any
 
 _OFFSET = int(os.environ.get("CHAOS_CLOCK_OFFSET", "0"))
+_FROM = float(os.environ.get("CHAOS_CLOCK_FROM", "0"))
 _right_time, _right_time_ns = time.time, time.time_ns
 _Right = datetime.datetime
 
@@ -34,6 +37,6 @@ class _Wrong(_Right, metaclass=_Kind):
 
 _Wrong.__name__ = _Wrong.__qualname__ = "datetime"
 _Wrong.__module__ = "datetime"
-time.time = lambda: _right_time() + _OFFSET
-time.time_ns = lambda: _right_time_ns() + _OFFSET * 1_000_000_000
+time.time = lambda: _right_time() + (_OFFSET if _right_time() >= _FROM else 0)
+time.time_ns = lambda: _right_time_ns() + (_OFFSET * 1_000_000_000 if _right_time() >= _FROM else 0)
 datetime.datetime = _Wrong  # type: ignore[misc]
