@@ -11,8 +11,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from orchestrator.domain.errors import Code
@@ -20,7 +19,6 @@ from orchestrator.drivers import lease
 from orchestrator.drivers.proxmox import proof
 from orchestrator.drivers.proxmox.answers import RULES, Kind, Next, Verb, classify, is_well
 from orchestrator.drivers.proxmox.client import (
-    REQUEST_TIMEOUT,
     Endpoint,
     Gone,
     Present,
@@ -35,28 +33,6 @@ from orchestrator.drivers.proxmox.client import (
 from orchestrator.drivers.proxmox.failures import explain
 from orchestrator.drivers.proxmox.ownership import is_being_written, names_instance, require_ours
 from orchestrator.drivers.result import PhaseError
-from orchestrator.drivers.secrets import Secrets
-
-CONNECTION: Mapping[str, Any] = {
-    "type": "dict",
-    "required": True,
-    "options": {
-        "host": {"type": "str", "required": True},
-        "port": {"type": "int", "default": 8006},
-        "node": {"type": "str", "required": True},
-        "user": {"type": "str", "required": True},
-        "token_name": {"type": "str", "required": True},
-        "ca_file": {"type": "str"},
-        "secret": {"type": "str", "default": "proxmox_token"},
-    },
-}
-"""The argument `proxmox` of every task: where to ask, and the name of the secret with the token's value."""
-
-COMMON: Mapping[str, Any] = {
-    "proxmox": CONNECTION,
-    "vmid": {"type": "int", "required": True},
-    "timeout": {"type": "int", "required": True},
-}
 
 LOG_LINES, LOG_LINES_READ = 5, 1000
 LONGEST_PAUSE = 2.0
@@ -275,25 +251,3 @@ class Session:
         if self._troubles:
             progress = f"{progress}, after Proxmox was asked {self._troubles} times more"
         return {"changed": self.sent, "vmid": self.vmid, "progress": progress, **upid, **more}
-
-
-@contextmanager
-def open_session(
-    args: Mapping[str, Any], secrets: Secrets, request_timeout: float = REQUEST_TIMEOUT
-) -> Iterator[Session]:
-    """The session that a task's checked arguments ask for; `request_timeout` in seconds."""
-    where = args["proxmox"]
-    endpoint = Endpoint(
-        host=where["host"],
-        port=where["port"],
-        node=where["node"],
-        user=where["user"],
-        token_name=where["token_name"],
-        ca_file=where.get("ca_file"),
-        timeout=request_timeout,
-    )
-    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"], args.get("waited", 0.0))
-    try:
-        yield session
-    finally:
-        session.proxmox.close()
