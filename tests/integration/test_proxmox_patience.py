@@ -333,10 +333,19 @@ def test_case_a18_state_that_was_asked_for_is_waited_for(lab: Lab, verb: str, ta
     assert len(sent(lab)) == before + 1, "what went well is not sent again"
 
 
+def test_case_a18_larger_disk_is_waited_for(lab: Lab) -> None:
+    run(lab, "clone")
+    fault(lab, error="late", task="resize", seconds=0.7, times=1)
+    assert "rootfs" in run(lab, "configure")["options"]
+    assert lab.pve.ct(VMID).config["rootfs"].endswith("size=9G")
+    assert len(sent(lab, "PUT")) == 2, "what went well is not sent again"
+
+
 @pytest.mark.parametrize(
     ("verb", "task", "code", "words"),
     [
         ("start", "vzstart", "deadline-exceeded", "is stopped and not running"),
+        ("configure", "resize", "deadline-exceeded", r"as large as before \(8 GiB\) and not larger"),
         ("stop", "vzshutdown", "deadline-exceeded", "is running and not stopped"),
         ("delete", "vzdestroy", "proxmox-task-failed", "it is still there"),
     ],

@@ -30,6 +30,7 @@ class Wanted:
 
 def configure(session: Session, wanted: Wanted, *, check: bool) -> dict[str, Any]:
     """Raises PhaseError `not-ours`, `clone-locked`, …"""
+    done: list[str] = []
     while True:
         config = session.owned_config(wanted.server_id)
         if config is None:
@@ -39,11 +40,14 @@ def configure(session: Session, wanted: Wanted, *, check: bool) -> dict[str, Any
         names = sorted([*changes, *(["rootfs"] if grow else [])])
         if check and names:
             return {**session.result(f"container {session.vmid} would be configured"), "changed": True}
-        if not names:
-            return _result(session, names)
+        if not names or (done and not grow):
+            return _result(session, done)
         try:
-            _apply(session, config, changes, wanted.disk_gib if grow else 0)
-            return _result(session, names)
+            if not done:
+                _apply(session, config, changes, wanted.disk_gib if grow else 0)
+                done = names
+            elif not session.rest():
+                raise session.late("larger", f"as large as before ({disk_gib(config):g} GiB)")
         except ProxmoxError as error:
             missing = (wanted.disk_gib - disk_gib(config)) * 2**30
             session.pause(room.judge(session, _name_tags(error, changes), missing))

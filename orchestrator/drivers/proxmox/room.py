@@ -8,7 +8,7 @@ from orchestrator.drivers.proxmox.answers import Kind, Verb
 from orchestrator.drivers.proxmox.client import Present, ProxmoxError
 from orchestrator.drivers.proxmox.session import Session
 
-LEAST_FREE_BYTES = 64 * 2**20
+LEAST_FREE_BYTES = 256 * 2**20
 """With less free space nothing can be started: logs and the game itself have nowhere to write."""
 
 
