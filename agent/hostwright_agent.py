@@ -35,6 +35,11 @@ CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer co
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
 KEPT = 0.1  # seconds a game must keep a connection when the probe sends nothing
 LOG_TAIL = 20  # console lines reported after a crash
+LOG_LINE = 4096  # bytes of a console line; a longer one becomes several
+STATUS_LIMIT = 256 * 1024  # bytes of a game's status; one with an icon of 64 x 64 has about 10 KiB
+PAYLOAD_DEPTH = 32  # levels a payload may be nested
+PLAYERS_TOLD = 1000  # names
+NAME_LENGTH = 64  # characters of each
 BUSY = frozenset({"installing", "verifying", "starting", "stopping"})
 SETTLED = frozenset({"idle", "error"})
 
@@ -61,6 +66,27 @@ def log(message: str) -> None:
     print(message, flush=True)
 
 
+def read_json(data: bytes, what: str) -> Any:
+    """The value, whoever wrote it. Raises ValueError with one sentence about `what`."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError(f"{what} is nested too deep") from None
+    except ValueError:
+        raise ValueError(f"{what} is not JSON") from None
+
+
+def is_deeper(value: Any, limit: int) -> bool:
+    """Whether lists and objects are nested in more than `limit` levels."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [item for item in level if isinstance(item, (list, dict))]
+        if not level:
+            return False
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return True
+
+
 # ---------------------------------------------------------------- the payload
 
 FIELDS: dict[str, dict[str, type]] = {
@@ -81,28 +107,47 @@ def check_config(config: Any) -> Json:
     """Return the payload. Raises RejectedError with the first thing that is wrong with it."""
     if not isinstance(config, dict):
         raise RejectedError("the payload is not a JSON object")
+    if is_deeper(config, PAYLOAD_DEPTH):
+        raise RejectedError(f"the payload is nested deeper than {PAYLOAD_DEPTH} levels")
     kind = config.get("container_type")
-    if kind not in FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise RejectedError("container_type is neither game nor dev")
     for name, wanted in FIELDS[kind].items():
         value = config.get(name)
         if isinstance(value, bool) or not isinstance(value, wanted) or not value:
             raise RejectedError(f"{name} is missing or not of type {wanted.__name__}")
     for name, value in config.items():
-        # A line break would add another line to server.properties.
-        if isinstance(value, str) and any(ord(character) < 32 for character in value):
+        # A line break would add another line to server.properties, which cannot hold surrogates.
+        if isinstance(value, str) and any(char < " " or "\ud800" <= char <= "\udfff" for char in value):
             raise RejectedError(f"{name} contains control characters")
-    if not isinstance(config.get("env") or {}, dict):
-        raise RejectedError("env is not an object")
+    check_env(config.get("env") or {})
     check_probe(config.get("probe"))
     for name in ("artifact_path", "java_path"):
         path = config.get(name) or ""
         if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
             raise RejectedError(f"{name} is not a path below the artifact directory")
-    for port in [*config.get("ports", []), config.get("code_server_port", 6000)]:
+    check_ports(config)
+    return config
+
+
+def check_ports(config: Json) -> None:
+    """Raises RejectedError with the first port that is none."""
+    ports = config.get("ports") or []
+    if not isinstance(ports, list):
+        raise RejectedError("ports is not a list")
+    for port in [*ports, config.get("code_server_port", 6000)]:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise RejectedError("a port is not a number from 1 to 65535")
-    return config
+
+
+def check_env(env: Any) -> None:
+    """Raises RejectedError unless a program can be started with it."""
+    if not isinstance(env, dict):
+        raise RejectedError("env is not an object")
+    for name, value in env.items():
+        text = f"{name}={value}"
+        if not name or "=" in name or "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            raise RejectedError("env has a name or a value that no environment can hold")
 
 
 def check_probe(probe: Any) -> None:
@@ -136,16 +181,40 @@ def _varint(value: int) -> bytes:
             return bytes(out)
 
 
-def _read_varint(stream: Any) -> int:
-    value = 0
-    for shift in range(0, 35, 7):
-        byte = stream.read(1)
-        if not byte:
-            raise OSError("the server closed the connection")
-        value |= (byte[0] & 0x7F) << shift
-        if not byte[0] & 0x80:
-            return int(value)
-    raise OSError("not a Minecraft server: the frame length is malformed")
+class Packets:
+    """What a game sends over a connection, within one deadline however slowly it comes."""
+
+    def __init__(self, connection: socket.socket, timeout: float) -> None:
+        self.connection, self.timeout = connection, timeout
+        self.deadline = time.monotonic() + timeout
+
+    def read(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
+            try:
+                part = self.connection.recv(count - len(data))
+            except socket.timeout:  # noqa: UP041 - another class before Python 3.10
+                raise OSError(f"the server did not answer within {self.timeout:g} s") from None
+            if not part:
+                raise OSError("the server closed the connection")
+            data += part
+        return bytes(data)
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = self.read(1)[0]
+            value |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                return value
+        raise ValueError("not a Minecraft server: the frame length is malformed")
+
+    def length(self) -> int:
+        value = self.varint()
+        if value > STATUS_LIMIT:
+            raise ValueError(f"not a Minecraft server: a packet of {value} bytes")
+        return value
 
 
 def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
@@ -153,15 +222,32 @@ def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
     name = host.encode()
     handshake = b"\x00" + _varint(0) + _varint(len(name)) + name + port.to_bytes(2, "big") + b"\x01"
     with socket.create_connection((host, port), timeout) as connection:
+        packets = Packets(connection, timeout)
         connection.sendall(_varint(len(handshake)) + handshake + b"\x01\x00")
-        with connection.makefile("rb") as stream:
-            _read_varint(stream)  # frame length
-            if _read_varint(stream) != 0:
-                raise ValueError("not a Minecraft server: unexpected packet")
-            answer = json.loads(stream.read(_read_varint(stream)))
+        packets.length()  # of the frame
+        if packets.varint() != 0:
+            raise ValueError("not a Minecraft server: unexpected packet")
+        answer = read_json(packets.read(packets.length()), "not a Minecraft server: the status")
     if isinstance(answer, dict):
         return answer
     raise ValueError("not a Minecraft server: the status is not an object")
+
+
+def minecraft_players(status: Json) -> Json:
+    """The players that a status tells, as far as it makes sense."""
+    told = status.get("players")
+    players: Json = told if isinstance(told, dict) else {}
+    sample = players.get("sample")
+    names = [player.get("name") for player in sample if isinstance(player, dict)] if isinstance(sample, list) else []
+    return {
+        "online": _player_count(players.get("online")),
+        "max": _player_count(players.get("max")),
+        "players": [name[:NAME_LENGTH] for name in names if isinstance(name, str)][:PLAYERS_TOLD],
+    }
+
+
+def _player_count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
 
 
 def game_answers(host: str, port: int, probe: Json, timeout: float = 2.0) -> None:
@@ -352,6 +438,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             check=False,
         )
         if done.returncode:
@@ -468,7 +555,8 @@ class Workload:
         self.reader.start()
 
     def _read_console(self) -> None:
-        for line in self.process.stdout or ():
+        stdout = self.process.stdout
+        for line in iter(lambda: stdout.readline(LOG_LINE) if stdout else b"", b""):
             text = line.decode(errors="replace").rstrip()
             self.console.append(text)
             log(text)
@@ -643,7 +731,7 @@ class Agent:
             return dict(json.loads((self.options.root / "state.json").read_text()))
         except FileNotFoundError:
             return {}
-        except ValueError:
+        except (TypeError, ValueError, RecursionError):
             log("state.json is damaged: waiting for a new payload")
             return {}
 
@@ -750,8 +838,8 @@ class Agent:
                 workspace.probe()
                 self._report(job, ready=True, readySource=workspace.ready_source, readyError=None)
                 interval = READY_RECHECK
-            except (OSError, ValueError) as error:
-                self._report(job, ready=False, readyError=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever a game answers, it is no reason to stop it
+                self._report(job, ready=False, readyError=str(error) or type(error).__name__)
                 interval = min(interval * 1.5, 0.5)
             job.wake.wait(interval)
             # The event is cleared before the check, because a cancel sets the flag first and then the event.
@@ -911,22 +999,21 @@ def get_players(request: Handler) -> Answer:
     if agent.config.get("probe"):
         return 409, {"error": f"{agent.config['game']} does not tell its players"}
     try:
-        players = minecraft_status(agent.host, agent.config["ports"][0]).get("players", {})
+        status = minecraft_status(agent.host, agent.config["ports"][0])
     except (OSError, ValueError) as error:
         return 503, {"error": f"the game does not answer: {error}"}
-    sample = [player.get("name") for player in players.get("sample") or []]
-    return 200, {"online": players.get("online", 0), "max": players.get("max", 0), "players": sample}
+    return 200, minecraft_players(status)
 
 
 def post_config(request: Handler) -> Answer:
     try:
-        request.server.agent.configure(json.loads(request.body))
+        request.server.agent.configure(read_json(request.body, "the body"))
     except BusyError as error:
         return 409, {"ok": False, "error": str(error)}
     except RejectedError as error:
         return 422, {"ok": False, "error": str(error)}
-    except (ValueError, RecursionError):
-        return 400, {"ok": False, "error": "the body is not JSON"}
+    except ValueError as error:
+        return 400, {"ok": False, "error": str(error)}
     return 202, {"ok": True, "state": "installing"}
 
 
@@ -1007,6 +1094,8 @@ def _terminate(signum: int, frame: object) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> None:
     options = parse_arguments(argv)
+    # A game's console may hold what the journal's encoding does not.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, _terminate)
     if options.die_with_parent:

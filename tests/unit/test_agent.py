@@ -19,6 +19,7 @@ import psutil
 import pytest
 from mcstatus import JavaServer
 
+from orchestrator.drivers.players.minecraft import varint
 from orchestrator.lab.guests import template
 from tests.support.containers import VANILLA
 
@@ -600,3 +601,145 @@ def test_game_that_is_no_program_fails_with_its_path(start_agent: StartAgent, tm
     agent.configure({**XONOTIC, "artifact_path": "start-server"})
     status = agent.wait_for(lambda status: status["state"] == "error")
     assert status["error"] == "start-server does not begin with #!, so it cannot be run"
+
+
+# Games that answer oddly
+
+ODD_GAME = f"""#!{sys.executable}
+import socket, sys, threading, time
+from pathlib import Path
+sys.stdout.buffer.write(Path("console").read_bytes())
+sys.stdout.flush()
+properties = dict(line.split("=", 1) for line in Path("server.properties").read_text().splitlines())
+listener = socket.create_server((properties["server-ip"], int(properties["server-port"])))
+def serve(connection):
+    with connection:
+        connection.recv(4096)
+        answer = Path("answer").read_bytes()
+        try:
+            connection.sendall(answer)
+            while answer.endswith(b"..."):
+                time.sleep(0.05)
+                connection.sendall(b" " if len(answer) < 99 else b" " * 65536)
+            connection.recv(4096)
+        except OSError:
+            pass
+def accept():
+    while True:
+        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+threading.Thread(target=accept, daemon=True).start()
+for line in sys.stdin:
+    if line == "stop\\n":
+        break
+"""
+DEEP = '{"version": {"name": "1", "protocol": 1}, "description": ' + "[" * 3000 + "]" * 3000 + "}"
+OddGame = Callable[..., Agent]
+
+
+@pytest.fixture
+def start_odd_game(start_agent: StartAgent, tmp_path: Path) -> OddGame:
+    """Starts an agent with a game whose answer to a status ping, and whose console, are the given bytes."""
+
+    def start(answer: bytes, console: bytes = b"") -> Agent:
+        (tmp_path / "game").mkdir()
+        program = tmp_path / "game" / "server.jar"
+        program.write_text(ODD_GAME)
+        program.chmod(0o755)
+        agent = start_agent("--artifacts", str(tmp_path / "game"))
+        (agent.root / "server").mkdir(parents=True)
+        (agent.root / "server" / "answer").write_bytes(answer)
+        (agent.root / "server" / "console").write_bytes(console)
+        agent.configure({**GAME, "artifact_path": "server.jar"})
+        return agent
+
+    return start
+
+
+def status_packet(answer: object) -> bytes:
+    text = (answer if isinstance(answer, str) else json.dumps(answer)).encode("utf-8", "surrogateescape")
+    body = b"\0" + varint(len(text)) + text
+    return varint(len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (status_packet(DEEP), "the status is nested too deep"),
+        (status_packet("[" * 50_000), "the status is nested too deep"),
+        (status_packet([1]), "the status is not an object"),
+        (status_packet("{{{"), "the status is not JSON"),
+        (status_packet('{"a": "\udcff"}'), "the status is not JSON"),
+        (status_packet('{"a": ' + "9" * 5000 + "}"), "the status is not JSON"),
+        (varint(2**31) + b"\0" + varint(2**31) + b" " * 99 + b"...", "not a Minecraft server: a packet of"),
+        (varint(300) + b"\0" + varint(2**31) + b" " * 99 + b"...", "not a Minecraft server: a packet of"),
+        (varint(200_000) + b"\0" + varint(199_000) + b"...", "the server did not answer within 2 s"),
+        (b"", "the server did not answer within 2 s"),
+    ],
+    ids=["nested", "open", "list", "no json", "no utf-8", "huge number", "huge", "huge text", "drip", "silent"],
+)
+def test_case_b10_odd_status_never_stops_the_game(start_odd_game: OddGame, answer: bytes, words: str) -> None:
+    agent = start_odd_game(answer)
+    seen = agent.wait_for(lambda status: status["readyError"] is not None and "refused" not in status["readyError"])
+    assert words in seen["readyError"]
+    assert (seen["state"], seen["ready"], seen["processRunning"], seen["crashCount"]) == ("running", False, True, 0)
+    (game,) = psutil.Process(agent.process.pid).children()
+    players = agent.http.get("/game/players")
+    assert (players.status_code, words in players.json()["error"]) == (503, True)
+
+    (agent.root / "server" / "answer").write_bytes(status_packet({"version": {"name": "1", "protocol": 1}}))
+
+    assert agent.wait_ready()["crashCount"] == 0
+    assert psutil.Process(agent.process.pid).children() == [game]
+
+
+@pytest.mark.parametrize(
+    ("players", "told"),
+    [
+        ([1], {"online": 0, "max": 0, "players": []}),
+        ({"online": "3", "max": True, "sample": {"a": 1}}, {"online": 0, "max": 0, "players": []}),
+        (
+            {"online": 2, "max": 9, "sample": ["x", {"name": 7}, {"name": "A" * 1000}, {"name": "b"}]},
+            {"online": 2, "max": 9, "players": ["A" * 64, "b"]},
+        ),
+        ({"online": 5, "max": 9, "sample": [{"name": "c"}] * 5000}, {"online": 5, "max": 9, "players": ["c"] * 1000}),
+        ({"online": 10**4000, "max": -1}, {"online": 0, "max": 0, "players": []}),
+    ],
+    ids=["list", "other types", "names", "many", "numbers"],
+)
+def test_case_b10_odd_players_are_told_as_far_as_they_make_sense(
+    start_odd_game: OddGame, players: object, told: dict[str, Any]
+) -> None:
+    agent = start_odd_game(status_packet({"players": players}))
+    agent.wait_ready()
+    assert agent.http.get("/game/players").json() == told
+
+
+def test_case_b10_odd_console_costs_neither_memory_nor_the_status(start_odd_game: OddGame) -> None:
+    """A line without an end, and bytes that are no UTF-8."""
+    agent = start_odd_game(status_packet({}), console=b"\xff\xfe\n" + b"x" * 40_000_000)
+    agent.wait_ready()
+    assert psutil.Process(agent.process.pid).memory_info().rss < 40_000_000
+    agent.http.post("/stop")
+    agent.wait_for(lambda status: status["state"] == "idle")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"container_type": ["game"]}, "container_type is neither game nor dev"),
+        ({"env": {"A": json.loads("[" * 200 + "]" * 200)}}, "the payload is nested deeper than 32 levels"),
+        ({"world": "a\ud800"}, "world contains control characters"),
+        ({"env": {"A": "a\0"}}, "env has a name or a value that no environment can hold"),
+        ({"env": {"A\ud800": "a"}}, "env has a name or a value that no environment can hold"),
+        ({"env": {"A=": "a"}}, "env has a name or a value that no environment can hold"),
+        ({**DEV, "ports": 7}, "ports is not a list"),
+    ],
+)
+def test_case_b10_odd_payload_is_refused_with_a_sentence(
+    start_agent: StartAgent, change: dict[str, Any], reason: str
+) -> None:
+    agent = start_agent()
+    answer = agent.http.post("/config", content=json.dumps({**GAME, **change}))
+    assert (answer.status_code, answer.json()["error"]) == (422, reason)
+    assert agent.configure(GAME).status_code == 202
+    agent.wait_ready()
