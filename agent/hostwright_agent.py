@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,8 +28,15 @@ from typing import Any, NoReturn
 
 VERSION = "1.0.0"
 BODY_LIMIT = 64 * 1024  # bytes a payload may have
+CONNECTIONS = 64  # and as many threads
+ROOM_SECONDS = 1.0  # how long a new connection waits until another one has ended
+HEAD_LIMIT = 16 * 1024  # bytes a request's head may have
+HEAD_SECONDS = 5.0  # how long the head of a connection's first request may take
+IDLE_SECONDS = 120.0  # the same for the next ones, with the time until they begin
+BODY_SECONDS = 5.0  # how long a body may take
+ANSWER_SECONDS = 5.0  # how long a client may take to read its answer
 LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and thrown away
-LINGER_SECONDS = 2.0  # how long the agent waits for the next of them
+LINGER_SECONDS = 2.0  # how long that may take
 LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
@@ -857,14 +865,108 @@ def timestamp() -> str:
 Answer = tuple[int, Any]
 
 
+class Connections:
+    """The open connections, at most CONNECTIONS. Each has a thread.
+
+    A connection waits until it has sent a whole request with the token, and again after its answer. One that waits
+    may be closed to make room for a new one: the oldest of the address from which most wait. So a flood of half
+    requests crowds out itself, and whoever has the token gets in.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.count = 0
+        self.waiting: dict[socket.socket, str] = {}
+
+    def enter(self, connection: socket.socket, address: str) -> bool:
+        """Take a new connection. False when there is no room, because all the others are being answered."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.count < CONNECTIONS, ROOM_SECONDS)
+            if self.waiting and self.count >= CONNECTIONS:
+                self._close_one()
+            if not self.changed.wait_for(lambda: self.count < CONNECTIONS, ROOM_SECONDS):
+                return False
+            self.count += 1
+            self.waiting[connection] = address
+            return True
+
+    def _close_one(self) -> None:
+        crowds = Counter(self.waiting.values())
+        oldest = max(self.waiting, key=lambda connection: crowds[self.waiting[connection]])
+        del self.waiting[oldest]
+        with contextlib.suppress(OSError):  # its thread has closed it already
+            oldest.shutdown(socket.SHUT_RDWR)
+
+    def hold(self, connection: socket.socket) -> bool:
+        """Keep it while it is answered. False when it was closed before."""
+        with self.changed:
+            return self.waiting.pop(connection, None) is not None
+
+    def release(self, connection: socket.socket, address: str) -> None:
+        """Let it wait for its next request."""
+        with self.changed:
+            self.waiting[connection] = address
+            self.changed.notify_all()
+
+    def leave(self, connection: socket.socket) -> None:
+        with self.changed:
+            self.waiting.pop(connection, None)
+            self.count -= 1
+            self.changed.notify_all()
+
+
+class Incoming(io.RawIOBase):
+    """What a client sends, within the seconds and bytes that it is given. Raises socket.timeout beyond them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.expect(HEAD_SECONDS, HEAD_LIMIT)
+
+    def expect(self, seconds: float, size: int) -> None:
+        self.deadline, self.left = time.monotonic() + seconds, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0 or self.left <= 0:
+            raise socket.timeout("the request is too long or too slow")  # noqa: UP041 - the base class catches it
+        self.connection.settimeout(remaining)
+        count = self.connection.recv_into(buffer, min(len(buffer), self.left))
+        self.left -= count
+        return count
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 1024  # a client that finds it full tries again only after a second
 
     def __init__(self, address: tuple[str, int], agent: Agent, token: str | None) -> None:
         self.agent, self.token = agent, token
+        self.connections = Connections()
         super().__init__(address, Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self.connections.enter(request, str(client_address[0])):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the machine gives no thread
+            self.connections.leave(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.leave(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # else the client is gone, or was closed
+            super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
         # HTTPServer asks for the host's full name here, which takes seconds where no resolver answers.
@@ -876,17 +978,26 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = f"hostwright-agent/{VERSION}"
     sys_version = ""
-    timeout = 120  # seconds an idle connection is kept
     wbufsize = -1  # buffered, so that an answer is one segment
     disable_nagle_algorithm = True
     server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.incoming = Incoming(self.connection)
+        self.rfile = io.BufferedReader(self.incoming)
 
     def address_string(self) -> str:
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
-        if self.command != "GET":
-            log(f"{self.address_string()} {format % args}")
+        """Strangers do not write into the journal; `_serve` logs the calls that change something."""
+
+    def handle_expect_100(self) -> bool:
+        if self._authorised():
+            super().handle_expect_100()
+            self.wfile.flush()
+        return True
 
     def do_GET(self) -> None:
         self._serve(GET)
@@ -896,22 +1007,42 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, routes: dict[str, Callable[[Handler], Answer]]) -> None:
         path = self.path.partition("?")[0]
-        body_read = self._read_body()
+        length = self._body_length()
         if not self._authorised():
-            status, answer = 401, {"error": "a bearer token is required"}
-        elif not body_read:
-            status, answer = (
-                413,
-                {"error": f"the body is larger than {BODY_LIMIT} bytes or of unknown length"},
-            )
-        elif path in routes:
-            status, answer = self._answer(routes[path])
-        else:
+            self._refuse(401, "a bearer token is required")
+        elif length is None:
+            self._refuse(413, f"the body is larger than {BODY_LIMIT} bytes or of unknown length")
+        elif self._receive(length):
             status, answer = 404, {"error": f"there is no {self.command} {path}"}
-        if self.server.agent.delay:
-            time.sleep(self.server.agent.delay)
-        self._send(status, answer)
-        if not body_read:
+            if path in routes:
+                status, answer = self._answer(routes[path])
+            if self.server.agent.delay:
+                time.sleep(self.server.agent.delay)
+            if self.command == "POST":
+                log(f"{self.address_string()} POST {path!r} {status}")
+            self._send(status, answer)
+            self.incoming.expect(IDLE_SECONDS, HEAD_LIMIT)
+            self.server.connections.release(self.connection, self.address_string())
+
+    def _body_length(self) -> int | None:
+        """None when the body is too large or of unknown length."""
+        length = self.headers.get("Content-Length", "0")
+        known = length.isdecimal() and len(length) < 20 and int(length) <= BODY_LIMIT
+        return int(length) if known and not self.headers.get("Transfer-Encoding") else None
+
+    def _receive(self, length: int) -> bool:
+        """Read the body. False when the client is gone, or was closed to make room for another."""
+        self.incoming.expect(BODY_SECONDS, length)
+        self.body = self.rfile.read(length)
+        whole = len(self.body) == length and self.server.connections.hold(self.connection)
+        self.close_connection = self.close_connection or not whole
+        return whole
+
+    def _refuse(self, status: int, error: str) -> None:
+        """Answer and close without having read the body."""
+        self.close_connection = True
+        self._send(status, {"error": error})
+        if self._body_length() != 0:
             self._linger()
 
     def _answer(self, route: Callable[[Handler], Answer]) -> Answer:
@@ -926,21 +1057,10 @@ class Handler(BaseHTTPRequestHandler):
         A connection that is closed with unread data is reset, and the client loses our answer (RFC 9112, 9.6).
         """
         with contextlib.suppress(OSError):
-            self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LINGER_SECONDS)
-            left = LINGER_LIMIT
-            while left > 0 and (part := self.connection.recv(65536)):
-                left -= len(part)
-
-    def _read_body(self) -> bool:
-        length = self.headers.get("Content-Length", "0")
-        self.body = b""
-        if self.headers.get("Transfer-Encoding") or not length.isdecimal() or int(length) > BODY_LIMIT:
-            self.close_connection = True
-            return False
-        self.body = self.rfile.read(int(length))
-        return True
+            self.incoming.expect(LINGER_SECONDS, LINGER_LIMIT)
+            while self.rfile.read1(65536):
+                pass
 
     def _authorised(self) -> bool:
         if self.server.token is None:
@@ -952,6 +1072,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, answer: Any) -> None:
         body = b"" if status == 204 else json.dumps(answer).encode()
+        self.connection.settimeout(ANSWER_SECONDS)
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Type", "application/json")
@@ -960,6 +1081,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")  # else the client may ask once more on it
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
 
     def query(self) -> dict[str, str]:
         parts = (part.partition("=") for part in self.path.partition("?")[2].split("&"))
