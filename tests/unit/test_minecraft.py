@@ -1,5 +1,6 @@
 """The status ping against servers that behave and servers that do not."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.drivers.players.minecraft import LARGEST_PACKET, PingError, ping, plain_text, split_varint, varint
+from orchestrator.lab.edge.minecraft import ProtocolError
+from orchestrator.lab.edge.minecraft import ping as ping_as_proxy
 
 ANSWER = {
     "version": {"name": "1.21.7", "protocol": 772},
@@ -144,6 +147,13 @@ def test_case_b10_status_that_cannot_be_read_is_one_sentence(text: bytes) -> Non
     with server(script) as port, pytest.raises(PingError) as caught:
         ping("127.0.0.1", port)
     assert str(caught.value) == f"127.0.0.1:{port} sent a status answer that is not a JSON object"
+
+
+def test_case_b10_labs_proxy_takes_a_deep_status_for_none() -> None:
+    text = b"[" * 3000
+    script, _ = answering(packet(0, varint(len(text)) + text))
+    with server(script) as port, pytest.raises(ProtocolError, match="not JSON"):
+        asyncio.run(ping_as_proxy("127.0.0.1", port, "mc", seconds=5))
 
 
 def test_case_b10_status_is_told_in_few_printable_words() -> None:
