@@ -14,9 +14,11 @@ help: ## list the targets
 	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A stamp per lock file: the environment is made once and again when a lock or pyproject.toml changes.
-$(VENV)/bin/python:
+# Without pip it is half-made, as Debian's Python leaves it when python3-venv is missing, and is made anew.
+.PHONY: half-made
+$(VENV)/bin/python: $(if $(wildcard $(VENV)/bin/pip),,half-made)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with PYTHON=…" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 
 $(VENV)/.stamp-%: requirements/%.lock pyproject.toml | $(VENV)/bin/python
 	@echo "installing requirements/$*.lock into $(VENV) …"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,14 +28,26 @@ from typing import Any, NoReturn
 
 VERSION = "1.0.0"
 BODY_LIMIT = 64 * 1024  # bytes a payload may have
+CONNECTIONS = 64  # and as many threads
+ROOM_SECONDS = 1.0  # how long a new connection waits until another one has ended
+HEAD_LIMIT = 16 * 1024  # bytes a request's head may have
+HEAD_SECONDS = 5.0  # how long the head of a connection's first request may take
+IDLE_SECONDS = 120.0  # the same for the next ones, with the time until they begin
+BODY_SECONDS = 5.0  # how long a body may take
+ANSWER_SECONDS = 5.0  # how long a client may take to read its answer
 LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and thrown away
-LINGER_SECONDS = 2.0  # how long the agent waits for the next of them
+LINGER_SECONDS = 2.0  # how long that may take
 LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
 KEPT = 0.1  # seconds a game must keep a connection when the probe sends nothing
 LOG_TAIL = 20  # console lines reported after a crash
+LOG_LINE = 4096  # bytes of a console line; a longer one becomes several
+STATUS_LIMIT = 256 * 1024  # bytes of a game's status; one with an icon of 64 x 64 has about 10 KiB
+PAYLOAD_DEPTH = 32  # levels a payload may be nested
+PLAYERS_TOLD = 1000  # names
+NAME_LENGTH = 64  # characters of each
 BUSY = frozenset({"installing", "verifying", "starting", "stopping"})
 SETTLED = frozenset({"idle", "error"})
 
@@ -61,6 +74,27 @@ def log(message: str) -> None:
     print(message, flush=True)
 
 
+def read_json(data: bytes, what: str) -> Any:
+    """The value, whoever wrote it. Raises ValueError with one sentence about `what`."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError(f"{what} is nested too deep") from None
+    except ValueError:
+        raise ValueError(f"{what} is not JSON") from None
+
+
+def is_deeper(value: Any, limit: int) -> bool:
+    """Whether lists and objects are nested in more than `limit` levels."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [item for item in level if isinstance(item, (list, dict))]
+        if not level:
+            return False
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return True
+
+
 # ---------------------------------------------------------------- the payload
 
 FIELDS: dict[str, dict[str, type]] = {
@@ -81,28 +115,47 @@ def check_config(config: Any) -> Json:
     """Return the payload. Raises RejectedError with the first thing that is wrong with it."""
     if not isinstance(config, dict):
         raise RejectedError("the payload is not a JSON object")
+    if is_deeper(config, PAYLOAD_DEPTH):
+        raise RejectedError(f"the payload is nested deeper than {PAYLOAD_DEPTH} levels")
     kind = config.get("container_type")
-    if kind not in FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise RejectedError("container_type is neither game nor dev")
     for name, wanted in FIELDS[kind].items():
         value = config.get(name)
         if isinstance(value, bool) or not isinstance(value, wanted) or not value:
             raise RejectedError(f"{name} is missing or not of type {wanted.__name__}")
     for name, value in config.items():
-        # A line break would add another line to server.properties.
-        if isinstance(value, str) and any(ord(character) < 32 for character in value):
+        # A line break would add another line to server.properties, which cannot hold surrogates.
+        if isinstance(value, str) and any(char < " " or "\ud800" <= char <= "\udfff" for char in value):
             raise RejectedError(f"{name} contains control characters")
-    if not isinstance(config.get("env") or {}, dict):
-        raise RejectedError("env is not an object")
+    check_env(config.get("env") or {})
     check_probe(config.get("probe"))
     for name in ("artifact_path", "java_path"):
         path = config.get(name) or ""
         if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
             raise RejectedError(f"{name} is not a path below the artifact directory")
-    for port in [*config.get("ports", []), config.get("code_server_port", 6000)]:
+    check_ports(config)
+    return config
+
+
+def check_ports(config: Json) -> None:
+    """Raises RejectedError with the first port that is none."""
+    ports = config.get("ports") or []
+    if not isinstance(ports, list):
+        raise RejectedError("ports is not a list")
+    for port in [*ports, config.get("code_server_port", 6000)]:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
             raise RejectedError("a port is not a number from 1 to 65535")
-    return config
+
+
+def check_env(env: Any) -> None:
+    """Raises RejectedError unless a program can be started with it."""
+    if not isinstance(env, dict):
+        raise RejectedError("env is not an object")
+    for name, value in env.items():
+        text = f"{name}={value}"
+        if not name or "=" in name or "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            raise RejectedError("env has a name or a value that no environment can hold")
 
 
 def check_probe(probe: Any) -> None:
@@ -136,16 +189,40 @@ def _varint(value: int) -> bytes:
             return bytes(out)
 
 
-def _read_varint(stream: Any) -> int:
-    value = 0
-    for shift in range(0, 35, 7):
-        byte = stream.read(1)
-        if not byte:
-            raise OSError("the server closed the connection")
-        value |= (byte[0] & 0x7F) << shift
-        if not byte[0] & 0x80:
-            return int(value)
-    raise OSError("not a Minecraft server: the frame length is malformed")
+class Packets:
+    """What a game sends over a connection, within one deadline however slowly it comes."""
+
+    def __init__(self, connection: socket.socket, timeout: float) -> None:
+        self.connection, self.timeout = connection, timeout
+        self.deadline = time.monotonic() + timeout
+
+    def read(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self.connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
+            try:
+                part = self.connection.recv(count - len(data))
+            except socket.timeout:  # noqa: UP041 - another class before Python 3.10
+                raise OSError(f"the server did not answer within {self.timeout:g} s") from None
+            if not part:
+                raise OSError("the server closed the connection")
+            data += part
+        return bytes(data)
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = self.read(1)[0]
+            value |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                return value
+        raise ValueError("not a Minecraft server: the frame length is malformed")
+
+    def length(self) -> int:
+        value = self.varint()
+        if value > STATUS_LIMIT:
+            raise ValueError(f"not a Minecraft server: a packet of {value} bytes")
+        return value
 
 
 def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
@@ -153,15 +230,32 @@ def minecraft_status(host: str, port: int, timeout: float = 2.0) -> Json:
     name = host.encode()
     handshake = b"\x00" + _varint(0) + _varint(len(name)) + name + port.to_bytes(2, "big") + b"\x01"
     with socket.create_connection((host, port), timeout) as connection:
+        packets = Packets(connection, timeout)
         connection.sendall(_varint(len(handshake)) + handshake + b"\x01\x00")
-        with connection.makefile("rb") as stream:
-            _read_varint(stream)  # frame length
-            if _read_varint(stream) != 0:
-                raise ValueError("not a Minecraft server: unexpected packet")
-            answer = json.loads(stream.read(_read_varint(stream)))
+        packets.length()  # of the frame
+        if packets.varint() != 0:
+            raise ValueError("not a Minecraft server: unexpected packet")
+        answer = read_json(packets.read(packets.length()), "not a Minecraft server: the status")
     if isinstance(answer, dict):
         return answer
     raise ValueError("not a Minecraft server: the status is not an object")
+
+
+def minecraft_players(status: Json) -> Json:
+    """The players that a status tells, as far as it makes sense."""
+    told = status.get("players")
+    players: Json = told if isinstance(told, dict) else {}
+    sample = players.get("sample")
+    names = [player.get("name") for player in sample if isinstance(player, dict)] if isinstance(sample, list) else []
+    return {
+        "online": _player_count(players.get("online")),
+        "max": _player_count(players.get("max")),
+        "players": [name[:NAME_LENGTH] for name in names if isinstance(name, str)][:PLAYERS_TOLD],
+    }
+
+
+def _player_count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
 
 
 def game_answers(host: str, port: int, probe: Json, timeout: float = 2.0) -> None:
@@ -352,6 +446,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             check=False,
         )
         if done.returncode:
@@ -468,7 +563,8 @@ class Workload:
         self.reader.start()
 
     def _read_console(self) -> None:
-        for line in self.process.stdout or ():
+        stdout = self.process.stdout
+        for line in iter(lambda: stdout.readline(LOG_LINE) if stdout else b"", b""):
             text = line.decode(errors="replace").rstrip()
             self.console.append(text)
             log(text)
@@ -643,7 +739,7 @@ class Agent:
             return dict(json.loads((self.options.root / "state.json").read_text()))
         except FileNotFoundError:
             return {}
-        except ValueError:
+        except (TypeError, ValueError, RecursionError):
             log("state.json is damaged: waiting for a new payload")
             return {}
 
@@ -750,8 +846,8 @@ class Agent:
                 workspace.probe()
                 self._report(job, ready=True, readySource=workspace.ready_source, readyError=None)
                 interval = READY_RECHECK
-            except (OSError, ValueError) as error:
-                self._report(job, ready=False, readyError=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever a game answers, it is no reason to stop it
+                self._report(job, ready=False, readyError=str(error) or type(error).__name__)
                 interval = min(interval * 1.5, 0.5)
             job.wake.wait(interval)
             # The event is cleared before the check, because a cancel sets the flag first and then the event.
@@ -769,14 +865,108 @@ def timestamp() -> str:
 Answer = tuple[int, Any]
 
 
+class Connections:
+    """The open connections, at most CONNECTIONS. Each has a thread.
+
+    A connection waits until it has sent a whole request with the token, and again after its answer. One that waits
+    may be closed to make room for a new one: the oldest of the address from which most wait. So a flood of half
+    requests crowds out itself, and whoever has the token gets in.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.count = 0
+        self.waiting: dict[socket.socket, str] = {}
+
+    def enter(self, connection: socket.socket, address: str) -> bool:
+        """Take a new connection. False when there is no room, because all the others are being answered."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.count < CONNECTIONS, ROOM_SECONDS)
+            if self.waiting and self.count >= CONNECTIONS:
+                self._close_one()
+            if not self.changed.wait_for(lambda: self.count < CONNECTIONS, ROOM_SECONDS):
+                return False
+            self.count += 1
+            self.waiting[connection] = address
+            return True
+
+    def _close_one(self) -> None:
+        crowds = Counter(self.waiting.values())
+        oldest = max(self.waiting, key=lambda connection: crowds[self.waiting[connection]])
+        del self.waiting[oldest]
+        with contextlib.suppress(OSError):  # its thread has closed it already
+            oldest.shutdown(socket.SHUT_RDWR)
+
+    def hold(self, connection: socket.socket) -> bool:
+        """Keep it while it is answered. False when it was closed before."""
+        with self.changed:
+            return self.waiting.pop(connection, None) is not None
+
+    def release(self, connection: socket.socket, address: str) -> None:
+        """Let it wait for its next request."""
+        with self.changed:
+            self.waiting[connection] = address
+            self.changed.notify_all()
+
+    def leave(self, connection: socket.socket) -> None:
+        with self.changed:
+            self.waiting.pop(connection, None)
+            self.count -= 1
+            self.changed.notify_all()
+
+
+class Incoming(io.RawIOBase):
+    """What a client sends, within the seconds and bytes that it is given. Raises socket.timeout beyond them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.expect(HEAD_SECONDS, HEAD_LIMIT)
+
+    def expect(self, seconds: float, size: int) -> None:
+        self.deadline, self.left = time.monotonic() + seconds, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0 or self.left <= 0:
+            raise socket.timeout("the request is too long or too slow")  # noqa: UP041 - the base class catches it
+        self.connection.settimeout(remaining)
+        count = self.connection.recv_into(buffer, min(len(buffer), self.left))
+        self.left -= count
+        return count
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 128
+    request_queue_size = 1024  # a client that finds it full tries again only after a second
 
     def __init__(self, address: tuple[str, int], agent: Agent, token: str | None) -> None:
         self.agent, self.token = agent, token
+        self.connections = Connections()
         super().__init__(address, Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self.connections.enter(request, str(client_address[0])):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the machine gives no thread
+            self.connections.leave(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.leave(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # else the client is gone, or was closed
+            super().handle_error(request, client_address)
 
     def server_bind(self) -> None:
         # HTTPServer asks for the host's full name here, which takes seconds where no resolver answers.
@@ -788,17 +978,26 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = f"hostwright-agent/{VERSION}"
     sys_version = ""
-    timeout = 120  # seconds an idle connection is kept
     wbufsize = -1  # buffered, so that an answer is one segment
     disable_nagle_algorithm = True
     server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.incoming = Incoming(self.connection)
+        self.rfile = io.BufferedReader(self.incoming)
 
     def address_string(self) -> str:
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
-        if self.command != "GET":
-            log(f"{self.address_string()} {format % args}")
+        """Strangers do not write into the journal; `_serve` logs the calls that change something."""
+
+    def handle_expect_100(self) -> bool:
+        if self._authorised():
+            super().handle_expect_100()
+            self.wfile.flush()
+        return True
 
     def do_GET(self) -> None:
         self._serve(GET)
@@ -808,22 +1007,42 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve(self, routes: dict[str, Callable[[Handler], Answer]]) -> None:
         path = self.path.partition("?")[0]
-        body_read = self._read_body()
+        length = self._body_length()
         if not self._authorised():
-            status, answer = 401, {"error": "a bearer token is required"}
-        elif not body_read:
-            status, answer = (
-                413,
-                {"error": f"the body is larger than {BODY_LIMIT} bytes or of unknown length"},
-            )
-        elif path in routes:
-            status, answer = self._answer(routes[path])
-        else:
+            self._refuse(401, "a bearer token is required")
+        elif length is None:
+            self._refuse(413, f"the body is larger than {BODY_LIMIT} bytes or of unknown length")
+        elif self._receive(length):
             status, answer = 404, {"error": f"there is no {self.command} {path}"}
-        if self.server.agent.delay:
-            time.sleep(self.server.agent.delay)
-        self._send(status, answer)
-        if not body_read:
+            if path in routes:
+                status, answer = self._answer(routes[path])
+            if self.server.agent.delay:
+                time.sleep(self.server.agent.delay)
+            if self.command == "POST":
+                log(f"{self.address_string()} POST {path!r} {status}")
+            self._send(status, answer)
+            self.incoming.expect(IDLE_SECONDS, HEAD_LIMIT)
+            self.server.connections.release(self.connection, self.address_string())
+
+    def _body_length(self) -> int | None:
+        """None when the body is too large or of unknown length."""
+        length = self.headers.get("Content-Length", "0")
+        known = length.isdecimal() and len(length) < 20 and int(length) <= BODY_LIMIT
+        return int(length) if known and not self.headers.get("Transfer-Encoding") else None
+
+    def _receive(self, length: int) -> bool:
+        """Read the body. False when the client is gone, or was closed to make room for another."""
+        self.incoming.expect(BODY_SECONDS, length)
+        self.body = self.rfile.read(length)
+        whole = len(self.body) == length and self.server.connections.hold(self.connection)
+        self.close_connection = self.close_connection or not whole
+        return whole
+
+    def _refuse(self, status: int, error: str) -> None:
+        """Answer and close without having read the body."""
+        self.close_connection = True
+        self._send(status, {"error": error})
+        if self._body_length() != 0:
             self._linger()
 
     def _answer(self, route: Callable[[Handler], Answer]) -> Answer:
@@ -838,21 +1057,10 @@ class Handler(BaseHTTPRequestHandler):
         A connection that is closed with unread data is reset, and the client loses our answer (RFC 9112, 9.6).
         """
         with contextlib.suppress(OSError):
-            self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LINGER_SECONDS)
-            left = LINGER_LIMIT
-            while left > 0 and (part := self.connection.recv(65536)):
-                left -= len(part)
-
-    def _read_body(self) -> bool:
-        length = self.headers.get("Content-Length", "0")
-        self.body = b""
-        if self.headers.get("Transfer-Encoding") or not length.isdecimal() or int(length) > BODY_LIMIT:
-            self.close_connection = True
-            return False
-        self.body = self.rfile.read(int(length))
-        return True
+            self.incoming.expect(LINGER_SECONDS, LINGER_LIMIT)
+            while self.rfile.read1(65536):
+                pass
 
     def _authorised(self) -> bool:
         if self.server.token is None:
@@ -864,6 +1072,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, answer: Any) -> None:
         body = b"" if status == 204 else json.dumps(answer).encode()
+        self.connection.settimeout(ANSWER_SECONDS)
         self.send_response(status)
         if status != 204:
             self.send_header("Content-Type", "application/json")
@@ -872,6 +1081,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")  # else the client may ask once more on it
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
 
     def query(self) -> dict[str, str]:
         parts = (part.partition("=") for part in self.path.partition("?")[2].split("&"))
@@ -911,22 +1121,21 @@ def get_players(request: Handler) -> Answer:
     if agent.config.get("probe"):
         return 409, {"error": f"{agent.config['game']} does not tell its players"}
     try:
-        players = minecraft_status(agent.host, agent.config["ports"][0]).get("players", {})
+        status = minecraft_status(agent.host, agent.config["ports"][0])
     except (OSError, ValueError) as error:
         return 503, {"error": f"the game does not answer: {error}"}
-    sample = [player.get("name") for player in players.get("sample") or []]
-    return 200, {"online": players.get("online", 0), "max": players.get("max", 0), "players": sample}
+    return 200, minecraft_players(status)
 
 
 def post_config(request: Handler) -> Answer:
     try:
-        request.server.agent.configure(json.loads(request.body))
+        request.server.agent.configure(read_json(request.body, "the body"))
     except BusyError as error:
         return 409, {"ok": False, "error": str(error)}
     except RejectedError as error:
         return 422, {"ok": False, "error": str(error)}
-    except (ValueError, RecursionError):
-        return 400, {"ok": False, "error": "the body is not JSON"}
+    except ValueError as error:
+        return 400, {"ok": False, "error": str(error)}
     return 202, {"ok": True, "state": "installing"}
 
 
@@ -1007,6 +1216,8 @@ def _terminate(signum: int, frame: object) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> None:
     options = parse_arguments(argv)
+    # A game's console may hold what the journal's encoding does not.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, _terminate)
     if options.die_with_parent:

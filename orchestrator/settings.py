@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8700, ge=0, le=65535, description="Port on which the API listens; 0: a free one.")
     public_url: str | None = Field(
         default=None,
-        pattern=r"^https?://[^\s/?#]+$",
+        pattern=r"^https?://[^\s/?#]+(/[^\s/?#]+)*$",
         description="URL at which containers reach the API, such as https://api.example.net; "
         "unset: agents get no callback_url.",
     )

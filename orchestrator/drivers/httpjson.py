@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 READING = frozenset({"GET", "HEAD"})
 LARGEST_ANSWER = 4 * 1024 * 1024
+# Far more than any server needs, and few enough for all who later walk through an answer or write it down.
+DEEPEST_ANSWER = 256
 RETRY_DELAY = 0.5
 # A gateway in front of a provider answers these while the provider itself is on its way back.
 PASSING_STATUSES = frozenset({502, 503, 504})
@@ -35,7 +37,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: `body` is the decoded JSON, else the text."""
+    """An answer: `body` is the decoded JSON, else the text, also when it is nested deeper than DEEPEST_ANSWER."""
 
     status: int
     body: Any
@@ -159,9 +161,20 @@ def _piece(response: requests.Response) -> bytes:
 def _decoded(content: bytes) -> Any:
     text = content.decode("utf-8", "replace")
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return text
+    return text if _is_deeper(value, DEEPEST_ANSWER) else value
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [item for item in level if isinstance(item, list | dict)]
+        if not level:
+            return False
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return True
 
 
 def _delay(reply: Reply, attempt: int) -> float | None:

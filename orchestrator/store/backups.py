@@ -36,7 +36,9 @@ def back_up(url: str, file: Path, *, force: bool) -> Contents:
     try:
         with contents.take_snapshot(url) as (snapshot, held):
             if not held.migrations:
-                raise BackupError("the database has no schema of Hostwright: check HOSTWRIGHT_DATABASE_URL")
+                raise BackupError(
+                    "the database has no schema of Hostwright: run `hostwright migrate`, or name another one"
+                )
             archives.write(making, url, tools, snapshot=snapshot)
         refuse_difference(held, archives.read(making, tools), "the archive that pg_dump wrote")
         _put_in_place(making, file)

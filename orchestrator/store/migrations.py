@@ -8,7 +8,8 @@ from importlib.resources import files
 import psycopg
 
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.store.connection import wrap_errors
+from orchestrator.store.connection import Connection, connect, wrap_errors
+from orchestrator.store.sessions import require_own_session
 
 _LOCK = 0x686F7374  # "host": any constant will do, it only has to be ours
 _LOCK_TIMEOUT = "30s"
@@ -37,9 +38,11 @@ def read_migrations() -> list[Migration]:
 def migrate(url: str) -> list[int]:
     """Bring a database up to this release. Returns the versions that were applied now.
 
-    Raises ConfigurationError when a file was edited after it was applied, or the database is newer than the code.
+    Raises ConfigurationError when a file was edited after it was applied, or when the database is newer than the code,
+    is not in UTF8 or is somebody else's.
     """
-    with wrap_errors(), psycopg.connect(url, autocommit=True) as connection:
+    with wrap_errors(), connect(url) as connection:
+        require_own_session(url, connection)
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(
             "create table if not exists schema_migration ("
@@ -57,7 +60,21 @@ def migrate(url: str) -> list[int]:
         return [migration.version for migration in waiting]
 
 
-def is_current(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+def require_current(url: str) -> None:
+    """Raise ConfigurationError when the database is not of this release, StoreUnavailable when it is away."""
+    with wrap_errors(), connect(url) as connection:
+        require_own_session(url, connection)
+        try:
+            applied = _read_applied(connection)
+        except psycopg.errors.UndefinedTable:
+            applied = {}
+    if find_pending(applied):
+        newest = read_migrations()[-1].version
+        found = f"schema {max(applied)}, this release needs {newest}" if applied else "no schema of Hostwright"
+        raise ConfigurationError(f"the database has {found}: run `hostwright migrate`")
+
+
+def is_current(connection: Connection) -> bool:
     """Whether the database has every migration of this release."""
     try:
         return not find_pending(_read_applied(connection))
@@ -66,7 +83,7 @@ def is_current(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
         return False
 
 
-def _read_applied(connection: psycopg.Connection[tuple[object, ...]]) -> dict[int, str]:
+def _read_applied(connection: Connection) -> dict[int, str]:
     rows = connection.execute("select version, checksum from schema_migration").fetchall()
     return {int(str(version)): str(checksum) for version, checksum in rows}
 

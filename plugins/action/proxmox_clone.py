@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
+from orchestrator.drivers.proxmox.arguments import COMMON, open_session
 from orchestrator.drivers.proxmox.clone import Order, begin, clone
-from orchestrator.drivers.proxmox.session import COMMON, open_session
 from orchestrator.drivers.secrets import Secrets
 
 

@@ -15,7 +15,8 @@ from hostwright_ansible.action import PhaseAction
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.address import wait_for_address
-from orchestrator.drivers.proxmox.session import COMMON, Session, open_session
+from orchestrator.drivers.proxmox.arguments import COMMON, open_session
+from orchestrator.drivers.proxmox.session import Session
 from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 

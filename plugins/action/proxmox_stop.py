@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
+from orchestrator.drivers.proxmox.arguments import COMMON, open_session
 from orchestrator.drivers.proxmox.power import stop
-from orchestrator.drivers.proxmox.session import COMMON, open_session
 from orchestrator.drivers.secrets import Secrets
 
 

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import load_extra_vars
 
@@ -33,6 +34,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # ansible has
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path)
+        refuse_another(os.environ.get("HOSTWRIGHT_INVENTORY"), Path(path).parent)
         state = Path(load_extra_vars(loader).get("hostwright_state_dir") or state_directory(os.environ))
         inventory.set_variable("all", "hostwright_state_dir", str(state))
         inventory.set_variable("all", "hostwright_secrets_file", str(state / "lab" / "secrets.json"))
@@ -46,6 +48,14 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # ansible has
             # Without a lab one may still check the syntax of a playbook.
             self.display.warning(f"the lab is not running: there is no {file}; hostwright up --lab starts it")
             return {}
+
+
+def refuse_another(chosen: str | None, used: Path) -> None:
+    """Refuse the lab's inventory, which is Ansible's default here, where HOSTWRIGHT_INVENTORY names a site's."""
+    if chosen and Path(chosen).resolve() != used.resolve():
+        raise AnsibleParserError(
+            f'this is the inventory {used}, and HOSTWRIGHT_INVENTORY names {chosen}: add -i "$HOSTWRIGHT_INVENTORY"'
+        )
 
 
 def state_directory(environment: os._Environ[str]) -> Path:

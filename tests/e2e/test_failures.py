@@ -50,9 +50,9 @@ CASES = {
     "task error": Case(
         "start-container",
         "proxmox-task-failed",
-        "startup for container failed: exit code 32",
+        "you can't start a CT if it's a template",
         ({"target": "proxmox", "error": "task", "task": "vzstart",
-          "message": "startup for container failed: exit code 32"},),
+          "message": "you can't start a CT if it's a template"},),
     ),
     "agent says 422": Case(
         "send-agent-config",
@@ -225,12 +225,17 @@ def test_failed_cleanup_names_the_record_it_left_and_a_delete_removes_it(stack: 
 def test_failed_delete_names_the_container_it_left_and_tries_the_rest(stack: Running) -> None:
     before = stack.lab.inventory()
     case = CASES["agent says 422"]
-    locked = {"target": "proxmox", "error": "task", "task": "vzdestroy", "message": "unable to remove volume: busy"}
+    locked = {
+        "target": "proxmox",
+        "error": "task",
+        "task": "vzdestroy",
+        "message": "can't remove CT: protection mode enabled",
+    }
     operation = fail(stack, Case(case.phase, case.code, case.words, (*case.faults, locked)))
     assert_failed_at(operation, case)
     steps = operation["cleanup"]["steps"]
     assert [step["status"] for step in steps] == ["ok", "ok", "failed"]
-    assert "unable to remove volume: busy" in steps[2]["message"]
+    assert "can't remove CT: protection mode enabled" in steps[2]["message"]
     assert operation["cleanup"]["leaked"] == [f"container:{operation['vmid']}"]
     left = container(stack.lab.inventory(), operation["vmid"])
     assert left is not None

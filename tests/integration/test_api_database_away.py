@@ -178,3 +178,14 @@ def test_keeps_an_open_request_alive_across_a_restart_of_the_database(server: Em
             server.start()
             assert waiting.result(30).status_code in {200, 304, 503}
         wait_until(lambda: caller.get(path).status_code == 200)
+
+
+def test_case_d4_says_quickly_that_it_is_not_ready(server: EmbeddedPostgres) -> None:
+    with running_api(server.url) as api:
+        kill(server)
+        for _ in range(3):
+            answer = api.http.get("/readyz")
+            assert (answer.status_code, answer.json()["database"]) == (503, False)
+            assert answer.elapsed.total_seconds() < 2.5
+        server.start()
+        wait_until(lambda: api.http.get("/readyz").json()["database"])

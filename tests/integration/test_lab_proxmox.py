@@ -316,6 +316,63 @@ def test_delayed_request_is_carried_out_for_a_client_that_is_gone(make_lab: Make
     wait_until(lambda: 5000 in lab.locks())
 
 
+def test_cut_request_is_not_carried_out(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.pve.inject({"target": "proxmox", "method": "POST", "error": "cut", "times": 1})
+    with pytest.raises(requests.exceptions.ConnectionError):
+        lab.node.lxc(9000).clone.post(newid=5000, full=1)
+    assert list(lab.locks()) == [9000]
+
+
+def test_task_with_warnings_does_its_work(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.pve.inject({"target": "proxmox", "error": "task", "task": "vzclone", "message": "WARNINGS: 1", "times": 1})
+    upid = lab.node.lxc(9000).clone.post(newid=5000, full=1)
+    assert lab.finish(upid) == "WARNINGS: 1"
+    assert lab.node.tasks(upid).log.get()[-1]["t"] == "TASK WARNINGS: 1"
+    assert lab.locks() == {9000: None, 5000: None}
+
+
+def test_late_task_does_its_work_after_its_end(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    lab.pve.inject({"target": "proxmox", "error": "late", "task": "vzstart", "seconds": 0.5, "times": 1})
+    assert lab.finish(lab.node.lxc(5000).status.start.post()) == "OK"
+    assert lab.node.lxc(5000).status.current.get()["status"] == "stopped"
+    wait_until(lambda: lab.node.lxc(5000).status.current.get()["status"] == "running")
+
+
+def test_unmarked_clone_shows_its_lock_alone(make_lab: MakeLab) -> None:
+    lab = make_lab(speed=1)
+    lab.pve.inject({"target": "proxmox", "error": "unmarked", "seconds": 0.5, "times": 1})
+    lab.node.lxc(9000).clone.post(newid=5000, full=1, description=MARK)
+    shown = lab.node.lxc(5000).config
+    assert (set(shown.get()), shown.get()["lock"]) == ({"digest", "lock"}, "create")
+    wait_until(lambda: shown.get().get("description"))
+    assert shown.get()["lock"] == "create"
+
+
+def test_full_storage_says_so(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    status = lab.node.storage("local-lvm").status
+    assert status.get()["avail"] > 2**30
+    lab.pve.inject({"target": "proxmox", "error": "full"})
+    assert status.get()["avail"] == 0
+    lab.pve.clear_faults()
+    assert status.get()["avail"] > 2**30
+
+
+def test_tags_keep_their_case_where_the_cluster_says_so(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.clone(5000)
+    config = lab.node.lxc(5000).config
+    config.put(tags="Prod;b")
+    assert config.get()["tags"] == "b;prod"
+    lab.pve.inject({"target": "proxmox", "error": "case-sensitive-tags"})
+    config.put(tags="b;Prod")
+    assert config.get()["tags"] == "Prod;b"
+
+
 def test_delay_ends_when_the_faults_are_cleared(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.pve.inject({"target": "proxmox", "path": "/9000/clone", "error": "delay", "seconds": 3600})
@@ -398,6 +455,9 @@ def test_history_tells_what_was_accepted_and_from_whom(make_lab: MakeLab) -> Non
     [
         {"path": "/x", "status": 200},
         {"error": "task", "task": "vzstart"},
+        {"error": "late", "task": "vzstart"},
+        {"error": "late", "task": "vzclone", "seconds": 1},
+        {"error": "unmarked"},
         {"method": "GET", "path": "/x"},
         {"error": "already_running"},
     ],

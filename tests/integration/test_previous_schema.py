@@ -16,7 +16,7 @@ from orchestrator.store.migrations import migrate, read_migrations
 from tests.support.fix_database import fresh_database, load_schema
 from tests.support.storage import claim, instance, messages, operation, phases, query, swept
 
-SCHEMAS = (1, 3)
+SCHEMAS = (1, 3, 5)
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def columns(url: str) -> dict[str, list[str]]:
         return dict(
             connection.execute(
                 "select table_name, array_agg(column_name::text) from information_schema.columns "
-                "where table_schema = 'public' and table_name <> 'schema_migration' group by table_name"
+                "join information_schema.tables using (table_schema, table_name) "
+                "where table_schema = 'public' and table_type = 'BASE TABLE' and table_name <> 'schema_migration' "
+                "group by table_name"
             ).fetchall()
         )
 
@@ -76,7 +78,7 @@ def customer(database: Database, customer_id: str) -> CustomerRow:
     return found
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("schema", [1, 3])
 def test_has_rows_in_every_table_but_those_that_huey_leaves_empty(previous_url: str) -> None:
     counted = contents.read_contents(previous_url).rows
     assert {name for name, count in counted.items() if not count} == {"huey_counter", "huey_kv", "huey_schedule"}

@@ -6,7 +6,8 @@ import pytest
 from fakepve.model import TaskError
 
 from orchestrator.drivers.proxmox.address import wait_for_address
-from orchestrator.drivers.proxmox.client import Gone, Kind, Present, Unknown
+from orchestrator.drivers.proxmox.answers import Kind
+from orchestrator.drivers.proxmox.client import Gone, Present, Unknown
 from orchestrator.drivers.proxmox.clone import Order, begin, clone
 from orchestrator.drivers.proxmox.configure import Wanted, configure
 from orchestrator.drivers.proxmox.delete import delete
@@ -257,7 +258,7 @@ def test_start_failure_carries_the_tasks_own_words(proxmox: FakeProxmox) -> None
     make(proxmox)
     proxmox.pve.ct(VMID).start_error = "startup for container '5000' failed"
     with pytest.raises(PhaseError, match="failed: startup for container '5000' failed") as caught:
-        start(proxmox.session(VMID), OURS, check=False)
+        start(proxmox.session(VMID, timeout=0.5), OURS, check=False)
     assert caught.value.code == "proxmox-task-failed"
     assert caught.value.detail["log"] == [
         "startup for container '5000' failed",

@@ -82,6 +82,18 @@ def test_passing_errors_are_waited_out(clean_lab: Lab) -> None:
     assert container(clean_lab, 5102) is None
 
 
+def test_case_b5_refused_token_that_worked_in_an_earlier_playbook_is_waited_out(clean_lab: Lab) -> None:
+    run(clean_lab.state_dir, CREATE[:1], vmid=5104).ok()
+    refusal = {"target": "proxmox", "status": 401, "message": "Authentication failed!", "times": 2}
+    clean_lab.fault(**refusal)
+    run(clean_lab.state_dir, DELETE, vmid=5104).ok()
+    for proof in clean_lab.state_dir.glob("proxmox-token-worked-*"):
+        proof.unlink()
+    clean_lab.fault(**refusal)
+    refused = run(clean_lab.state_dir, DELETE, vmid=5104)
+    assert (refused.code, refused.failure["code"]) == (2, "proxmox-denied")
+
+
 @contextmanager
 def begun_clone(lab: Lab, vmid: int, speed: float) -> Iterator[tuple[str, Session]]:
     """A clone of ours that goes on for two seconds times `speed`, as a playbook leaves it that was killed."""

@@ -437,7 +437,7 @@ def test_stops_and_starts_a_server(site: Site) -> None:
 
 def test_tries_again_what_could_not_be_cleaned_up(site: Site) -> None:
     site.lab.fault(target="agent", behaviour="error", message="no disk", times=1)
-    site.lab.fault(target="proxmox", error="task", task="vzdestroy", message="no", times=1)
+    site.lab.fault(target="proxmox", error="task", task="vzdestroy", message="protection mode enabled", times=1)
     operation_id = site.order()
     with site.worker(**QUICK, cleanup_retry_seconds="1"):
         operation = site.finish(operation_id)

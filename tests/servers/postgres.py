@@ -34,7 +34,7 @@ def private_postgres() -> Iterator[str]:
     """The URL of a running server, which nobody else uses and of which nothing is left afterwards."""
     home = Path(tempfile.mkdtemp(prefix="hostwright-postgres-"))
     try:
-        user = _run_as(home)
+        user = run_as(home)
         password = secrets.token_hex(16)
         _initialise(home, user, password)
         with _running(home, user) as port:
@@ -48,7 +48,7 @@ def private_postgres() -> Iterator[str]:
         shutil.rmtree(home)
 
 
-def _run_as(home: Path) -> dict[str, Any]:
+def run_as(home: Path) -> dict[str, Any]:
     """Whom the server runs as, for Popen: it refuses root, so root takes Debian's own user."""
     if os.geteuid() != 0:
         return {}
@@ -61,8 +61,8 @@ def _initialise(home: Path, user: dict[str, Any], password: str) -> None:
     """Make the data directory: text sorted as people do, not by bytes, as many production servers have it."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(home / "ca.pem"))
-    _write_private(home / "server.pem", authority.issue_cert(HOST).private_key_and_cert_chain_pem.bytes(), user)
-    _write_private(home / "password", password.encode(), user)
+    write_private(home / "server.pem", authority.issue_cert(HOST).private_key_and_cert_chain_pem.bytes(), user)
+    write_private(home / "password", password.encode(), user)
     subprocess.run(
         [required("initdb"), "-D", home / "data", "-U", "postgres", "--pwfile", home / "password", "--encoding=UTF8",
          "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en", "--auth=scram-sha-256", "--no-instructions"],
@@ -72,7 +72,7 @@ def _initialise(home: Path, user: dict[str, Any], password: str) -> None:
     (home / "data" / "pg_hba.conf").write_text(f"hostssl all all {HOST}/32 scram-sha-256\n")
 
 
-def _write_private(path: Path, content: bytes, user: dict[str, Any]) -> None:
+def write_private(path: Path, content: bytes, user: dict[str, Any]) -> None:
     path.touch(0o600)
     path.write_bytes(content)
     if user:

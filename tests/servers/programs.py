@@ -12,6 +12,7 @@ NEEDED = {
     "kdig": "knot-dnsutils",
     "named": "bind9",
     "unbound": "unbound",
+    "pgbouncer": "pgbouncer",
 }
 """Every program with its package."""
 

@@ -1,5 +1,6 @@
 """The reference agent as a real process, driven over HTTP, with the lab's stand-ins as artifacts."""
 
+import contextlib
 import itertools
 import json
 import random
@@ -19,6 +20,7 @@ import psutil
 import pytest
 from mcstatus import JavaServer
 
+from orchestrator.drivers.players.minecraft import varint
 from orchestrator.lab.guests import template
 from tests.support.containers import VANILLA
 
@@ -65,7 +67,11 @@ class Agent:
     def __init__(self, root: Path, address: str, *options: str, headers: dict[str, str] | None = None) -> None:
         self.root, self.address = root, address
         command = [sys.executable, "-I", "-S", str(AGENT), "--root", str(root)]
-        self.process = subprocess.Popen([*command, "--listen", f"{address}:18888", *options], stdout=subprocess.DEVNULL)
+        self.journal = root.with_name(f"{root.name}.log")
+        with self.journal.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--listen", f"{address}:18888", *options], stdout=log, stderr=log
+            )
         self.http = httpx.Client(base_url=f"http://{address}:18888", headers=headers, timeout=PATIENCE)
         wait_until(self._answers)
 
@@ -600,3 +606,322 @@ def test_game_that_is_no_program_fails_with_its_path(start_agent: StartAgent, tm
     agent.configure({**XONOTIC, "artifact_path": "start-server"})
     status = agent.wait_for(lambda status: status["state"] == "error")
     assert status["error"] == "start-server does not begin with #!, so it cannot be run"
+
+
+# Games that answer oddly
+
+ODD_GAME = f"""#!{sys.executable}
+import socket, sys, threading, time
+from pathlib import Path
+sys.stdout.buffer.write(Path("console").read_bytes())
+sys.stdout.flush()
+properties = dict(line.split("=", 1) for line in Path("server.properties").read_text().splitlines())
+listener = socket.create_server((properties["server-ip"], int(properties["server-port"])))
+def serve(connection):
+    with connection:
+        connection.recv(4096)
+        answer = Path("answer").read_bytes()
+        try:
+            connection.sendall(answer)
+            while answer.endswith(b"..."):
+                time.sleep(0.05)
+                connection.sendall(b" " if len(answer) < 99 else b" " * 65536)
+            connection.recv(4096)
+        except OSError:
+            pass
+def accept():
+    while True:
+        threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+threading.Thread(target=accept, daemon=True).start()
+for line in sys.stdin:
+    if line == "stop\\n":
+        break
+"""
+DEEP = '{"version": {"name": "1", "protocol": 1}, "description": ' + "[" * 3000 + "]" * 3000 + "}"
+OddGame = Callable[..., Agent]
+
+
+@pytest.fixture
+def start_odd_game(start_agent: StartAgent, tmp_path: Path) -> OddGame:
+    """Starts an agent with a game whose answer to a status ping, and whose console, are the given bytes."""
+
+    def start(answer: bytes, console: bytes = b"") -> Agent:
+        (tmp_path / "game").mkdir()
+        program = tmp_path / "game" / "server.jar"
+        program.write_text(ODD_GAME)
+        program.chmod(0o755)
+        agent = start_agent("--artifacts", str(tmp_path / "game"))
+        (agent.root / "server").mkdir(parents=True)
+        (agent.root / "server" / "answer").write_bytes(answer)
+        (agent.root / "server" / "console").write_bytes(console)
+        agent.configure({**GAME, "artifact_path": "server.jar"})
+        return agent
+
+    return start
+
+
+def status_packet(answer: object) -> bytes:
+    text = (answer if isinstance(answer, str) else json.dumps(answer)).encode("utf-8", "surrogateescape")
+    body = b"\0" + varint(len(text)) + text
+    return varint(len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (status_packet(DEEP), "the status is nested too deep"),
+        (status_packet("[" * 50_000), "the status is nested too deep"),
+        (status_packet([1]), "the status is not an object"),
+        (status_packet("{{{"), "the status is not JSON"),
+        (status_packet('{"a": "\udcff"}'), "the status is not JSON"),
+        (status_packet('{"a": ' + "9" * 5000 + "}"), "the status is not JSON"),
+        (varint(2**31) + b"\0" + varint(2**31) + b" " * 99 + b"...", "not a Minecraft server: a packet of"),
+        (varint(300) + b"\0" + varint(2**31) + b" " * 99 + b"...", "not a Minecraft server: a packet of"),
+        (varint(200_000) + b"\0" + varint(199_000) + b"...", "the server did not answer within 2 s"),
+        (b"", "the server did not answer within 2 s"),
+    ],
+    ids=["nested", "open", "list", "no json", "no utf-8", "huge number", "huge", "huge text", "drip", "silent"],
+)
+def test_case_b10_odd_status_never_stops_the_game(start_odd_game: OddGame, answer: bytes, words: str) -> None:
+    agent = start_odd_game(answer)
+    seen = agent.wait_for(lambda status: status["readyError"] is not None and "refused" not in status["readyError"])
+    assert words in seen["readyError"]
+    assert (seen["state"], seen["ready"], seen["processRunning"], seen["crashCount"]) == ("running", False, True, 0)
+    (game,) = psutil.Process(agent.process.pid).children()
+    players = agent.http.get("/game/players")
+    assert (players.status_code, words in players.json()["error"]) == (503, True)
+
+    (agent.root / "server" / "answer").write_bytes(status_packet({"version": {"name": "1", "protocol": 1}}))
+
+    assert agent.wait_ready()["crashCount"] == 0
+    assert psutil.Process(agent.process.pid).children() == [game]
+
+
+@pytest.mark.parametrize(
+    ("players", "told"),
+    [
+        ([1], {"online": 0, "max": 0, "players": []}),
+        ({"online": "3", "max": True, "sample": {"a": 1}}, {"online": 0, "max": 0, "players": []}),
+        (
+            {"online": 2, "max": 9, "sample": ["x", {"name": 7}, {"name": "A" * 1000}, {"name": "b"}]},
+            {"online": 2, "max": 9, "players": ["A" * 64, "b"]},
+        ),
+        ({"online": 5, "max": 9, "sample": [{"name": "c"}] * 5000}, {"online": 5, "max": 9, "players": ["c"] * 1000}),
+        ({"online": 10**4000, "max": -1}, {"online": 0, "max": 0, "players": []}),
+    ],
+    ids=["list", "other types", "names", "many", "numbers"],
+)
+def test_case_b10_odd_players_are_told_as_far_as_they_make_sense(
+    start_odd_game: OddGame, players: object, told: dict[str, Any]
+) -> None:
+    agent = start_odd_game(status_packet({"players": players}))
+    agent.wait_ready()
+    assert agent.http.get("/game/players").json() == told
+
+
+def test_case_b10_odd_console_costs_neither_memory_nor_the_status(start_odd_game: OddGame) -> None:
+    """A line without an end, and bytes that are no UTF-8."""
+    agent = start_odd_game(status_packet({}), console=b"\xff\xfe\n" + b"x" * 40_000_000)
+    agent.wait_ready()
+    assert psutil.Process(agent.process.pid).memory_info().rss < 40_000_000
+    agent.http.post("/stop")
+    agent.wait_for(lambda status: status["state"] == "idle")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"container_type": ["game"]}, "container_type is neither game nor dev"),
+        ({"env": {"A": json.loads("[" * 200 + "]" * 200)}}, "the payload is nested deeper than 32 levels"),
+        ({"world": "a\ud800"}, "world contains control characters"),
+        ({"env": {"A": "a\0"}}, "env has a name or a value that no environment can hold"),
+        ({"env": {"A\ud800": "a"}}, "env has a name or a value that no environment can hold"),
+        ({"env": {"A=": "a"}}, "env has a name or a value that no environment can hold"),
+        ({**DEV, "ports": 7}, "ports is not a list"),
+    ],
+)
+def test_case_b10_odd_payload_is_refused_with_a_sentence(
+    start_agent: StartAgent, change: dict[str, Any], reason: str
+) -> None:
+    agent = start_agent()
+    answer = agent.http.post("/config", content=json.dumps({**GAME, **change}))
+    assert (answer.status_code, answer.json()["error"]) == (422, reason)
+    assert agent.configure(GAME).status_code == 202
+    agent.wait_ready()
+
+
+# Clients that do not behave
+
+TOKEN_HEADER = {"Authorization": "Bearer s3cret"}
+MOST_THREADS = 64 + 8
+HALF_REQUESTS = {
+    "nothing": b"",
+    "half a line": b"POST /con",
+    "half a head": b"POST /config HTTP/1.1\r\nHost: agent\r\n",
+    "half a body": b"POST /config HTTP/1.1\r\nHost: agent\r\nContent-Length: 60000\r\n\r\n{",
+    "wrong token": b"POST /config HTTP/1.1\r\nAuthorization: Bearer s3cre\r\nContent-Length: 60000\r\n\r\n{",
+    "chunks": b"POST /config HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
+    "no http": b"\x16\x03\x01\x02\x00\x01\x00" + b"\xff" * 60,
+}
+WITH_TOKEN = b"POST /config HTTP/1.1\r\nAuthorization: Bearer s3cret\r\nContent-Length: 60000\r\n\r\n{"
+
+
+@pytest.fixture
+def guarded(start_agent: StartAgent, tmp_path: Path) -> Agent:
+    """An agent that wants a token, and a client that sends it."""
+    (tmp_path / "token").write_text("s3cret\n")
+    return start_agent("--token-file", str(tmp_path / "token"), headers=TOKEN_HEADER)
+
+
+@pytest.fixture
+def flood() -> Iterator[Callable[..., list[socket.socket]]]:
+    """Opens connections that each send the same bytes and then stay; from one address or from many."""
+    opened: list[socket.socket] = []
+
+    def send(agent: Agent, count: int, sent: bytes, sources: int = 1) -> list[socket.socket]:
+        for number in range(count):
+            source = (f"127.252.0.{1 + number % sources}", 0)
+            opened.append(socket.create_connection((agent.address, 18888), timeout=PATIENCE, source_address=source))
+            with contextlib.suppress(OSError):  # it made room for others already
+                opened[-1].sendall(sent)
+        return opened[-count:]
+
+    yield send
+    for connection in opened:
+        connection.close()
+
+
+@pytest.mark.parametrize("sent", HALF_REQUESTS.values(), ids=HALF_REQUESTS)
+def test_case_c10_half_requests_cost_few_threads_and_keep_nobody_out(
+    guarded: Agent, flood: Callable[..., list[socket.socket]], sent: bytes
+) -> None:
+    count = 1500 if sent == HALF_REQUESTS["half a head"] else 150
+    flood(guarded, count, sent, 1)
+    flood(guarded, count, sent, 200)
+    process = psutil.Process(guarded.process.pid)
+    assert process.num_threads() <= MOST_THREADS
+    assert process.memory_info().rss < 50_000_000
+    for _ in range(3):
+        assert httpx.get(f"{guarded.http.base_url}/status", headers=TOKEN_HEADER, timeout=5).status_code == 200
+    assert guarded.configure(GAME).status_code == 202
+    guarded.wait_ready()
+
+
+def test_case_c10_flood_does_not_end_a_call_that_waits(
+    guarded: Agent, flood: Callable[..., list[socket.socket]]
+) -> None:
+    idle = guarded.status()
+    request = f"GET /status?wait=30&since={idle['revision']} HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n\r\n"
+    (waiting,) = flood(guarded, 1, request.encode())
+    crowd = flood(guarded, 300, HALF_REQUESTS["half a head"], 200)
+    assert first_line(crowd[0]) == b"", "the oldest of the crowd made room"
+    guarded.configure(GAME)
+    assert first_line(waiting) == b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize("expect", ["", "Expect: 100-continue\r\n"], ids=["plain", "expect"])
+@pytest.mark.parametrize("size", [5, 60_000, 500_000, 10**12])
+def test_case_c10_token_is_asked_for_before_the_body(guarded: Agent, size: int, expect: str) -> None:
+    with socket.create_connection((guarded.address, 18888), timeout=1.5) as client:
+        client.sendall(f"POST /config HTTP/1.1\r\nHost: agent\r\n{expect}Content-Length: {size}\r\n\r\n".encode())
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"Connection: close" in answer
+
+
+def test_case_c10_expected_body_is_asked_for_with_the_token(guarded: Agent) -> None:
+    with socket.create_connection((guarded.address, 18888), timeout=PATIENCE) as client:
+        head = "Authorization: Bearer s3cret\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        client.sendall(f"POST /config HTTP/1.1\r\n{head}".encode())
+        answer = client.makefile("rb")
+        assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+        client.sendall(b"{")
+        assert b"HTTP/1.1 400 Bad Request\r\n" in [answer.readline(), answer.readline()]
+
+
+def test_case_c10_slow_clients_are_closed_after_seconds(
+    guarded: Agent, flood: Callable[..., list[socket.socket]]
+) -> None:
+    """Each sends one byte more every now and then, which would renew a limit between two bytes."""
+    requests = [*HALF_REQUESTS.values(), WITH_TOKEN]
+    began = time.monotonic()
+    still_open = [connection for sent in requests for connection in flood(guarded, 1, sent)]
+    for connection in still_open:
+        connection.settimeout(0.05)
+    while still_open:
+        assert time.monotonic() - began < 20, f"{len(still_open)} are still open"
+        still_open = [connection for connection in still_open if stays_open(connection)]
+    wait_until(lambda: psutil.Process(guarded.process.pid).num_threads() <= 2)
+
+
+def first_line(connection: socket.socket) -> bytes:
+    """Nothing when the connection was closed instead."""
+    with connection.makefile("rb") as answer:
+        try:
+            return answer.readline()
+        except ConnectionResetError:
+            return b""
+
+
+def stays_open(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"a")
+        return connection.recv(4096) != b""
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("line", [b"X-A: " + b"a" * 60_000 + b"\r\n", b"X: 1\r\n" * 9000], ids=["long", "many"])
+def test_case_c10_endless_head_is_not_kept(
+    guarded: Agent, flood: Callable[..., list[socket.socket]], line: bytes
+) -> None:
+    flood(guarded, 60, b"GET /health HTTP/1.1\r\n" + line * 90)
+    assert psutil.Process(guarded.process.pid).memory_info().rss < 50_000_000
+    assert guarded.status()["state"] == "idle"
+
+
+def test_case_c10_half_a_body_does_nothing(guarded: Agent) -> None:
+    guarded.configure(GAME)
+    guarded.wait_ready()
+    with socket.create_connection((guarded.address, 18888), timeout=PATIENCE) as client:
+        client.sendall(b"POST /stop HTTP/1.1\r\nAuthorization: Bearer s3cret\r\nContent-Length: 9\r\n\r\n{}")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(4096) == b""
+    assert guarded.status()["state"] == "running"
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "+5", "1_0", " ", "\u00b2"])
+def test_case_c10_length_that_is_none_is_refused(guarded: Agent, length: str) -> None:
+    with socket.create_connection((guarded.address, 18888), timeout=PATIENCE) as client:
+        head = f"POST /stop HTTP/1.1\r\nAuthorization: Bearer s3cret\r\nContent-Length: {length}\r\n\r\n"
+        client.sendall(head.encode("latin-1"))
+        assert client.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")
+
+
+def test_case_c10_strangers_write_nothing_into_the_journal(
+    guarded: Agent, flood: Callable[..., list[socket.socket]]
+) -> None:
+    for sent in HALF_REQUESTS.values():
+        for connection in flood(guarded, 5, sent):
+            connection.close()
+    httpx.post(f"{guarded.http.base_url}/stop")
+    guarded.http.post("/stop")
+    wait_until(lambda: psutil.Process(guarded.process.pid).num_threads() <= 2)
+    listens, stop = guarded.journal.read_text().splitlines()
+    assert "listens" in listens
+    assert stop == "127.0.0.1 POST '/stop' 204"
+
+
+def test_case_c10_agent_that_answers_as_many_as_it_can_answers_others_afterwards(
+    guarded: Agent, flood: Callable[..., list[socket.socket]]
+) -> None:
+    revision = guarded.status()["revision"]
+    guarded.http.close()
+    request = f"GET /status?wait=3&since={revision} HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n\r\n"
+    connections = flood(guarded, 70, request.encode())
+    answers = [first_line(connection) for connection in connections]
+    assert answers[:64] == [b"HTTP/1.1 200 OK\r\n"] * 64
+    assert set(answers[64:]) <= {b"HTTP/1.1 200 OK\r\n", b""}
+    assert httpx.get(f"{guarded.http.base_url}/status", headers=TOKEN_HEADER).status_code == 200

@@ -111,3 +111,19 @@ def test_holds_ignores_what_an_agent_drops_adds_or_gets_anew() -> None:
     kept = {"vmid": str(VMID), "container_type": "game", "world": "added", "variant": None}
     assert not holds(status("running", config={**kept, "variant": "paper"}), PAYLOAD)
     assert holds(status("running", config={**kept, "callback_url": "old"}), PAYLOAD | {"callback_url": "new"})
+
+
+ODD_VALUES: list[Any] = [[[["x"]]], {"a": {}}, "y" * 100_000, 10**4000, -1, True, None, 1.5, "\ud800\0"]
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: str(value)[:9].encode("ascii", "replace").decode())
+@pytest.mark.parametrize("member", ["state", "installStep", "error", "crashCount", "lastCrashLogTail", "config"])
+@pytest.mark.parametrize("state", ["error", "crashed", "running", "installing"])
+def test_case_b10_judge_says_little_of_an_odd_status(state: str, member: str, value: Any) -> None:
+    verdict = judge(status(state) | {member: value}, VMID)
+    assert len(verdict.message) < 1000
+    assert len(str(verdict.detail)) < LOG_LINES * LOG_LINE_LENGTH + 1000
+
+
+def test_case_b10_judge_names_another_vmid_in_few_words() -> None:
+    assert len(judge(status("running", config={"vmid": "7" * 100_000}), VMID).message) < 1000

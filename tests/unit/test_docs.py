@@ -24,6 +24,7 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+TEMPLATE = "## A template on Proxmox"
 COMMAND = re.compile(r"^(?:\$ )?hostwright (?P<command>[a-z]+)")
 
 
@@ -182,3 +183,21 @@ def test_names_every_scenario_of_chaos_and_hosts_and_no_other() -> None:
     patterns = {name for row in told for name in re.findall(r"`([a-z0-9*-]+)`", row[1])}
     assert {name for name in scenarios if not any(fnmatch(name, pattern) for pattern in patterns)} == set()
     assert {pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in scenarios)} == set()
+
+
+def test_case_f6_names_the_agents_token_where_the_template_is_made() -> None:
+    for text in (section(read("README.md"), "### 3. Templates"), section(read("docs/containers.md"), TEMPLATE)):
+        assert "install_agent_token_file" in text
+        assert "agent_token" in text
+
+
+def test_case_f7_makes_a_template_that_fits_what_is_ordered() -> None:
+    text = section(read("docs/containers.md"), TEMPLATE)
+    command = next(line for line in text.replace("\\\n", " ").splitlines() if line.startswith("pct create"))
+    assert re.search(r"--rootfs \S+:8 ", command + " ")
+    assert "--features nesting=1" in command
+    assert "226/NAMESPACE" in text
+
+
+def test_case_f8_says_how_a_locked_template_is_unlocked() -> None:
+    assert "pct unlock" in section(read("docs/runbook.md"), "## clone-locked: a template stays locked")

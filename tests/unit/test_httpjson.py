@@ -44,6 +44,15 @@ def test_call_returns_text_that_is_no_json() -> None:
     assert reply.words() == "<h1> Oops</h1>"
 
 
+@pytest.mark.parametrize("depth", [257, 900, 3000, 100_000])
+def test_case_b10_answer_nested_too_deep_is_no_json(depth: int) -> None:
+    """No reader of an answer, and nothing that writes it down, recurses for as long as a stranger likes."""
+    with http_server(lambda _: Answer(200, b"[" * depth + b"]" * depth)) as server:
+        reply = HttpJson().call("GET", server.url)
+    assert isinstance(reply.body, str)
+    assert reply.words().startswith("[[[")
+
+
 def test_call_retries_a_refused_connection_within_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

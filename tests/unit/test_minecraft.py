@@ -1,5 +1,6 @@
 """The status ping against servers that behave and servers that do not."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.drivers.players.minecraft import LARGEST_PACKET, PingError, ping, plain_text, split_varint, varint
+from orchestrator.lab.edge.minecraft import ProtocolError
+from orchestrator.lab.edge.minecraft import ping as ping_as_proxy
 
 ANSWER = {
     "version": {"name": "1.21.7", "protocol": 772},
@@ -111,8 +114,9 @@ def test_ping_takes_an_answer_in_pieces() -> None:
         (status_packet([1]), "not a JSON object"),
         (packet(0, b"\x03{{{"), "not a JSON object"),
         (status_packet({"players": {}}), "without a version"),
+        (status_packet({"version": {"protocol": True}}), "without a version"),
     ],
-    ids=["closed", "too large", "no varint", "http", "other packet", "list", "no json", "no version"],
+    ids=["closed", "too large", "no varint", "http", "other packet", "list", "no json", "no version", "boolean"],
 )
 def test_ping_says_what_is_wrong_with_the_answer(answer: bytes, words: str) -> None:
     def script(connection: socket.socket) -> None:
@@ -125,6 +129,46 @@ def test_ping_says_what_is_wrong_with_the_answer(answer: bytes, words: str) -> N
     with server(script) as port, pytest.raises(PingError, match=words) as caught:
         ping("127.0.0.1", port)
     assert str(caught.value).startswith(f"127.0.0.1:{port} ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"description": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+        b"[" * 100_000,
+        b'{"a":' * 3000,
+        b'{"a": "\xff"}',
+        b'{"a": ' + b"9" * 5000 + b"}",
+    ],
+    ids=["nested", "open lists", "open objects", "no utf-8", "huge number"],
+)
+def test_case_b10_status_that_cannot_be_read_is_one_sentence(text: bytes) -> None:
+    script, _ = answering(packet(0, varint(len(text)) + text))
+    with server(script) as port, pytest.raises(PingError) as caught:
+        ping("127.0.0.1", port)
+    assert str(caught.value) == f"127.0.0.1:{port} sent a status answer that is not a JSON object"
+
+
+def test_case_b10_labs_proxy_takes_a_deep_status_for_none() -> None:
+    text = b"[" * 3000
+    script, _ = answering(packet(0, varint(len(text)) + text))
+    with server(script) as port, pytest.raises(ProtocolError, match="not JSON"):
+        asyncio.run(ping_as_proxy("127.0.0.1", port, "mc", seconds=5))
+
+
+def test_case_b10_status_is_told_in_few_printable_words() -> None:
+    odd = {
+        "version": {"name": [[["deep"]]], "protocol": 1},
+        "players": {"online": 10**4000, "max": True},
+        "description": "a\0\x1b[2J\u202e\ud800\nb" + "x" * 100_000,
+    }
+    script, _ = answering(status_packet(odd))
+    with server(script) as port:
+        status = ping("127.0.0.1", port)
+    assert (status.version, status.players_online, status.players_max) == ("", 0, 0)
+    assert status.description.startswith("a [2J b")
+    assert status.description.isprintable()
+    assert len(status.description) <= 300
 
 
 def test_ping_refuses_another_pong() -> None:

@@ -1,6 +1,7 @@
 """What the Proxmox parts decide from what they read, without a Proxmox."""
 
 import hashlib
+import re
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ from proxmoxer.core import ResourceException
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers.proxmox.address import choose, describe
-from orchestrator.drivers.proxmox.client import CODES, Kind, ProxmoxError, attempt, classify
+from orchestrator.drivers.proxmox.answers import CODES, RULES, Kind, Next, Verb, classify
+from orchestrator.drivers.proxmox.client import ProxmoxError, attempt
 from orchestrator.drivers.proxmox.configure import Wanted, differences, disk_gib
 from orchestrator.drivers.proxmox.ownership import description, is_ours, with_our_tags
 from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
+from orchestrator.settings import PROJECT_DIR
 
 OURS = "0b0f2f0e-1111-4222-8333-944455556666"
 WANTED = Wanted(OURS, "mc-vanilla-5000", cores=2, memory_mib=2048, bridge="vmbr0", interface="eth0")
@@ -20,7 +23,7 @@ WANTED = Wanted(OURS, "mc-vanilla-5000", cores=2, memory_mib=2048, bridge="vmbr0
 
 # Statuses and texts as Proxmox VE 9.2 gives them.
 ANSWERS = [
-    (401, "Authentication failed!", Kind.DENIED),
+    (401, "Authentication failed!", Kind.UNAUTHENTICATED),
     (403, "Permission check failed (/vms/100, VM.PowerMgmt)", Kind.DENIED),
     (500, "CT 101 already exists on node 'pve1'", Kind.TAKEN),
     (500, "VM 101 already exists on node 'pve1'", Kind.TAKEN),
@@ -49,8 +52,15 @@ ANSWERS = [
     (500, "unable to destroy CT 101 - container is running", Kind.REFUSED),
     (500, "can't remove CT 121 - protection mode enabled", Kind.REFUSED),
     (500, "unable to shrink disk size", Kind.REFUSED),
-    (500, "hostname lookup 'x' failed - failed to get address info for: x", Kind.REFUSED),
-    (500, "container did not stop", Kind.REFUSED),
+    (500, "hostname lookup 'x' failed - failed to get address info for: x", Kind.UNKNOWN),
+    (500, "container did not stop", Kind.UNKNOWN),
+    (500, "clone failed: cfs-lock 'storage-nas1' error: got lock request timeout", Kind.UNKNOWN),
+    (500, "EOF", Kind.UNKNOWN),
+    (520, "", Kind.UNKNOWN),
+    (408, "Request Timeout", Kind.UNREACHABLE),
+    (429, "Too Many Requests", Kind.UNREACHABLE),
+    (503, "Service Unavailable", Kind.UNREACHABLE),
+    (599, "Too many redirections", Kind.UNREACHABLE),
     (400, "Parameter verification failed.", Kind.REFUSED),
     (501, "Unexpected content for method 'DELETE'", Kind.REFUSED),
 ]
@@ -61,9 +71,16 @@ def test_classify_knows_what_proxmox_says(status: int, text: str, kind: Kind) ->
     assert classify(status, text) is kind
 
 
-def test_only_errors_that_pass_are_tried_again() -> None:
-    passing = {kind for kind in Kind if ProxmoxError(kind, "").passing}
-    assert passing == {Kind.UNREACHABLE, Kind.LOCKED, Kind.OUTDATED}
+@pytest.mark.parametrize(("status", "text", "kind"), [answer for answer in ANSWERS if answer[0] >= 500])
+def test_read_that_failed_at_the_server_is_asked_again_whatever_it_says(status: int, text: str, kind: Kind) -> None:
+    read = classify(status, text, Verb.READ)
+    assert RULES[read].read is (Next.ANSWER if kind is Kind.MISSING else Next.AGAIN)
+
+
+def test_documents_say_what_follows_on_every_kind() -> None:
+    text = (PROJECT_DIR / "docs" / "errors.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert table == [(kind, *(RULES[kind][verb] for verb in Verb)) for kind in Kind]
 
 
 def test_every_kind_has_a_code_that_operations_know() -> None:
@@ -122,7 +139,7 @@ def test_ownership_is_by_description_or_tag(config: dict[str, Any], ours: bool) 
 
 
 def test_our_tags_are_added_to_an_operators_own() -> None:
-    assert with_our_tags("Prod, backup", "A1") == "backup;hostwright;hw-a1;prod"
+    assert with_our_tags("Prod, backup", "A1") == "Prod;backup;hostwright;hw-a1"
     assert with_our_tags(None, "a1") == "hostwright;hw-a1"
 
 

@@ -70,3 +70,16 @@ def test_refuses_a_named_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HOSTWRIGHT_CONFIG", "/nowhere/hostwright.toml")
     with pytest.raises(ConfigurationError, match="which is not a file"):
         load_settings()
+
+
+@pytest.mark.parametrize("url", ["https://api.example.net", "http://10.0.0.5:8700", "https://example.net/hostwright"])
+def test_case_d8_takes_a_public_url_with_a_path(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("HOSTWRIGHT_PUBLIC_URL", url)
+    assert load_settings().public_url == url
+
+
+@pytest.mark.parametrize("url", ["api.example.net", "https://x/", "https://x/y/", "https://x//y", "https://x/y?z=1"])
+def test_case_d8_refuses_what_a_path_cannot_follow(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("HOSTWRIGHT_PUBLIC_URL", url)
+    with pytest.raises(ConfigurationError, match="HOSTWRIGHT_PUBLIC_URL"):
+        load_settings()

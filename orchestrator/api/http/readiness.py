@@ -11,6 +11,9 @@ from orchestrator.store.migrations import is_current
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS = 1.0
+"""How long a check waits for the database: shorter than probes wait for us."""
+
 
 class Readiness:
     """Checks when somebody asks. Whoever asks during a check gets its answer, too.
@@ -35,7 +38,7 @@ class Readiness:
 def _check(database: Database) -> dict[str, bool]:
     checks = {"database": False, "migrations": False, "worker": False}
     try:
-        with database.transaction() as connection:
+        with database.transaction(timeout=_PATIENCE_SECONDS) as connection:
             checks["database"] = True
             checks["migrations"] = is_current(connection)
         if checks["migrations"]:

@@ -1,5 +1,6 @@
 """`hostwright backup` and `hostwright restore`: write the database into a file, and load it again."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.cli.admin.database import note, open_database
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.settings import load_settings
 
 if TYPE_CHECKING:
@@ -30,7 +32,8 @@ def backup(
 
     settings = load_settings()
     held = back_up(resolve_url(settings), file, force=force)
-    with open_database(settings) as database:
+    # A database of another release is backed up as it is, before it is migrated: its log may be another one.
+    with suppress(ConfigurationError), open_database(settings) as database:
         note(database, "backup", str(file))
     console.print(f"{escape(str(file))}: {_describe(held)}", soft_wrap=True)
 

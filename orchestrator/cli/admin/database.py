@@ -11,6 +11,7 @@ from orchestrator.settings import Settings
 from orchestrator.store import audit
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import resolve_url
+from orchestrator.store.migrations import require_current
 
 Row = TypeVar("Row")
 _PAGE = 200
@@ -18,9 +19,13 @@ _PAGE = 200
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """Open the configured database. Raises StoreUnavailable when it does not answer."""
-    database = Database(resolve_url(settings), size=2)
-    database.connect().close()  # fails at once and says why, where the pool would try again and again
+    """Open the configured database.
+
+    Raises StoreUnavailable when it does not answer, and ConfigurationError when it is not of this release.
+    """
+    url = resolve_url(settings)
+    require_current(url)  # fails at once and says why, where the pool would try again and again
+    database = Database(url, size=2)
     database.open()
     try:
         yield database

@@ -22,11 +22,17 @@ def migrate() -> None:
 
 @app.command(rich_help_panel="Administration")
 def check() -> None:
-    """Check that inventory, catalogue and secrets are complete. It connects to nothing and changes nothing."""
+    """Check inventory, catalogue and secrets, and the database if one is named. It changes nothing."""
     from orchestrator.drivers.secrets import read_secrets
     from orchestrator.play.inventory import find_problems, load_catalogue, read_hosts, read_variables, require_filled
+    from orchestrator.store.connection import connect
+    from orchestrator.store.embedded import resolve_url
+    from orchestrator.store.sessions import require_own_session
 
     settings = load_settings()
+    if settings.database_url is not None:
+        with connect(url := resolve_url(settings)) as connection:
+            require_own_session(url, connection)
     require_filled(settings.inventory)
     load_catalogue(settings.catalogue_path)
     problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path), read_hosts(settings))

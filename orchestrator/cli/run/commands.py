@@ -3,13 +3,14 @@
 import gc
 import logging
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from orchestrator.cli.options import GuestKind, Guests, StateDir
-from orchestrator.domain.errors import HostwrightError
+from orchestrator.domain.errors import HostwrightError, StoreUnavailable
 from orchestrator.settings import Settings, load_settings
 
 app = typer.Typer()
@@ -36,7 +37,9 @@ def load_up_settings(**options: Any) -> Settings:
     return settings if known else settings.model_copy(update={"concurrency": _UP_CONCURRENCY})
 
 
-Concurrency = Annotated[int | None, typer.Option(min=1, help=_describe("concurrency"))]
+Concurrency = Annotated[int | None, typer.Option(min=1, max=256, help=_describe("concurrency"))]
+
+Speed = Annotated[float, typer.Option(min=0, max=1000, help="Multiplies the lab's durations; 0 for none.")]
 
 
 @app.command(rich_help_panel="Run")
@@ -45,8 +48,8 @@ def up(
         bool, typer.Option("--lab", help="Run the lab too, which is a whole data centre on loopback.")
     ] = False,
     state_dir: StateDir = None,
-    port: Annotated[int | None, typer.Option(help="Port of the API; 0 takes a free one.")] = None,
-    speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations; 0 for none.")] = 1.0,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = None,
+    speed: Speed = 1.0,
     concurrency: Concurrency = None,
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
@@ -55,7 +58,8 @@ def up(
 
     if not lab:
         raise HostwrightError("only `up --lab` runs everything at once; production runs serve, worker and migrate")
-    serve_stack(load_up_settings(state_dir=state_dir, port=port, concurrency=concurrency), speed, guests, console)
+    settings = load_up_settings(state_dir=state_dir, port=port, concurrency=concurrency)
+    serve_stack(settings, speed, guests, console, () if port is None else ("port",))
 
 
 @app.command(rich_help_panel="Run")
@@ -63,7 +67,7 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Order, verify, tear down, check that nothing is left, and end.")
     ] = False,
-    speed: Annotated[float, typer.Option(min=0, help="Multiplies the lab's durations.")] = 1.0,
+    speed: Speed = 1.0,
     state_dir: StateDir = None,
     guests: Guests = GuestKind.PROCESS,
 ) -> None:
@@ -77,16 +81,19 @@ def demo(
 @app.command(rich_help_panel="Run")
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
 ) -> None:
     """Run the API alone, as production does."""
     import uvicorn
 
     from orchestrator.api.app import make_app
+    from orchestrator.cli.run.listening import find_port
     from orchestrator.cli.run.protocol import BoundedProtocol
 
     settings = load_settings(host=host, port=port)
     _log_to_stderr()
+    find_port(settings, [name for name, value in (("host", host), ("port", port)) if value is not None])
+    _require_database(settings)
     application = make_app(settings)
     gc.collect()
     gc.freeze()  # what was made until now stays: the collector need not walk it again and again
@@ -108,13 +115,24 @@ def serve(
 @app.command(rich_help_panel="Run")
 def worker(
     concurrency: Concurrency = None,
-    threads: Annotated[int | None, typer.Option(min=1, help=_describe("threads"))] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=256, help=_describe("threads"))] = None,
 ) -> None:
     """Run one worker alone, as production does."""
     from orchestrator.worker.loop import Worker
 
+    settings = load_settings(concurrency=concurrency, threads=threads)
     _log_to_stderr()
-    Worker(load_settings(concurrency=concurrency, threads=threads)).run()
+    _require_database(settings)
+    Worker(settings).run()
+
+
+def _require_database(settings: Settings) -> None:
+    """Raise ConfigurationError when the database is not of this release. One that is away may come back."""
+    from orchestrator.store.embedded import resolve_url
+    from orchestrator.store.migrations import require_current
+
+    with suppress(StoreUnavailable):
+        require_current(resolve_url(settings))
 
 
 def _log_to_stderr() -> None:

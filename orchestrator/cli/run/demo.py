@@ -3,7 +3,7 @@
 import json
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from orchestrator.cli.run.stack import Stack
 from orchestrator.domain.errors import HostwrightError
 from orchestrator.drivers.players import minecraft
 from orchestrator.settings import Settings
+from orchestrator.store.embedded import make_enterable
 
 _ORDERS: tuple[dict[str, Any], ...] = (
     {"ctype": "game", "variant": "vanilla", "version": "1.21.7"},
@@ -31,19 +32,19 @@ class _Interrupted(Exception):
     """A signal asked the program to end."""
 
 
-def serve_stack(settings: Settings, speed: float, guests: str, console: Console) -> None:
-    """Run all parts until Ctrl-C, or until one of them ends."""
-    with _end_on_signals(console), Stack(settings, speed=speed, guests=guests, say=_print_progress(console)) as stack:
+def serve_stack(settings: Settings, speed: float, guests: str, console: Console, given: Collection[str]) -> None:
+    """Run all parts until Ctrl-C, or until one of them ends. `given` are the settings that were given as options."""
+    everything = Stack(settings, speed=speed, guests=guests, say=_print_progress(console), given=given)
+    with _end_on_signals(console), everything as stack:
         _print_run(console, stack, settings.state_dir)
         console.print("Ctrl-C stops everything.")
-        name = stack.wait()
-        raise HostwrightError(f"{name} ended by itself: see {settings.state_dir}/logs/{name}.log")
+        stack.wait()
 
 
 def run_demo(settings: Settings, *, once: bool, speed: float, guests: str, console: Console) -> None:
     """Order, verify and show. With `once` also tear down, and check that nothing is left."""
     base = settings.state_dir
-    base.mkdir(parents=True, exist_ok=True)
+    make_enterable(base)
     state_dir = Path(tempfile.mkdtemp(prefix="demo-", dir=base)) if once else base / "demo"
     if once:
         state_dir.chmod(0o755)  # PostgreSQL's own user must get through; secrets below are 0600 or 0700
@@ -69,7 +70,7 @@ def _demonstrate(settings: Settings, once: bool, speed: float, guests: str, cons
             return
         _print_run(console, stack, settings.state_dir)
         console.print("Ctrl-C stops everything.")
-        raise HostwrightError(f"{stack.wait()} ended by itself: see {settings.state_dir}/logs")
+        stack.wait()
 
 
 def _join(lab: dict[str, Any], hostname: str, state_dir: Path, console: Console) -> None:

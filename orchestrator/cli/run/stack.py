@@ -4,24 +4,24 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 import httpx
 
 from orchestrator.cli.client.api import RUN_FILE
-from orchestrator.domain.errors import ConfigurationError
+from orchestrator.cli.run.listening import find_port
+from orchestrator.domain.errors import ConfigurationError, HostwrightError
 from orchestrator.processes import die_with_parent, stop
 from orchestrator.settings import Settings
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
-from orchestrator.store.embedded import EmbeddedPostgres
+from orchestrator.store.embedded import EmbeddedPostgres, make_enterable
 from orchestrator.store.migrations import migrate
 
 DEMO_CUSTOMER = "demo"
@@ -33,10 +33,20 @@ class Stack:
     """Database, lab, API and worker. A context manager: they are ready inside it, and stopped after it."""
 
     def __init__(
-        self, settings: Settings, *, speed: float, say: Callable[[str], None], guests: str = "process"
+        self,
+        settings: Settings,
+        *,
+        speed: float,
+        say: Callable[[str], None],
+        guests: str = "process",
+        given: Collection[str] = (),
     ) -> None:
-        """`speed` multiplies the lab's durations, `guests` says what its containers are, `say` is told the progress."""
+        """`speed` multiplies the lab's durations, `guests` says what its containers are, `say` is told the progress.
+
+        `given` are the settings that were given as options.
+        """
         self.settings = settings
+        self.given = given
         self.speed = speed
         self.guests = guests
         self.say = say
@@ -63,18 +73,22 @@ class Stack:
         """The process of the embedded database server, or None when another server is used."""
         return self._postgres.pid if self._postgres else None
 
-    def wait(self) -> str:
-        """Wait until a part ends by itself. Returns its name."""
-        while True:
-            for name, child in self.children.items():
-                if child.poll() is not None:
-                    return name
+    def wait(self) -> NoReturn:
+        """Wait until a part ends by itself, and raise HostwrightError, which says why."""
+        while (name := self._find_ended()) is None:
             time.sleep(0.2)
+        raise HostwrightError(f"{name} ended by itself: {self._read_last_line(name)}")
+
+    def _find_ended(self) -> str | None:
+        """Return the name of a part that has ended by itself."""
+        if self._postgres is not None and self._postgres.has_ended:
+            return "postgres"
+        return next((name for name, child in self.children.items() if child.poll() is not None), None)
 
     def _start(self) -> None:
         state = self.settings.state_dir
         self._take_state_dir()
-        port = self._find_port()
+        port = find_port(self.settings, self.given)
         url = f"http://{self.settings.host}:{port}"
         self.say("database")
         database_url = self._postgres.start() if self._postgres else str(self.settings.database_url)
@@ -111,7 +125,7 @@ class Stack:
     def _take_state_dir(self) -> None:
         state = self.settings.state_dir
         try:
-            state.mkdir(parents=True, exist_ok=True)
+            make_enterable(state)
             (state / "logs").mkdir(exist_ok=True)
             self._lock = _lock(state / "up.lock")
         except BlockingIOError as error:
@@ -120,17 +134,6 @@ class Stack:
             ) from error
         except OSError as error:
             raise ConfigurationError(f"the state directory {state} cannot be used: {error.strerror}") from error
-
-    def _find_port(self) -> int:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self.settings.host, self.settings.port))
-            except OSError as error:
-                raise ConfigurationError(
-                    f"{self.settings.host}:{self.settings.port} cannot be used ({error.strerror}): name a --port, or 0"
-                ) from error
-            return int(probe.getsockname()[1])
 
     def _get_tokens(self, url: str) -> dict[str, str]:
         """Read the tokens of the run before. Makes new ones when they are not valid any more."""
@@ -184,14 +187,15 @@ class Stack:
             found = ready()
             if found:
                 return found
-            dead = [known for known, child in self.children.items() if child.poll() is not None]
-            if dead:
-                raise ConfigurationError(f"{dead[0]} did not start: {self._read_last_line(dead[0])}")
+            if (dead := self._find_ended()) is not None:
+                raise ConfigurationError(f"{dead} did not start: {self._read_last_line(dead)}")
             time.sleep(0.02)
         raise ConfigurationError(f"{name} was not ready within {_READY_SECONDS} s: {self._read_last_line(name)}")
 
     def _read_last_line(self, name: str) -> str:
         path = self.settings.state_dir / "logs" / f"{name}.log"
+        if name == "postgres" and self._postgres is not None:
+            path = self._postgres.log
         lines = path.read_text(errors="replace").strip().splitlines() or ["its log is empty"]
         return f"{lines[-1]} (all of it: {path})"
 

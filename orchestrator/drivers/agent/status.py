@@ -16,6 +16,8 @@ LOG_LINES = 20
 LOG_LINE_LENGTH = 300
 # The field's agent restarts a crashed game after 30, 60 and 120 s and then says `error` itself.
 CRASHES_TOLERATED = 3
+# A count beyond this is none.
+MOST_CRASHES = 1 << 31
 # States in which an agent holds a configuration but does nothing with it any more.
 SEND_AGAIN = frozenset({"idle", "error"})
 # The VMID is compared as text; a new order of the same thing carries another one-time URL.
@@ -40,7 +42,7 @@ class Verdict:
 
 def judge(status: Mapping[str, Any], vmid: int) -> Verdict:
     """The verdict over one `/status` answer of the agent in container `vmid`."""
-    state = str(status.get("state", "unknown"))
+    state = _word(status, "state") or "unknown"
     other = other_vmid(status, vmid)
     if other is not None:
         # A clone copies everything, its template's agent state too.
@@ -55,11 +57,11 @@ def judge(status: Mapping[str, Any], vmid: int) -> Verdict:
     return _waiting(status, state)
 
 
-def other_vmid(status: Mapping[str, Any], vmid: int) -> int | str | None:
+def other_vmid(status: Mapping[str, Any], vmid: int) -> str | None:
     """The VMID in the agent's configuration when it is another one."""
     config = status.get("config")
     held = config.get("vmid") if isinstance(config, Mapping) else None
-    return held if held is not None and str(held) != str(vmid) else None
+    return short(str(held)) if held is not None and str(held) != str(vmid) else None
 
 
 def holds(status: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
@@ -113,8 +115,8 @@ def log_tail(status: Mapping[str, Any]) -> list[str]:
 
 def _failure(status: Mapping[str, Any], message: str) -> Verdict:
     detail = {
-        "state": status.get("state"),
-        "installStep": status.get("installStep"),
+        "state": _word(status, "state"),
+        "installStep": _word(status, "installStep"),
         "crashCount": _count(status),
         "logTail": log_tail(status),
     }
@@ -122,8 +124,8 @@ def _failure(status: Mapping[str, Any], message: str) -> Verdict:
 
 
 def _waiting(status: Mapping[str, Any], state: str) -> Verdict:
-    step = status.get("installStep")
-    progress = f"{state}: {short(str(step))}" if step else state
+    step = _word(status, "installStep")
+    progress = f"{state}: {step}" if step else state
     if state == "running":
         progress = f"running, not ready yet{': ' + words(status) if words(status) else ''}"
     detail = {
@@ -139,4 +141,10 @@ def _waiting(status: Mapping[str, Any], state: str) -> Verdict:
 
 def _count(status: Mapping[str, Any]) -> int:
     value = status.get("crashCount")
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and 0 <= value < MOST_CRASHES else 0
+
+
+def _word(status: Mapping[str, Any], name: str) -> str | None:
+    """A member as one bounded line; None when it has no value."""
+    value = status.get(name)
+    return None if value is None else short(str(value))

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.drivers.httpjson import short
+
 # A favicon of 64 x 64 makes about 10 KiB; nothing a status answer is good for comes near this.
 LARGEST_PACKET = 256 * 1024
 # What a client sends that does not know the server's version yet.
@@ -28,7 +30,7 @@ class PingError(Exception):
 
 @dataclass(frozen=True)
 class Status:
-    """What a server says about itself. `latency_ms` is the round trip of the ping packet."""
+    """What a server says about itself, in printable lines. `latency_ms` is the round trip of the ping packet."""
 
     version: str
     protocol: int
@@ -124,7 +126,7 @@ def _status_object(body: bytes) -> dict[str, Any]:
     length, text = split_varint(body)
     try:
         answer = json.loads(text[:length].decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise _ProtocolError("sent a status answer that is not a JSON object")
@@ -134,21 +136,28 @@ def _status_object(body: bytes) -> dict[str, Any]:
 def _status(answer: dict[str, Any], latency_ms: float) -> Status:
     version = answer.get("version")
     players = answer.get("players")
-    if not isinstance(version, dict) or not isinstance(version.get("protocol"), int):
+    protocol = version.get("protocol") if isinstance(version, dict) else None
+    if not isinstance(version, dict) or not isinstance(protocol, int) or isinstance(protocol, bool):
         raise _ProtocolError("sent a status answer without a version")
     counts = players if isinstance(players, dict) else {}
     return Status(
-        version=str(version.get("name", "")),
-        protocol=version["protocol"],
+        version=_shown(version.get("name")),
+        protocol=protocol,
         players_online=_count(counts.get("online")),
         players_max=_count(counts.get("max")),
-        description=plain_text(answer.get("description")),
+        description=_shown(plain_text(answer.get("description"))),
         latency_ms=latency_ms,
     )
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31 else 0
+
+
+def _shown(text: object) -> str:
+    """One bounded line that a terminal and a log can show."""
+    line = text if isinstance(text, str) else ""
+    return short("".join(letter if letter.isprintable() else " " for letter in line))
 
 
 def plain_text(component: object, depth: int = TEXT_DEPTH) -> str:

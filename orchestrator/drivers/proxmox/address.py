@@ -32,7 +32,7 @@ def wait_for_address(session: Session, interface: str, window: float) -> dict[st
                     _require_running(session)
             case Gone():
                 raise _gone(session)
-            case Unknown(error) if not error.passing:
+            case Unknown(error) if session.is_lasting(error):
                 raise session.failed(error)
         if (left := until - time.monotonic()) <= 0:
             break

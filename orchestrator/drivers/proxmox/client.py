@@ -1,7 +1,7 @@
-"""Reading Proxmox VE: three-valued answers, and every error classified as passing or lasting.
+"""Reading Proxmox VE: three-valued answers, and every error with its kind.
 
 Only reads live here; what changes Proxmox is done by the roles. Imports are light because the Ansible plugins
-use this module too. The wording of errors was observed on PVE 9.2; it stands in the HTTP reason phrase.
+use this module too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import requests
@@ -18,6 +17,7 @@ from proxmoxer.backends import https as _https  # noqa: F401 - proxmoxer imports
 from proxmoxer.core import ResourceException
 
 from orchestrator.domain.errors import Code
+from orchestrator.drivers.proxmox.answers import CODES, Kind, Verb, classify
 
 T = TypeVar("T")
 
@@ -25,59 +25,6 @@ T = TypeVar("T")
 REQUEST_TIMEOUT = 35.0
 
 
-class Kind(StrEnum):
-    """What an error means, whatever the request was."""
-
-    UNREACHABLE = "unreachable"  # no answer, or one that says nothing about the container
-    LOCKED = "locked"  # another task holds the container
-    OUTDATED = "outdated"  # the container is not in the state we assumed: read it again
-    TAKEN = "taken"  # the VMID exists
-    MISSING = "missing"  # the container does not exist
-    DENIED = "denied"
-    FULL = "full"
-    UNTRUSTED = "untrusted"  # the server's certificate does not verify
-    REFUSED = "refused"  # anything else; the text says what
-
-
-PASSING = frozenset({Kind.UNREACHABLE, Kind.LOCKED, Kind.OUTDATED})
-"""Kinds that may be gone at the next try."""
-
-CODES: Mapping[Kind, Code] = {
-    Kind.UNREACHABLE: Code.PROXMOX_UNREACHABLE,
-    Kind.LOCKED: Code.CLONE_LOCKED,
-    Kind.OUTDATED: Code.PROXMOX_TASK_FAILED,
-    Kind.TAKEN: Code.VMID_TAKEN,
-    Kind.MISSING: Code.PROXMOX_TASK_FAILED,
-    Kind.DENIED: Code.PROXMOX_DENIED,
-    Kind.FULL: Code.STORAGE_FULL,
-    Kind.UNTRUSTED: Code.PROXMOX_UNREACHABLE,
-    Kind.REFUSED: Code.PROXMOX_TASK_FAILED,
-}
-"""The code of a failed operation, unless the caller knows better (a missing clone source is a template)."""
-
-_BY_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE))
-    for kind, pattern in (
-        (Kind.LOCKED, r"is locked \(|can't lock file .*got timeout"),
-        (Kind.TAKEN, r"\b(?:CT|VM) \d+ already exists"),
-        (Kind.MISSING, r"configuration file '.*' does not exist"),
-        (
-            Kind.OUTDATED,
-            r"already running|not running|modified configuration|already at specified size",
-        ),
-        (
-            Kind.UNREACHABLE,
-            r"command socket|got timeout|no quorum|got no worker upid|lost connection"
-            r"|ipcc_send_rec|transport endpoint is not connected",
-        ),
-        (Kind.DENIED, r"permission check failed|permission denied - invalid"),
-        (
-            Kind.FULL,
-            r"no space left|out of space|(?:not enough|insufficient) (?:free )?(?:space|extents)"
-            r"|free space in thin pool|disk quota exceeded",
-        ),
-    )
-)
 _PRIVILEGE = re.compile(r"permission check failed \(([^)]*)\)", re.IGNORECASE)
 
 
@@ -89,14 +36,10 @@ class ProxmoxError(Exception):
     text: str
     status: int | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    verb: Verb = Verb.READ
 
     def __str__(self) -> str:
         return self.text
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may succeed a moment later."""
-        return self.kind in PASSING
 
     @property
     def code(self) -> Code:
@@ -109,47 +52,38 @@ class ProxmoxError(Exception):
         return found.group(1) if found else None
 
 
-def classify(status: int, text: str) -> Kind:
-    """The kind of an HTTP answer, or with status 500 of a failed task's exitstatus."""
-    if status in (401, 403):
-        return Kind.DENIED
-    if status in (502, 503, 504) or 595 <= status <= 599:
-        return Kind.UNREACHABLE
-    return next((kind for kind, pattern in _BY_TEXT if pattern.search(text)), Kind.REFUSED)
-
-
-def attempt(call: Callable[[], T]) -> T:
+def attempt(call: Callable[[], T], verb: Verb = Verb.READ) -> T:
     """Runs one request of proxmoxer. Raises ProxmoxError and nothing else of its errors."""
     try:
         answer = call()
     except (ResourceException, requests.RequestException, OSError) as error:
-        failure = _failure(error)
+        failure = _failure(error, verb)
     else:
         if not (isinstance(answer, dict) and isinstance(answer.get("errors"), bytes)):
             return answer
         # proxmoxer's sign for a body that is not JSON: a gateway's page, never a container's state.
-        failure = ProxmoxError(Kind.UNREACHABLE, "the answer is not JSON", 200)
+        failure = ProxmoxError(Kind.UNREACHABLE, "the answer is not JSON", 200, verb=verb)
     # Outside of `except`, so that the error does not keep the request, and its connection, alive as its context.
     raise failure
 
 
-def _failure(error: Exception) -> ProxmoxError:
+def _failure(error: Exception, verb: Verb) -> ProxmoxError:
     if isinstance(error, ResourceException):
-        return _from_answer(error)
+        return _from_answer(error, verb)
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ProxmoxError(Kind.UNTRUSTED, _reason(error))
+        return ProxmoxError(Kind.UNTRUSTED, _reason(error), verb=verb)
     if isinstance(error, requests.RequestException):
-        return ProxmoxError(Kind.UNREACHABLE, _reason(error))
-    return ProxmoxError(Kind.UNTRUSTED, str(error))  # requests' way to say that ca_file is not there
+        return ProxmoxError(Kind.UNREACHABLE, _reason(error), verb=verb)
+    return ProxmoxError(Kind.UNTRUSTED, str(error), verb=verb)  # requests' way to say that ca_file is not there
 
 
-def _from_answer(error: ResourceException) -> ProxmoxError:
+def _from_answer(error: ResourceException, verb: Verb) -> ProxmoxError:
     text = str(error.content or error.status_message or f"HTTP {error.status_code}").strip()
     if isinstance(error.errors, dict):
         # Bytes are proxmoxer's way to hand over a body that is not JSON: no parameter's error.
         named = [f"{name}: {str(why).strip()}" for name, why in error.errors.items() if not isinstance(why, bytes)]
         text = " ".join([text, "; ".join(named)]).strip()
-    return ProxmoxError(classify(error.status_code, text), text, error.status_code)
+    return ProxmoxError(classify(error.status_code, text, verb), text, error.status_code, verb=verb)
 
 
 def _reason(error: Exception) -> str:
@@ -171,6 +105,11 @@ class Endpoint:
     port: int = 8006
     ca_file: str | None = None
     timeout: float = REQUEST_TIMEOUT
+
+    @property
+    def asker(self) -> str:
+        """Who asks where, as one text."""
+        return f"{self.host}:{self.port} {self.user}!{self.token_name}"
 
 
 def connect(endpoint: Endpoint, token: str) -> ProxmoxAPI:
@@ -254,6 +193,14 @@ class Proxmox:
         """Whether any node of the cluster has a container or a virtual machine with this VMID."""
         return self._reading(lambda: self._in_use(vmid))
 
+    def free_bytes(self, storage: str) -> int | None:
+        """The free space of a storage; None when Proxmox does not say."""
+        try:
+            told = self.get(f"storage/{storage}/status")
+        except ProxmoxError:
+            return None
+        return int(told["avail"]) if told.get("active") and "avail" in told else None
+
     def _in_use(self, vmid: int) -> bool:
         try:
             attempt(lambda: self.api("cluster/nextid").get(vmid=vmid))
@@ -272,8 +219,8 @@ class Proxmox:
 
 
 def split_tags(tags: str | None) -> tuple[str, ...]:
-    """Proxmox folds the case of tags and takes `;`, `,` and blanks between them."""
-    return tuple(sorted({tag.lower() for tag in re.split(r"[;,\s]+", tags or "") if tag}))
+    """Proxmox takes `;`, `,` and blanks between tags. Whether case counts is a setting of the cluster."""
+    return tuple(tag for tag in re.split(r"[;,\s]+", tags or "") if tag)
 
 
 def _status(vmid: int, data: Mapping[str, Any]) -> Status:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.domain.errors import Code
-from orchestrator.drivers.proxmox.client import Kind, ProxmoxError
+from orchestrator.drivers.proxmox import room
+from orchestrator.drivers.proxmox.answers import Kind, Verb
+from orchestrator.drivers.proxmox.client import Present, ProxmoxError
+from orchestrator.drivers.proxmox.configure import disk_gib
 from orchestrator.drivers.proxmox.ownership import description, is_ours, mark_of
 from orchestrator.drivers.proxmox.session import Session
 from orchestrator.drivers.result import PhaseError
@@ -30,7 +33,7 @@ def begin(session: Session, order: Order, *, check: bool) -> dict[str, Any]:
     `template-missing`, `clone-locked`, …
     """
     while True:
-        if (config := session.config()) is not None:
+        if (config := session.marked_config()) is not None:
             _require_ours(config, session.vmid, order.server_id)
             # A clone of ours may still run: of an attempt that died, or one whose answer got lost.
             pending = config.get("lock") == "create"
@@ -59,6 +62,7 @@ def clone(session: Session, order: Order, *, check: bool, upid: str = "") -> dic
         try:
             _await(session, upid)
             if upid:
+                _await_container(session, order)
                 return session.result(f"container {session.vmid} cloned from {order.template}")
         except ProxmoxError as error:
             _consider(session, order, error)
@@ -71,6 +75,13 @@ def _await(session: Session, upid: str) -> None:
         session.finish(upid)
     else:
         session.pause(ProxmoxError(Kind.LOCKED, "CT is locked (create)"))
+
+
+def _await_container(session: Session, order: Order) -> None:
+    while (config := session.marked_config()) is None or config.get("lock") == "create":
+        if not session.rest():
+            raise session.late("complete", "missing" if config is None else "still being cloned")
+    _require_ours(config, session.vmid, order.server_id)
 
 
 def _begun(session: Session, what: str, *, pending: bool, upid: str = "") -> dict[str, Any]:
@@ -102,7 +113,15 @@ def _consider(session: Session, order: Order, error: ProxmoxError) -> None:
             if session.config() is None:
                 raise _taken(session.vmid, error.text, elsewhere=True)
         case _:
-            session.pause(error, f"template {order.template}")
+            session.pause(_judge_room(session, order, error), f"template {order.template}")
+
+
+def _judge_room(session: Session, order: Order, error: ProxmoxError) -> ProxmoxError:
+    """A clone that failed has given its space back, so the whole disk is what must be free."""
+    template = session.proxmox.config(order.template) if order.full and error.verb is Verb.TASK else None
+    size = disk_gib(template.value) * 2**30 if isinstance(template, Present) else 0
+    needed = max(size, room.LEAST_FREE_BYTES)
+    return room.judge(session, error, needed, storage=order.storage, vmid=order.template)
 
 
 def _foresee(session: Session, order: Order) -> dict[str, Any]:

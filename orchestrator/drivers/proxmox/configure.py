@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.drivers.proxmox.client import Kind, ProxmoxError, split_tags
+from orchestrator.drivers.proxmox import room
+from orchestrator.drivers.proxmox.answers import Kind
+from orchestrator.drivers.proxmox.client import ProxmoxError, split_tags
 from orchestrator.drivers.proxmox.ownership import with_our_tags
 from orchestrator.drivers.proxmox.session import Session
 
@@ -28,6 +30,7 @@ class Wanted:
 
 def configure(session: Session, wanted: Wanted, *, check: bool) -> dict[str, Any]:
     """Raises PhaseError `not-ours`, `clone-locked`, …"""
+    done: list[str] = []
     while True:
         config = session.owned_config(wanted.server_id)
         if config is None:
@@ -37,13 +40,17 @@ def configure(session: Session, wanted: Wanted, *, check: bool) -> dict[str, Any
         names = sorted([*changes, *(["rootfs"] if grow else [])])
         if check and names:
             return {**session.result(f"container {session.vmid} would be configured"), "changed": True}
-        if not names:
-            return _result(session, names)
+        if not names or (done and not grow):
+            return _result(session, done)
         try:
-            _apply(session, config, changes, wanted.disk_gib if grow else 0)
-            return _result(session, names)
+            if not done:
+                _apply(session, config, changes, wanted.disk_gib if grow else 0)
+                done = names
+            elif not session.rest():
+                raise session.late("larger", f"as large as before ({disk_gib(config):g} GiB)")
         except ProxmoxError as error:
-            session.pause(error)
+            missing = (wanted.disk_gib - disk_gib(config)) * 2**30
+            session.pause(room.judge(session, _name_tags(error, changes), missing))
 
 
 def _apply(session: Session, config: Mapping[str, Any], changes: Mapping[str, Any], grow_to: int | None) -> None:
@@ -54,6 +61,13 @@ def _apply(session: Session, config: Mapping[str, Any], changes: Mapping[str, An
         upid = session.send("put", f"lxc/{session.vmid}/resize", disk="rootfs", size=f"{grow_to}G")
         if upid:  # older Proxmox resizes within the request
             session.finish(upid)
+
+
+def _name_tags(error: ProxmoxError, changes: Mapping[str, Any]) -> ProxmoxError:
+    """Proxmox asks for Sys.Modify on / where a cluster restricts tags, whatever else would be enough."""
+    if error.privilege == "/, Sys.Modify" and "tags" in changes:
+        return replace(error, detail={**error.detail, "tags": changes["tags"]})
+    return error
 
 
 def _missing(session: Session, *, check: bool) -> dict[str, Any]:
@@ -79,7 +93,7 @@ def differences(config: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
         "net0": net,
     }
     same = {
-        "tags": ";".join(split_tags(config.get("tags"))) == tags,
+        "tags": set(split_tags(config.get("tags"))) == set(split_tags(tags)),
         "net0": properties(str(config.get("net0") or "")) == properties(net),
     }
     return {

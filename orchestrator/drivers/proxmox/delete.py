@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.domain.errors import Code
-from orchestrator.drivers.proxmox.client import Kind, ProxmoxError
+from orchestrator.drivers.proxmox.client import ProxmoxError
 from orchestrator.drivers.proxmox.ownership import is_ours
 from orchestrator.drivers.proxmox.session import Session
 from orchestrator.drivers.result import PhaseError
@@ -22,16 +22,15 @@ def delete(session: Session, server_id: str, clone_upid: str = "", *, check: boo
     while config is not None and is_ours(config, server_id):
         if check:
             return {**session.result(f"container {session.vmid} would be deleted"), "changed": True}
-        if through:
-            raise _undead(session)
         try:
-            if config.get("lock") != "create" or not _abort(session, clone_upid):
+            if through:
+                _rest(session)
+            elif config.get("lock") != "create" or not _abort(session, clone_upid):
                 session.finish(_send(session))
                 through = True
         except ProxmoxError as error:
-            if error.kind is not Kind.MISSING:
-                session.pause(error)
-        config = session.config()
+            session.pause(error)
+        config = session.marked_config()
     if config is None and not through:
         # What our own task deleted is gone; what we only miss may have moved to another node.
         session.require_gone()
@@ -53,8 +52,11 @@ def _send(session: Session) -> str:
     return upid
 
 
-def _undead(session: Session) -> PhaseError:
-    return PhaseError(
+def _rest(session: Session) -> None:
+    """After a task that went well; the node may be a little behind it."""
+    if session.rest():
+        return
+    raise PhaseError(
         Code.PROXMOX_TASK_FAILED,
         f"Proxmox says that container {session.vmid} was deleted, and it is still there: see the task's log",
         changed=True,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from orchestrator.drivers.proxmox.client import Endpoint, Kind, ProxmoxError
+from orchestrator.drivers.proxmox.answers import Kind
+from orchestrator.drivers.proxmox.client import Endpoint, ProxmoxError
 from orchestrator.drivers.result import PhaseError
 
 
@@ -17,14 +18,25 @@ def explain(error: ProxmoxError, subject: str, endpoint: Endpoint, waited: float
 
 def _denied(error: ProxmoxError, subject: str, endpoint: Endpoint, waited: int) -> str:
     token = f"{endpoint.user}!{endpoint.token_name}"
-    if error.status == 401:
-        return f"Proxmox does not accept the token {token} ({error.text}): check its value in the secrets file"
+    if "tags" in error.detail:
+        return (
+            f"Proxmox does not let the token {token} set the tags of {subject} ({error.detail['tags']}), because the "
+            f"cluster restricts tags: set its tag access (user-tag-access in datacenter.cfg) to user-allow=free, and "
+            f"take hostwright off its registered-tags; Sys.Modify on / is not needed"
+        )
     if error.privilege:
         return (
             f"Proxmox denied a request for {subject}: the token {token} lacks {error.privilege}; "
             f"grant it with pveum acl modify"
         )
     return f"Proxmox denied a request for {subject} ({error.text}): check the privileges of the token {token}"
+
+
+def _unauthenticated(error: ProxmoxError, subject: str, endpoint: Endpoint, waited: int) -> str:
+    return (
+        f"Proxmox does not accept the token {endpoint.user}!{endpoint.token_name} ({error.text}): check its value in "
+        f"the secrets file, and with pvecm status that node {endpoint.node} has its cluster file system"
+    )
 
 
 def _unreachable(error: ProxmoxError, subject: str, endpoint: Endpoint, waited: int) -> str:
@@ -52,10 +64,16 @@ def _refused(error: ProxmoxError, subject: str, endpoint: Endpoint, waited: int)
     return f"Proxmox refused a request for {subject}: {error.text}"
 
 
+def _unknown(error: ProxmoxError, subject: str, endpoint: Endpoint, waited: int) -> str:
+    return f"{_refused(error, subject, endpoint, waited)}, for {waited} s"
+
+
 _SENTENCES: Mapping[Kind, Callable[[ProxmoxError, str, Endpoint, int], str]] = {
     Kind.UNREACHABLE: _unreachable,
     Kind.LOCKED: _locked,
     Kind.OUTDATED: _outdated,
+    Kind.UNKNOWN: _unknown,
+    Kind.UNAUTHENTICATED: _unauthenticated,
     Kind.DENIED: _denied,
     Kind.TAKEN: _refused,
     Kind.REFUSED: _refused,

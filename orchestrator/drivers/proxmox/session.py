@@ -1,7 +1,9 @@
 """One task's work on Proxmox: requests that change, waiting for tasks, and patience until a deadline.
 
 A verb is a loop: read the state; if it is as wanted, return; else send one request and wait for its task; on
-a passing error `pause` and read again. So nothing is repeated blindly, and a lost answer does no harm.
+any error that is not known to last `pause` and read again. So nothing is repeated blindly, and a lost answer does no
+harm.
+A task's OK is not the state either: the verb goes on reading until the state is there.
 """
 
 from __future__ import annotations
@@ -9,17 +11,16 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers import lease
+from orchestrator.drivers.proxmox import proof
+from orchestrator.drivers.proxmox.answers import RULES, Kind, Next, Verb, classify, is_well
 from orchestrator.drivers.proxmox.client import (
-    REQUEST_TIMEOUT,
     Endpoint,
     Gone,
-    Kind,
     Present,
     Proxmox,
     ProxmoxError,
@@ -28,35 +29,16 @@ from orchestrator.drivers.proxmox.client import (
     T,
     Unknown,
     attempt,
-    classify,
 )
 from orchestrator.drivers.proxmox.failures import explain
-from orchestrator.drivers.proxmox.ownership import instance_tag, require_ours
+from orchestrator.drivers.proxmox.ownership import is_being_written, names_instance, require_ours
 from orchestrator.drivers.result import PhaseError
-from orchestrator.drivers.secrets import Secrets
-
-CONNECTION: Mapping[str, Any] = {
-    "type": "dict",
-    "required": True,
-    "options": {
-        "host": {"type": "str", "required": True},
-        "port": {"type": "int", "default": 8006},
-        "node": {"type": "str", "required": True},
-        "user": {"type": "str", "required": True},
-        "token_name": {"type": "str", "required": True},
-        "ca_file": {"type": "str"},
-        "secret": {"type": "str", "default": "proxmox_token"},
-    },
-}
-"""The argument `proxmox` of every task: where to ask, and the name of the secret with the token's value."""
-
-COMMON: Mapping[str, Any] = {
-    "proxmox": CONNECTION,
-    "vmid": {"type": "int", "required": True},
-    "timeout": {"type": "int", "required": True},
-}
 
 LOG_LINES, LOG_LINES_READ = 5, 1000
+LONGEST_PAUSE = 2.0
+"""Seconds, before chance spreads them."""
+TOKEN_PATIENCE = 60.0
+"""Seconds for which a token that has worked may be refused, as happens while the cluster's file system is away."""
 UNKNOWN_TASK = 400
 """The HTTP status for a UPID that Proxmox has no task for."""
 # One segment of a path, whoever wrote it.
@@ -76,6 +58,9 @@ class Session:
         self.timeout = timeout
         self._started = time.monotonic() - waited
         self._pauses = 0
+        self._troubles = 0
+        self._token = token
+        self._refused_since: float | None = None
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -84,8 +69,14 @@ class Session:
         wanted = self.vmid if vmid is None else vmid
         return self._certain(lambda: self.proxmox.config(wanted))
 
+    def marked_config(self) -> dict[str, Any] | None:
+        """The configuration, once it says whose the container is."""
+        while (config := self.config()) is not None and is_being_written(config):
+            self.pause(ProxmoxError(Kind.LOCKED, "CT is locked (create)"))
+        return config
+
     def owned_config(self, server_id: str) -> dict[str, Any] | None:
-        config = self.config()
+        config = self.marked_config()
         if config is not None:
             require_ours(config, self.vmid, server_id)
         return config
@@ -95,7 +86,7 @@ class Session:
 
     def owned_status(self, server_id: str) -> Status | None:
         status = self.status()
-        if status is None or instance_tag(server_id) in status.tags:
+        if status is None or names_instance(status.tags, server_id):
             return status
         # Not tagged yet, or not ours: the description tells.
         return None if self.owned_config(server_id) is None else status
@@ -118,8 +109,10 @@ class Session:
         while True:
             match read():
                 case Present(value):
+                    self._note_that_the_token_works()
                     return value
                 case Gone():
+                    self._note_that_the_token_works()
                     return None
                 case Unknown(error):
                     self.pause(error)
@@ -132,25 +125,28 @@ class Session:
         lease.require()
         try:
             # proxmoxer puts the parameters of DELETE into the query, where Proxmox wants them.
-            answer = attempt(lambda: getattr(resource, method)(**parameters))
+            answer = attempt(lambda: getattr(resource, method)(**parameters), Verb.CHANGE)
         except ProxmoxError as error:
-            self.sent = self.sent or error.kind is Kind.UNREACHABLE
+            self.sent = self.sent or error.kind in (Kind.UNREACHABLE, Kind.UNKNOWN)
             raise
         self.sent = True
+        self._note_that_the_token_works()
         return answer
 
     def finish(self, upid: str) -> None:
         """Waits for a task. Raises ProxmoxError with the task's own exitstatus and its last words."""
         outcome = self.ended(upid)
-        if outcome != "OK" and not outcome.startswith("WARNINGS"):
+        if not is_well(outcome):
             detail = {"upid": upid, "exitstatus": outcome, "log": self._last_words(upid)}
-            raise ProxmoxError(classify(500, outcome), outcome, detail=detail)
+            raise ProxmoxError(classify(500, outcome, Verb.TASK), outcome, detail=detail, verb=Verb.TASK)
 
     def ended(self, upid: str) -> str:
         """Waits until a task has ended, however it ends; its exitstatus."""
         self.upid = upid
         since = time.monotonic()
-        while (state := self._task(upid)).get("status") != "stopped":
+        while (state := self.task(upid)) is None or state.get("status") != "stopped":
+            if state is None:
+                return "no such task"
             if self.left <= 0:
                 raise self._overdue(upid)
             # Short tasks are noticed at once, long ones cost few requests.
@@ -171,7 +167,9 @@ class Session:
     def _task(self, upid: str) -> dict[str, Any]:
         while True:
             try:
-                return dict(self.proxmox.get(f"tasks/{upid}/status"))
+                state = dict(self.proxmox.get(f"tasks/{upid}/status"))
+                self._note_that_the_token_works()
+                return state
             except ProxmoxError as error:
                 self.pause(error)
 
@@ -195,17 +193,48 @@ class Session:
         return self.timeout - self.waited
 
     def pause(self, error: ProxmoxError, subject: str | None = None) -> None:
-        """Waits a little after a passing error; a lasting one, or the deadline, ends the phase."""
-        delay = min(0.1 * 1.5**self._pauses, 1.0) * random.uniform(0.5, 1.5)  # noqa: S311 - only spreads requests
-        if not error.passing or delay > self.left:
+        """Waits a little before another look; an error that is known to last, or the deadline, ends the phase."""
+        if self.is_lasting(error) or not self.rest():
             raise self.failed(error, subject)
+        self._troubles += error.kind is not Kind.LOCKED
+
+    def rest(self) -> bool:
+        """Waits a little, each time longer; False when the deadline is too near for that."""
+        delay = min(0.1 * 1.5 ** min(self._pauses, 20), LONGEST_PAUSE) * random.uniform(0.5, 1.5)  # noqa: S311 - only spreads requests
+        if delay > self.left:
+            return False
         self._pauses += 1
         time.sleep(delay)
+        return True
+
+    def is_lasting(self, error: ProxmoxError) -> bool:
+        """Whether another look cannot help."""
+        follows = RULES[error.kind][error.verb]
+        if follows is not Next.WHILE:
+            return follows is Next.END
+        self._refused_since = self._refused_since or time.monotonic()
+        patient = time.monotonic() - self._refused_since < TOKEN_PATIENCE
+        return not (patient and proof.has_worked(self.endpoint.asker, self._token))
+
+    def _note_that_the_token_works(self) -> None:
+        self._refused_since = None
+        proof.note_that_it_works(self.endpoint.asker, self._token)
 
     def failed(self, error: ProxmoxError, subject: str | None = None) -> PhaseError:
         failure = explain(error, subject or f"container {self.vmid}", self.endpoint, self.waited)
         failure.changed = self.sent
         return failure
+
+    def late(self, wanted: str, seen: str) -> PhaseError:
+        """The failure when Proxmox has said that all is done, and it is not by the deadline."""
+        return PhaseError(
+            Code.DEADLINE_EXCEEDED,
+            f"Proxmox says that its task for container {self.vmid} went well, but the container is {seen} and not "
+            f"{wanted} after {round(self.waited)} s: see what else acts on it on node {self.endpoint.node}, such as "
+            f"the HA manager",
+            changed=True,
+            upid=self.upid,
+        )
 
     def _overdue(self, upid: str) -> PhaseError:
         return PhaseError(
@@ -219,26 +248,6 @@ class Session:
     def result(self, progress: str, **more: Any) -> dict[str, Any]:
         """The result of a verb that ended well."""
         upid = {"upid": self.upid} if self.upid else {}
+        if self._troubles:
+            progress = f"{progress}, after Proxmox was asked {self._troubles} times more"
         return {"changed": self.sent, "vmid": self.vmid, "progress": progress, **upid, **more}
-
-
-@contextmanager
-def open_session(
-    args: Mapping[str, Any], secrets: Secrets, request_timeout: float = REQUEST_TIMEOUT
-) -> Iterator[Session]:
-    """The session that a task's checked arguments ask for; `request_timeout` in seconds."""
-    where = args["proxmox"]
-    endpoint = Endpoint(
-        host=where["host"],
-        port=where["port"],
-        node=where["node"],
-        user=where["user"],
-        token_name=where["token_name"],
-        ca_file=where.get("ca_file"),
-        timeout=request_timeout,
-    )
-    session = Session(endpoint, secrets.get(where["secret"]), args["vmid"], args["timeout"], args.get("waited", 0.0))
-    try:
-        yield session
-    finally:
-        session.proxmox.close()

@@ -114,7 +114,7 @@ def _read_status(content: bytes) -> dict[str, Any]:
     size, rest = _take_varint(rest)
     try:
         status = json.loads(rest[:size])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError("the status is not JSON") from error
     if packet_id != 0 or not isinstance(status, dict):
         raise ProtocolError("the answer is not a status")

@@ -1,4 +1,4 @@
-"""The faults of the lab's Proxmox that fakepve does not have: of requests and of tasks."""
+"""The faults of the lab's Proxmox that fakepve does not have: of requests, of tasks, and of the node as a whole."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,10 +9,16 @@ from typing import Any
 from aiohttp import web
 
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.faults import STATUS, Fault, require, take_first
+from orchestrator.lab.faults import SECONDS, STATUS, Fault, require, take_first
 
-REQUEST_ERRORS = (None, "hang", "delay", "drop")
+REQUEST_ERRORS = (None, "hang", "delay", "drop", "cut")
 """The values of `error` in a fault of requests; None is one with a `status`."""
+TASK_ERRORS = ("task", "late")
+"""The values of `error` in a fault of tasks."""
+CONDITIONS = ("unmarked", "full", "case-sensitive-tags")
+"""The values of `error` in a fault of the node as a whole."""
+WARNINGS = "WARNINGS"
+"""How the message of a task begins that has done its work all the same."""
 
 
 class ProxmoxFaults:
@@ -21,6 +27,7 @@ class ProxmoxFaults:
     def __init__(self) -> None:
         self._requests: list[Fault] = []
         self._tasks: list[Fault] = []
+        self._conditions: list[Fault] = []
         self._cleared = asyncio.Event()
 
     def inject_into_requests(self, fault: Fault) -> None:
@@ -30,9 +37,29 @@ class ProxmoxFaults:
         self._requests.append({"message": "injected fault", **fault})
 
     def inject_into_tasks(self, fault: Fault) -> None:
-        """Raises InputError when the kind of task or its message is missing."""
-        require_text(fault, "task", "message")
+        """Raises InputError when the kind of task, its message or its delay is missing, or for a clone that is late."""
+        if fault["error"] == "task":
+            require_text(fault, "task", "message")
+        else:
+            require_text(fault, "task")
+            require("seconds", fault.get("seconds"), SECONDS)
+            if fault["task"] == "vzclone":
+                raise InputError("task", "a clone is never late: Proxmox locks its target until it is complete")
         self._tasks.append(dict(fault))
+
+    def inject_condition(self, fault: Fault) -> None:
+        """Raises InputError when the seconds of an unmarked clone are missing."""
+        if fault["error"] == "unmarked":
+            require("seconds", fault.get("seconds"), SECONDS)
+        self._conditions.append(dict(fault))
+
+    def find(self, condition: str) -> Fault | None:
+        """The condition of this name, if the node is in it."""
+        return next((fault for fault in self._conditions if fault["error"] == condition), None)
+
+    def take(self, condition: str) -> Fault | None:
+        """The same, counted as used once."""
+        return take_first(self._conditions, lambda fault: fault["error"] == condition)
 
     def take_for_request(self, request: web.Request) -> Fault:
         """The fault for this request, empty when there is none."""
@@ -56,6 +83,7 @@ class ProxmoxFaults:
     def clear(self) -> None:
         self._requests.clear()
         self._tasks.clear()
+        self._conditions.clear()
         self._cleared.set()
         self._cleared = asyncio.Event()
 

@@ -52,8 +52,8 @@ class DaemonBehaviour:
             response = await handler(request)
             if request.method != "GET":
                 await self._record(request, response)
-            if fault.get("error") == "drop" and request.transport is not None:
-                request.transport.abort()  # the request was accepted, but the client does not hear of it
+            if fault.get("error") == "drop":
+                _cut(request)  # the request was accepted, but the client does not hear of it
             return await _shape_error(request, response, self.speed())
 
         return middleware
@@ -66,6 +66,8 @@ class DaemonBehaviour:
         if fault.get("error") == "delay":
             self.history.add("fault", error="delay", method=request.method, path=_path(request))
             await self.faults.delay(fault["seconds"])
+        if fault.get("error") == "cut":
+            return _cut(request)
         if fault.get("status") in (595, 596):
             return _answer_without_body(fault["status"], fault["message"])
         if "status" in fault:
@@ -114,6 +116,13 @@ async def _shape_error(request: web.Request, response: web.StreamResponse, speed
         return _answer_without_body(response.status, response.reason or "")
     response.force_close()
     return response
+
+
+def _cut(request: web.Request) -> web.Response:
+    """Cut the connection; the answer goes nowhere."""
+    if request.transport is not None:
+        request.transport.abort()
+    return _answer_without_body(500, "cut")
 
 
 def _answer_without_body(status: int, reason: str) -> web.Response:

@@ -12,7 +12,7 @@ from fakepve import FakeCt
 from orchestrator.lab.errors import InputError
 from orchestrator.lab.guests.driver import GuestDriver
 from orchestrator.lab.history import History
-from orchestrator.lab.proxmox.faults import REQUEST_ERRORS, require_text
+from orchestrator.lab.proxmox.faults import CONDITIONS, REQUEST_ERRORS, TASK_ERRORS, require_text
 from orchestrator.lab.proxmox.http import DaemonBehaviour
 from orchestrator.lab.proxmox.layout import NODE, PVE_USER, TEMPLATE, TOKEN_ID
 from orchestrator.lab.proxmox.privileges import PRIVILEGES, STORAGE
@@ -156,8 +156,10 @@ class LabProxmox(PveViews):
             fault = {**fault, "method": str(fault["method"]).upper()}
         if fault["target"] == "agent":
             self._inject_into_agents(fault)
-        elif fault.get("error") == "task":
+        elif fault.get("error") in TASK_ERRORS:
             self.faults.inject_into_tasks(fault)
+        elif fault.get("error") in CONDITIONS:
+            self.faults.inject_condition(fault)
         elif fault.get("error") in REQUEST_ERRORS:
             self.faults.inject_into_requests(fault)
         else:

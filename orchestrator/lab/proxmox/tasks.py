@@ -19,8 +19,9 @@ from fakepve.routing import param_error
 from fakepve.server import params
 
 from orchestrator.lab.errors import LabError
+from orchestrator.lab.faults import Fault
 from orchestrator.lab.guests.driver import Boot, GuestDriver
-from orchestrator.lab.proxmox.faults import ProxmoxFaults
+from orchestrator.lab.proxmox.faults import WARNINGS, ProxmoxFaults
 
 UPID = re.compile(r"UPID:[^:\s]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:[^:\s]+:[^:\s]*:[^:\s]+:")
 ABORT_SECONDS = 0.5
@@ -47,6 +48,7 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
         super().__init__(*args, **kwargs)
         self._task_runs: dict[str, RunningTask] = {}
         self._aborts: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[None]] = set()
         self.faults = ProxmoxFaults()
         self._guest_locks: dict[int, asyncio.Lock] = {}
 
@@ -81,11 +83,14 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
 
     async def _run_task(self, record: dict[str, Any], body: TaskBody, vm: Any, lock: bool) -> None:
         status = "OK"
+        fault = self.faults.take_for_task(record["type"])
+        if fault is not None and fault.get("message", "").startswith(WARNINGS):
+            status, fault = fault["message"], None
         try:
             if vm is not None and lock:
                 await self.acquire(vm, record["upid"])
             try:
-                note = await self._carry_out(record, body, vm)
+                note = await self._carry_out(record, body, vm, fault)
                 await self._follow(vm)
             finally:
                 if vm is not None and lock:
@@ -97,8 +102,12 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             record["log"].append(status)
         self._finish(record, status)
 
-    async def _carry_out(self, record: dict[str, Any], body: TaskBody, vm: Any) -> str | None:
-        fault = self.faults.take_for_task(record["type"])
+    async def _carry_out(self, record: dict[str, Any], body: TaskBody, vm: Any, fault: Fault | None) -> str | None:
+        if fault is not None and fault["error"] == "late":
+            late = asyncio.create_task(self._carry_out_later(body, vm, fault["seconds"]))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+            return None
         if fault is not None:
             await self.pause(ABORT_SECONDS)
             self._undo(record, vm)
@@ -111,8 +120,17 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
                 raise TaskError(f"clone failed: {error}") from error
         return await body()
 
+    async def _carry_out_later(self, body: TaskBody, vm: Any, seconds: float) -> None:
+        """As the HA manager does, which takes a request up after its task has ended."""
+        await self.faults.delay(seconds)
+        with contextlib.suppress(TaskError):
+            await body()
+        await self._follow(vm)
+        self.save()
+
     def _finish(self, record: dict[str, Any], status: str) -> None:
-        record["log"].append("TASK OK" if status == "OK" else f"TASK ERROR: {status}")
+        well = status == "OK" or status.startswith(WARNINGS)
+        record["log"].append(f"TASK {status}" if well else f"TASK ERROR: {status}")
         record.update(status="stopped", exitstatus=status, endtime=int(time.time()))
         self.save()
 
@@ -189,8 +207,8 @@ class PveTasks(FakePve):  # type: ignore[misc] # fakepve has no types
             source.lock = None
 
     async def abort_all_tasks(self) -> None:
-        for abort in self._aborts:
-            abort.cancel()
+        for waiting in (*self._aborts, *self._late):
+            waiting.cancel()
         for running in list(self._task_runs.values()):
             await self._abort(running)
 

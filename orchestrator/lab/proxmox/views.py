@@ -7,6 +7,7 @@ description in a configuration ends with a line feed, and a bridge that does not
 import asyncio
 import ipaddress
 import re
+import time
 from typing import Any
 
 from fakepve import PveError
@@ -26,6 +27,7 @@ class PveViews(PveTasks):
         super().__init__(*args, **kwargs)
         self._broadcast: dict[int, dict[str, Any]] = {}
         self._status_daemon: asyncio.Task[None] | None = None
+        self._unmarked: dict[int, float] = {}
 
     # cluster/resources
 
@@ -75,6 +77,8 @@ class PveViews(PveTasks):
 
     async def _lxc_config_get(self, user: str, values: dict[str, Any]) -> dict[str, Any]:
         config: dict[str, Any] = await super()._lxc_config_get(user, values)
+        if time.monotonic() < self._unmarked.get(int(values["vmid"]), 0.0):
+            return {name: config[name] for name in ("digest", "lock") if name in config}
         if config.get("description"):
             config["description"] = config["description"].rstrip("\n") + "\n"
         return config
@@ -83,10 +87,25 @@ class PveViews(PveTasks):
         """Proxmox saves the change before it checks the bridges, so every later change fails too."""
         await super()._lxc_config_put(user, values)
         container = self._find_ct(values["node"], values["vmid"])
+        if values.get("tags") and self.faults.find("case-sensitive-tags"):
+            container.config["tags"] = ";".join(sorted(set(re.split(r"[;, ]+", values["tags"])) - {""}))
         for key, value in sorted(container.config.items()):
             bridge = split_props(value)[1].get("bridge") if re.fullmatch(r"net\d+", key) else None
             if bridge is not None and bridge not in BRIDGES:
                 raise PveError(500, f"bridge '{bridge}' does not exist")
+
+    async def _lxc_clone(self, user: str, values: dict[str, Any]) -> Any:
+        """Proxmox writes the target's lock first, and a little later its description."""
+        fault = self.faults.take("unmarked")
+        if fault is not None:
+            self._unmarked[int(values["newid"])] = time.monotonic() + fault["seconds"]
+        return await super()._lxc_clone(user, values)
+
+    # storage
+
+    def _space(self, store: dict[str, Any]) -> tuple[int, int, int]:
+        total, used, free = super()._space(store)
+        return (total, total, 0) if self.faults.find("full") else (total, used, free)
 
 
 def _without_status(item: dict[str, Any]) -> dict[str, Any]:
