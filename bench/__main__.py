@@ -1,9 +1,9 @@
 """`make bench`: measures every figure and writes bench/results/latest.json."""
 
 import argparse
-import json
 
 from bench import delay, orders, throughput
+from bench.figures import write_results
 from bench.site import describe_circumstances, run_stack
 from orchestrator.processes import stop
 from orchestrator.settings import PROJECT_DIR
@@ -45,9 +45,7 @@ def main() -> None:
         held = value <= target if bound == "at most" else value >= target
         print(f"{'ok  ' if held else 'MISS'}  {name:26} {value:8.3f}  ({bound} {target:g})")
     results = describe_circumstances() | {"figures": {name: round(figures[name], 3) for name in TARGETS}}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"written to {RESULTS.relative_to(PROJECT_DIR)}")
+    write_results(RESULTS, results)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ It needs root and `make lab-setup`. Both kinds of guests run in turn on one mach
 """
 
 import argparse
-import json
 import statistics
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.figures import write_results
 from bench.site import ORDER, describe_circumstances, run_stack, wait_for_end
 from orchestrator.cli.client.api import Client
 from orchestrator.cli.run.stack import Stack
@@ -58,8 +58,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7, help="orders on each (default 7)")
     seconds = measure(parser.parse_args().rounds)
     results = describe_circumstances() | {"date": datetime.now(UTC).date().isoformat(), "seconds": seconds}
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(f"written to {RESULTS.relative_to(PROJECT_DIR)}; `make docs` puts it into docs/testing.md")
+    write_results(RESULTS, results)
     return 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
+from docs.generate import main as write_pages
 from orchestrator.settings import PROJECT_DIR
 from tests.chaos.campaign import Result
 
@@ -55,7 +56,7 @@ def _without_log_path(seen: str) -> str:
 
 
 def write_table(results: Sequence[Result], seconds: float) -> Path:
-    """Write the table beside the suite; returns the page's path."""
+    """Write the table beside the suite, and the generated pages that quote it; returns the page's path."""
     RESULTS.mkdir(exist_ok=True)
     page = RESULTS / "latest.md"
     page.write_text(format_page(results, seconds), encoding="utf-8")
@@ -65,6 +66,7 @@ def write_table(results: Sequence[Result], seconds: float) -> Path:
     ]
     content = {"circumstances": describe_circumstances(), "seconds": round(seconds), "rows": rows}
     (RESULTS / "latest.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_pages()
     return page
 
 
