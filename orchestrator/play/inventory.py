@@ -61,7 +61,7 @@ def require_filled(inventory: Path) -> None:
         )
     problems = [problem for file in sorted(inventory.rglob("*.yml")) for problem in _report_unfilled(file)]
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        raise ConfigurationError("\n".join(problems))
 
 
 def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], hosts: Collection[str]) -> list[str]:

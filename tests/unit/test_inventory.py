@@ -95,7 +95,7 @@ def test_reads_every_host_also_those_without_a_variable(tmp_path: Path) -> None:
 def test_names_every_place_that_is_not_filled_in() -> None:
     with pytest.raises(ConfigurationError) as refused:
         require_filled(EXAMPLE)
-    said = str(refused.value).split("; ")
+    said = str(refused.value).splitlines()
     assert len(said) == (EXAMPLE / SITE).read_text().count(f": {PLACEHOLDER}") + 2  # the two within a URL
     for place in ("hostwright_proxmox.host", "hostwright_dns[0].url", "hostwright_dns[2].zone", "hostwright_proxy.url"):
         assert any(f"site.yml: {place} still says {PLACEHOLDER}" in one for one in said), place

@@ -37,5 +37,5 @@ def check() -> None:
     load_catalogue(settings.catalogue_path)
     problems = find_problems(read_variables(settings), read_secrets(settings.secrets_path), read_hosts(settings))
     if problems:
-        raise HostwrightError("; ".join(problems))
+        raise HostwrightError("\n".join(problems))
     console.print(f"{settings.inventory}: inventory, catalogue and secrets are complete", soft_wrap=True)
