@@ -26,6 +26,7 @@ from orchestrator.worker.attempt import Attempt
 from orchestrator.worker.carry import carry_out
 from orchestrator.worker.duties import all_duties
 from orchestrator.worker.duties.duty import perform_until
+from orchestrator.worker.ends import log_end
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ class Worker:
                 run_directory.remove_leftovers(operation.id, operation.fencing_token)
             with Attempt(self.database, self.settings, claim, claimed_at, self._handing_over) as attempt:
                 carry_out(attempt, self.catalogue)
+            log_end(self.database, operation.id)
         except LostLease as error:
             log.warning("%s", error)
         except HostwrightError as error:

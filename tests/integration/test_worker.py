@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -517,3 +518,22 @@ def frozen(server: EmbeddedPostgres) -> Iterator[None]:
         for process in stopped:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
+
+
+def test_case_e13_logs_each_end_in_a_line(site: Site) -> None:
+    with site.worker(**QUICK):
+        good = site.finish(site.order())
+        site.lab.fault(target="agent", behaviour="error", message="no room")
+        bad = site.finish(site.order())
+        tear_down(site, good.id)
+        site.wait(lambda: len(ends(site)) == 3)
+    said = ends(site)
+    assert re.search(rf"{good.id}: provision of {CUSTOMER}: succeeded after \d+\.\d s$", said[0])
+    reason = "failed with agent-error at wait-for-agent-terminal-state"
+    assert re.search(rf"{bad.id}: provision of {CUSTOMER}: {reason} after \d+\.\d s$", said[1])
+    assert f"teardown of {CUSTOMER}: succeeded" in said[2]
+
+
+def ends(site: Site) -> list[str]:
+    """The lines of the worker's log that tell an end."""
+    return [line for line in site.log.read_text().splitlines() if " after " in line and " s" in line]
