@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,13 +41,15 @@ class Stack:
         say: Callable[[str], None],
         guests: str = "process",
         given: Collection[str] = (),
+        fresh: bool = False,
     ) -> None:
         """`speed` multiplies the lab's durations, `guests` says what its containers are, `say` is told the progress.
 
-        `given` are the settings that were given as options.
+        `given` are the settings that were given as options. With `fresh` the state of an earlier run is forgotten.
         """
         self.settings = settings
         self.given = given
+        self.fresh = fresh
         self.speed = speed
         self.guests = guests
         self.say = say
@@ -126,8 +129,10 @@ class Stack:
         state = self.settings.state_dir
         try:
             make_enterable(state)
-            (state / "logs").mkdir(exist_ok=True)
             self._lock = _lock(state / "up.lock")
+            if self.fresh:
+                _empty(state, keep="up.lock")
+            (state / "logs").mkdir(exist_ok=True)
         except BlockingIOError as error:
             raise ConfigurationError(
                 f"another `hostwright up` runs in {state}: stop it or name a --state-dir"
@@ -209,6 +214,14 @@ def _lock(path: Path) -> IO[str]:
         file.close()
         raise
     return file
+
+
+def _empty(directory: Path, *, keep: str) -> None:
+    for each in directory.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        elif each.name != keep:
+            each.unlink()
 
 
 def _is_ready(url: str) -> bool:
