@@ -23,7 +23,7 @@ def log_end(database: Database, operation_id: UUID) -> None:
 
 def describe_end(row: OperationRow) -> str:
     """Say how an operation ended, such as `failed with agent-error at send-agent-config after 12.3 s`."""
-    reason = f" with {row.error.code}" if row.error is not None else ""
+    reason = f" with {row.error.code}" if row.error is not None and row.error.code != row.status else ""
     where = f" at {row.error.phase}" if row.error is not None and row.error.phase is not None else ""
     began, ended = row.started_at or row.created_at, row.finished_at or row.created_at
     return f"{row.status}{reason}{where} after {(ended - began).total_seconds():.1f} s"

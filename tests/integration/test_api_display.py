@@ -9,7 +9,7 @@ from orchestrator.domain.operations import PROVISION
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
-from orchestrator.domain.updates import PhaseEntered, PublicationsRecorded
+from orchestrator.domain.updates import PhaseEntered, PhasesClosed, PublicationsRecorded
 from orchestrator.store import endings, leases
 from orchestrator.store.endings import Undone
 from tests.support.fix_api import Api, Caller, lease_of
@@ -95,6 +95,9 @@ def test_case_e12_shows_the_phase_that_a_cancel_ended_as_cancelled(api: Api, cus
     lease = lease_of(row)
     api.name(row)
     leases.record(api.database, lease, [PhaseEntered(Phase.CLONE_CONTAINER, "cloning")])
+    customer.request("POST", f"/api/instances/operations/{row.id}/cancel")
+    leases.record(api.database, lease, [PhasesClosed(PhaseStatus.FAILED)])
+    assert "failed" not in {phase["status"] for phase in customer.operation(str(row.id))["phases"]}
     endings.begin_cleaning(api.database, lease, CANCELLED)
     leases.record(api.database, lease, [PhaseEntered(Phase.DELETE_CONTAINER, "deleting")])
     leases.record(api.database, lease, [PhaseEntered(Phase.STOP_CONTAINER, "stopping")])
@@ -118,8 +121,6 @@ def test_case_e14_says_why_an_operation_waits(api: Api, customer: Caller) -> Non
         connection.execute("insert into worker (id) values ('w')")
     said = customer.operation(order)
     behind = said["queuePosition"] > 1
-    assert said["queueReason"] == (
-        "others are before it" if behind else "it is the next, and begins when a worker has room for it"
-    )
+    assert said["queueReason"] == ("others are before it" if behind else "it begins when a worker has room")
     api.claim(order)
     assert customer.operation(order)["queueReason"] is None

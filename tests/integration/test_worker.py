@@ -526,12 +526,19 @@ def test_case_e13_logs_each_end_in_a_line(site: Site) -> None:
         site.lab.fault(target="agent", behaviour="error", message="no room")
         bad = site.finish(site.order())
         tear_down(site, good.id)
-        site.wait(lambda: len(ends(site)) == 3)
+        site.lab.clear_faults()
+        site.lab.fault(**HANG)
+        cancelled = site.order()
+        site.wait(lambda: site.operation(cancelled).phase == Phase.WAIT_FOR_AGENT)
+        requests.place_cancel(site.database, cancelled, CUSTOMER)
+        site.finish(cancelled)
+        site.wait(lambda: len(ends(site)) == 4)
     said = ends(site)
     assert re.search(rf"{good.id}: provision of {CUSTOMER}: succeeded after \d+\.\d s$", said[0])
     reason = "failed with agent-error at wait-for-agent-terminal-state"
     assert re.search(rf"{bad.id}: provision of {CUSTOMER}: {reason} after \d+\.\d s$", said[1])
     assert f"teardown of {CUSTOMER}: succeeded" in said[2]
+    assert f"provision of {CUSTOMER}: cancelled at wait-for-agent-terminal-state after" in said[3]
 
 
 def ends(site: Site) -> list[str]:

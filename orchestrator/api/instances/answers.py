@@ -15,7 +15,7 @@ from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import InstanceStatus
 from orchestrator.drivers.dns.records import srv_parts
 
-_SIGN_IN = "open it from the network of the dev containers: it asks for no password"
+_SIGN_IN = "open it from the network of the dev containers: no password is asked for"
 _NOT_IN_EVERY_ORDER = dict.fromkeys(("game", "variant", "version", "runtime"))
 
 

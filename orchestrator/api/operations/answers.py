@@ -166,12 +166,13 @@ def _say_why_queued(row: OperationRow) -> str | None:
         return "no worker is running"
     if row.queue_position > 1:
         return "others are before it"
-    return "it is the next, and begins when a worker has room for it"
+    return "it begins when a worker has room"
 
 
 def _mark_cancelled(phase: PhaseAnswer, row: OperationRow) -> PhaseAnswer:
     """Return a phase that a cancel has ended as cancelled. Its row only knows that it did not end well."""
-    by_cancel = row.error is not None and row.error.code is Code.CANCELLED
+    # The phase ends a moment before the reason is written.
+    by_cancel = row.error.code is Code.CANCELLED if row.error is not None else row.cancel_requested_at is not None
     ended = by_cancel and phase.status is PhaseStatus.FAILED
     return phase.model_copy(update={"status": "cancelled"}) if ended else phase
 

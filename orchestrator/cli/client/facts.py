@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from rich.table import Table
-
 
 def name_order(item: dict[str, Any]) -> str:
     """Say what was ordered, such as `vanilla 1.21.7` or `python 3.12`. `item` is an instance or an operation."""
@@ -21,8 +19,8 @@ def describe_reach(instance: dict[str, Any]) -> list[tuple[str, str]]:
     return []
 
 
-def facts_table(instance: dict[str, Any]) -> Table:
-    """Make a table of all that is known of an instance, without what it does not have."""
+def describe_instance(instance: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name all that is known of an instance, without what it does not have."""
     size = f"{instance['memoryMiB']} MiB, {instance['cpuCores']} cores, {instance['diskGiB']} GiB"
     facts = [
         ("server", instance["serverId"]),
@@ -41,8 +39,4 @@ def facts_table(instance: dict[str, Any]) -> Table:
         ("deleted at", instance["expiresAt"]),
         ("in progress", instance["activeOperationId"]),
     ]
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts:
-        if value not in (None, ""):
-            table.add_row(name, str(value))
-    return table
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]

@@ -102,14 +102,14 @@ def _is_operator(client: Client) -> bool:
 @with_client
 def show(client: Client, server: ServerArgument, as_json: Json = False) -> None:
     """Show one server, and how it is reached."""
-    from orchestrator.cli.client.display import print_whole
-    from orchestrator.cli.client.facts import facts_table
+    from orchestrator.cli.client.facts import describe_instance
 
     found = client.request("GET", f"/api/instances/{client.server_id(server)}")
     if as_json:
         print_json(found)
-    else:
-        print_whole(console, facts_table(found))
+        return
+    for name, value in describe_instance(found):
+        console.print(f"{name:12} {value}", markup=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel="Servers")
