@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -42,7 +43,8 @@ def find_tools() -> list[Tools]:
     if embedded is not None:
         places += [Path(place) / "pginstall" / "bin" for place in embedded.submodule_search_locations or ()]
     places += [Path(place) for place in os.get_exec_path()]
-    whole = [place for place in places if (place / "pg_dump").exists() and (place / "pg_restore").exists()]
+    # A directory on the PATH may be closed to this user, and `which` passes it over.
+    whole = [place for place in places if all(shutil.which(each, path=place) for each in ("pg_dump", "pg_restore"))]
     return [Tools(place, _read_major(place)) for place in whole]
 
 

@@ -1,13 +1,14 @@
 """What the program prints on terminals and files that cannot take everything."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.fix_api import Api
 from tests.support.fix_stack import GAME
-from tests.support.terminal import Terminal, run
+from tests.support.terminal import Terminal, run, run_as_nobody
 
 ENCODINGS = ("latin-1", "ascii", "ascii:strict", "cp1252", "utf-8")
 
@@ -60,3 +61,17 @@ def test_case_e2_refuses_arguments_that_are_no_text(database_url: str, arguments
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_case_e2_names_a_file_that_another_user_owns(database_url: str, tmp_path: Path, command: str) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    environment = {"HOSTWRIGHT_DATABASE_URL": database_url, "HOME": "/nonexistent", "PATH": f"{closed}:/usr/bin:/bin"}
+    if os.geteuid() != 0 or run_as_nobody("--version", **environment).returncode != 0:
+        pytest.skip("only root can become another user, who must be able to read the checkout")
+    done = run_as_nobody(command, str(closed / "x.dump"), **environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert "pg_dump cannot be used" not in done.stderr

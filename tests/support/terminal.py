@@ -18,8 +18,17 @@ _ROOT = Path(__file__).parents[2]
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a pipe to its end."""
+    return _run([*COMMAND, *arguments], environment)
+
+
+def run_as_nobody(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user without any rights, which only root can do."""
+    return _run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *COMMAND, *arguments], environment)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments],
+        command,
         env=os.environ | environment,
         cwd=_ROOT,
         capture_output=True,
