@@ -95,7 +95,7 @@ class Client:
         if re.fullmatch("[0-9]{1,9}", given):
             return given
         for instance in self.pages("/api/instances?limit=200", "instances"):
-            if given.lower() in (instance["hostname"], (instance["join"] or {}).get("address")):
+            if given.lower() in (instance["hostname"], (instance.get("join") or {}).get("address")):
                 return str(instance["serverId"])
         raise Refused(f"there is no server {given}: `hostwright list` shows them", "not-found")
 

@@ -146,7 +146,7 @@ def _describe_wait(operation: dict[str, Any]) -> str | None:
     """Say where in the queue an operation waits, and why."""
     if operation["queuePosition"] is None:
         return None
-    return f"number {operation['queuePosition']} in the queue, {operation['queueReason']}"
+    return ", ".join(filter(None, (f"number {operation['queuePosition']} in the queue", operation.get("queueReason"))))
 
 
 _UNDONE = {"provision": "cleaned up: nothing is left", "start": "the server is as it was before"}

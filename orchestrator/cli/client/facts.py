@@ -1,17 +1,17 @@
-"""What a person is told of one server."""
+"""What a person is told of one server. An API of an earlier release tells less."""
 
 from typing import Any
 
 
 def name_order(item: dict[str, Any]) -> str:
     """Say what was ordered, such as `vanilla 1.21.7` or `python 3.12`. `item` is an instance or an operation."""
-    game = item["game"] if item["game"] not in ("minecraft", item["variant"]) else None
-    return " ".join(filter(None, (game, item["variant"] or item["runtime"], item["version"])))
+    game = item.get("game") if item.get("game") not in ("minecraft", item["variant"]) else None
+    return " ".join(filter(None, (game, item["variant"] or item.get("runtime"), item["version"])))
 
 
 def describe_reach(instance: dict[str, Any]) -> list[tuple[str, str]]:
     """Say how a ready server is reached."""
-    join, editor = instance["join"], instance["editor"]
+    join, editor = instance.get("join"), instance.get("editor")
     if join:
         return [("join", f"{join['address']}:{join['port']}")]
     if editor:
