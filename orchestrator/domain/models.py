@@ -142,6 +142,11 @@ class Failure(Row):
     message: str
     detail: dict[str, Any] | None = None
 
+    def for_customer(self) -> "Failure":
+        """The same failure in the words for customers. `message`, `task` and `detail` name parts of the site."""
+        code = self.code if isinstance(self.code, Code) else Code.INTERNAL
+        return Failure(code=self.code, phase=self.phase, message=code.customer_sentence)
+
 
 CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
 """The failure of an operation that was cancelled."""
@@ -161,6 +166,12 @@ class Cleanup(Row):
     status: PhaseStatusRead
     steps: tuple[CleanupStep, ...] = ()
     leaked: tuple[str, ...] = ()
+
+    def for_customer(self) -> "Cleanup":
+        """The same cleanup without the reasons of its steps, which name parts of the site."""
+        return self.model_copy(
+            update={"steps": tuple(step.model_copy(update={"message": None}) for step in self.steps)}
+        )
 
     @property
     def keeps_machine(self) -> bool:
@@ -210,6 +221,14 @@ class OperationRow(Row):
     phases: tuple[PhaseRow, ...] | None
     queue_position: int | None
 
+    def for_customer(self) -> "OperationRow":
+        """The same operation as its customer may see it."""
+        update = {
+            "error": self.error and self.error.for_customer(),
+            "cleanup": self.cleanup and self.cleanup.for_customer(),
+        }
+        return self.model_copy(update=update)
+
 
 class Claim(Frozen):
     """An operation that was just claimed."""
@@ -233,6 +252,13 @@ class EventRow(Row):
     phase: str | None
     level: str
     message: str
+
+    def for_customer(self, failure: Failure | None) -> "EventRow":
+        """The same line as the customer of an operation that failed so may see it. Errors are told to operators."""
+        if self.level != "error":
+            return self
+        told = failure.for_customer().message if failure else Code.INTERNAL.customer_sentence
+        return self.model_copy(update={"message": told})
 
 
 class InstanceRow(Row):

@@ -104,7 +104,7 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
 
 def _sum_up(undone: Undone) -> tuple[str, str]:
     if undone.cleanup.leaked:
-        return "error", f"left behind: {', '.join(undone.cleanup.leaked)}"
+        return "warning", f"left behind: {', '.join(undone.cleanup.leaked)}"
     if undone.kept:
         return "warning", "kept for a look, off the edge: retry the order or delete the server when you are done"
     if undone.untouched:

@@ -70,11 +70,16 @@ def _get(call: Call) -> OperationRow:
     return row
 
 
+def _told(call: Call, row: OperationRow) -> OperationRow:
+    """The operation as the caller may see it."""
+    return row if call.principal.is_operator else row.for_customer()
+
+
 def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
     tag = entity_tag(row)
     if call.read(IF_NONE_MATCH) == tag:
         return Response(status_code=304, headers={"ETag": tag} | headers)
-    return answer(operation_answer(row), headers={"ETag": tag} | headers)
+    return answer(operation_answer(_told(call, row)), headers={"ETag": tag} | headers)
 
 
 def list_all(call: Call) -> Response:
@@ -93,7 +98,7 @@ def list_all(call: Call) -> Response:
         kind=call.read(KIND),
     )
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
-    return answer(OperationPage(operations=[listed_operation(row) for row in rows], next=following))
+    return answer(OperationPage(operations=[listed_operation(_told(call, row)) for row in rows], next=following))
 
 
 def events(call: Call) -> Response:
@@ -102,6 +107,8 @@ def events(call: Call) -> Response:
     lines, _ = EVENT_PAGES.read(call, partial(reads.list_events, call.parts.database, row.id), lambda line: line.seq)
     # A log may grow, so its last page leads on too.
     following = lines[-1].seq if lines else call.read(EVENT_PAGES.after)
+    if not call.principal.is_operator:
+        lines = [line.for_customer(row.error) for line in lines]
     return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
 
 
