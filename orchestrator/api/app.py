@@ -36,12 +36,13 @@ def make_app(settings: Settings) -> ASGIApp:
     # There are as many threads as connections, because each needs the other. They are not Starlette's own, because
     # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
     threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
+    changes = Changes(database)
     parts = Parts(
         settings=settings,
         database=database,
         catalogue=load_catalogue(settings.catalogue_path),
-        tokens=Tokens(database),
-        changes=Changes(database),
+        tokens=Tokens(database, changes.tell),
+        changes=changes,
         waker=Waker(database),
         uses=TokenUses(database),
         limiter=Limiter(settings),

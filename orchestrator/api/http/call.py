@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -10,7 +11,7 @@ from uuid import UUID
 
 from starlette.datastructures import Headers, QueryParams
 
-from orchestrator.api.http.auth import Tokens, TokenUses, unauthenticated
+from orchestrator.api.http.auth import Tokens, TokenUses, read_token, unauthenticated
 from orchestrator.api.http.changes import Changes, Waker
 from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.parameters import SERVER, Parameter
@@ -86,6 +87,32 @@ class Call:
             "vmid": None if by_id else named,
             "customer_id": self.principal.customer_id,
         }
+
+    async def identify(self) -> Principal:
+        """Find out by its token who asks. Raises Problem: unauthenticated, or rate-limited."""
+        authorization = self.headers.get("authorization")
+        principal = self.parts.tokens.recall(authorization)
+        if principal is None:
+            with self.parts.limiter.suspect(self.address) as is_over:
+                token = read_token(authorization)
+                if token is None:
+                    raise unauthenticated()
+                async with self.parts.limiter.suspects if is_over else nullcontext():
+                    principal = await self.in_thread(self.parts.tokens.look_up, token)
+        if principal.token_id is not None:
+            self.parts.uses.note(principal.token_id, self.address)
+        self.caller = principal
+        return principal
+
+    async def wait(self, changed: asyncio.Event, seconds: float) -> bool:
+        """Wait for an event, and find out again who asks: the token may have been revoked. Returns whether it came.
+
+        Raises Problem as `identify` does.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), seconds)
+        await self.identify()
+        return changed.is_set()
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run a function that blocks, such as a verb of the store, in one of the process's threads."""

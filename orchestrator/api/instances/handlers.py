@@ -76,7 +76,7 @@ def _answer_as_placed(placed: orders.Placed) -> Accepted:
 
 async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> OperationRow:
     deadline = asyncio.get_running_loop().time() + seconds
-    async with call.parts.changes.of(operation_id) as changed:
+    async with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
         while True:
             operation = await call.in_thread(reads.get_operation, call.parts.database, operation_id, None)
             left = deadline - asyncio.get_running_loop().time()
@@ -84,10 +84,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
                 raise not_found()
             if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.leaving:
                 return operation
-            try:
-                await asyncio.wait_for(changed.wait(), left)
-            except TimeoutError:
-                continue
+            await call.wait(changed, left)
             changed.clear()
 
 

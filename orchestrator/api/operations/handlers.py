@@ -1,6 +1,5 @@
 """Handlers of operations: list, show, wait, read the log, cancel, retry."""
 
-import asyncio
 from functools import partial
 from uuid import UUID
 
@@ -49,16 +48,12 @@ async def show(call: Call) -> Response:
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
     operation_id = call.read(OPERATION)
-    async with call.parts.changes.of(operation_id) as changed:
+    async with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
         row = await call.in_thread(_get, call)
         known = call.read(IF_NONE_MATCH)
-        if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):
-            try:
-                await asyncio.wait_for(changed.wait(), wait)
-            except TimeoutError:
-                pass
-            else:
-                row = await call.in_thread(_get, call)
+        unchanged = row.status not in OPERATION_FINAL and known in (None, entity_tag(row))
+        if unchanged and await call.wait(changed, wait):
+            row = await call.in_thread(_get, call)
     return _show(row, call, {"Preference-Applied": f"wait={wait}"})
 
 
