@@ -72,10 +72,13 @@ where old.instance_id = %(instance_id)s and new.instance_id = old.instance_id
   and new.recorded_at > old.recorded_at;
 
 -- name: archive_instance
--- Move a deleted instance into the archive.
+-- Move a deleted instance into the archive. The `env` of its order may hold secrets, so it goes with the server, out of
+-- all its operations too.
 with gone as (
     delete from instance where id = %(instance_id)s
-    returning id, customer_id, ctype, vmid, hostname, spec, created_at, ready_at
+    returning id, customer_id, ctype, vmid, hostname, spec - 'env' as spec, created_at, ready_at
+), emptied as (
+    update operation set spec = operation.spec - 'env' from gone where operation.instance_id = gone.id
 )
 insert into archived_instance (id, customer_id, ctype, vmid, hostname, spec, created_at, ready_at)
 select id, customer_id, ctype, vmid, hostname, spec, created_at, ready_at from gone;
