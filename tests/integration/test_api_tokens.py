@@ -10,7 +10,9 @@ from uuid import UUID
 
 import httpx
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.domain.accounts import TokenName
 from orchestrator.store import accounts
 from tests.support.fix_api import Api, Caller, is_problem, running_api
 from tests.support.fix_stack import GAME
@@ -75,6 +77,27 @@ def test_makes_an_operators_token(api: Api, operator: Caller) -> None:
 def test_refuses_a_wrong_token(operator: Caller, body: Any, pointer: str) -> None:
     problem = is_problem(make(operator, body), 400, "invalid-request")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+HIDDEN = ("\u202e", "\u2066", "\u200f", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u2028", "\x1b", "\x9b", "\U000e0041")
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+def test_case_c12_refuses_names_that_do_not_show_what_they_hold(api: Api, operator: Caller, hidden: str) -> None:
+    name = f"por{hidden}tal"
+    problem = is_problem(make(operator, {"name": name, "operator": True}), 400, "invalid-request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/name"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "por\u202etal"])
+def test_case_c12_refuses_a_name_of_no_use_at_the_command_line(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(TokenName).validate_python(name)
+
+
+@pytest.mark.parametrize("name", ["Kundenportal", "портал", "ポータル", "بوابة", "portal 🎮"])
+def test_case_c12_takes_names_of_every_language(operator: Caller, name: str) -> None:
+    assert make(operator, {"name": name, "operator": True}).json()["name"] == name
 
 
 def test_ends_a_revoked_token_in_every_process_at_once(api: Api, operator: Caller) -> None:
