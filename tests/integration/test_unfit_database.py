@@ -62,7 +62,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def refused(url: str, arguments: list[str], state: Path, **environment: str) -> str:
-    """The line about the database that a command ends with, run as people run it. `check` also names what else lacks."""
+    """The line about the database that a command ends with, run as people run it. `check` names more than that."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator.cli", *arguments],
         env=os.environ | {"HOSTWRIGHT_DATABASE_URL": url, "HOSTWRIGHT_STATE_DIR": str(state)} | environment,
