@@ -275,6 +275,9 @@ class InstanceRow(Row):
     proxy_status: str | None
     leaked: tuple[str, ...]
     attend_at: datetime | None
+    """When the sweep looks after it. None while that is under way, or not needed."""
+    failing_since: datetime | None
+    """Since when something that must be done with it fails. None when nothing does."""
     expires_at: datetime | None
     created_at: datetime
     ready_at: datetime | None

@@ -43,6 +43,7 @@ ENDING_QUERIES = {
     Ending.READY: "instance_ready",
     Ending.STOPPED: "instance_stopped",
     Ending.CLEANED: "instance_cleaned",
+    Ending.UNPUBLISHED: "instance_unpublished",
     Ending.ARCHIVED: "archive_instance",
 }
 """The query that makes of an instance what an operation ends in."""
@@ -117,7 +118,7 @@ def _sum_up(undone: Undone) -> tuple[str, str]:
 def fail(database: Database, instance_id: UUID, lease: Lease, failure: Failure, *, attend_seconds: float) -> None:
     """End an operation that failed and left nothing to undo. Raises LostLease.
 
-    The sweep tries a deletion or a cleanup again after `attend_seconds`.
+    The sweep looks after the instance after `attend_seconds`.
     """
     with database.transaction() as connection:
         execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)

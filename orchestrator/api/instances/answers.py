@@ -37,6 +37,12 @@ class InstanceAnswer(Answer):
     )
     proxy_status: str | None
     leaked: list[str] = Field(description="What a cleanup could not remove yet. It is tried again.")
+    failing_since: datetime | None = Field(
+        description="Since when its deletion, its stop or the removal of what was left behind fails. It is tried again."
+    )
+    next_try_at: datetime | None = Field(
+        description="When that is tried next. Null while nothing fails, and during a try."
+    )
     expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
     active_operation_id: UUID | None
     links: dict[str, str]
@@ -78,6 +84,7 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
         server_id=row.id,
         public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
         active_operation_id=row.active_operation,
+        next_try_at=row.attend_at if row.failing_since is not None else None,
         links=links,
     )
 

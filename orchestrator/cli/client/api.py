@@ -53,14 +53,15 @@ class Client:
         found: dict[str, Any] = answer.json() if answer.content else {}
         return found
 
-    def operation_id(self, given: str) -> str:
+    def operation_id(self, given: str, kind: str | None = None) -> str:
         """Find the operation that a person means by its id, or by the VMID or host name of its server.
 
-        A server stands for its newest operation. Raises Refused when none of the newest operations is the server's.
+        A server stands for its newest operation, or its newest one of this kind. Raises Refused when none of the newest
+        operations is the server's.
         """
         with suppress(ValueError):
             return str(UUID(given))
-        page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}")
+        page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}{f'&kind={kind}' if kind else ''}")
         for operation in page["operations"]:
             if given in (str(operation["vmid"]), operation["hostname"]):
                 return str(operation["operationId"])

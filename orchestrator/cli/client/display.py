@@ -1,7 +1,7 @@
 """Operations on a terminal, live with a line for each phase; without a terminal, as plain lines."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -133,15 +133,30 @@ def _describe_outcome(operation: dict[str, Any]) -> list[RenderableType]:
     return lines
 
 
+def _describe_next_try(item: dict[str, Any]) -> str:
+    if not item["failingSince"]:
+        return ""
+    return item["nextTryAt"] or "now"
+
+
+_TROUBLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "left behind": lambda item: ", ".join(item["leaked"]),
+    "failing since": lambda item: item["failingSince"] or "",
+    "next try": _describe_next_try,
+}
+"""The columns that only a table with troubled instances has."""
+
+
 def instances_table(instances: list[dict[str, Any]]) -> Table:
     """Make a table of instances. Its first column is what other commands take for a server."""
     table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
-    if any(item["leaked"] for item in instances):
-        table.add_column("left behind")
+    told = [name for name, tell in _TROUBLES.items() if any(tell(item) for item in instances)]
+    for name in told:
+        table.add_column(name)
     for item in instances:
         what = " ".join(filter(None, (item["variant"] or item["runtime"], item["version"])))
         cells = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], what, item["status"]]
-        cells += [", ".join(item["leaked"])] if len(table.columns) > len(cells) else []
+        cells += [_TROUBLES[name](item) for name in told]
         table.add_row(*map(escape, cells))
     return table
 

@@ -69,7 +69,10 @@ def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, 
 def list_servers(
     client: Client,
     leaked: Annotated[
-        bool, typer.Option("--leaked", help="List only servers of which a cleanup left something behind.")
+        bool,
+        typer.Option(
+            "--leaked", help="List only servers of which something was left behind, or whose deletion or stop fails."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +92,7 @@ def list_servers(
     elif instances:
         print_whole(console, instances_table(instances))
     elif leaked:
-        console.print("nothing was left behind")
+        console.print("nothing was left behind, and nothing keeps failing")
     else:
         hint = "no servers yet: `hostwright create game --variant vanilla --version 1.21.7 --watch`"
         console.print(hint, soft_wrap=True)
@@ -143,7 +146,7 @@ def cancel(client: Client, operation: OperationArgument, watch: Watched = False,
 @with_client
 def retry(client: Client, operation: OperationArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Take a failed order up again at the phase that failed, on the machine that was kept."""
-    path = f"/api/instances/operations/{client.operation_id(operation)}/retry"
+    path = f"/api/instances/operations/{client.operation_id(operation, 'provision')}/retry"
     _change(client, "POST", path, watch, as_json)
 
 

@@ -43,7 +43,7 @@ where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(l
 select i.*, o.id as active_operation from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
-  and (not %(leaked)s or i.leaked <> '{}')
+  and (not %(leaked)s or i.leaked <> '{}' or i.failing_since is not null)
   and (%(after)s::uuid is null
        or (i.created_at, i.id) > (
            select a.created_at, a.id
