@@ -283,6 +283,8 @@ class InstanceRow(Row):
     ready_at: datetime | None
     updated_at: datetime
     active_operation: UUID | None = None
+    proxy_status_age: float | None = None
+    """The seconds since the proxy said so, on the database's clock."""
 
 
 class Lease(Frozen):

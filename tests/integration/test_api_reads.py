@@ -13,8 +13,8 @@ from orchestrator.cli.client.api import Client
 from orchestrator.domain import updates
 from orchestrator.domain.operations import TEARDOWN
 from orchestrator.domain.phases import Phase
-from orchestrator.store import endings, leases, sweep
-from tests.support.fix_api import Api, Caller, is_problem, lease_of
+from orchestrator.store import accounts, endings, leases, sweep
+from tests.support.fix_api import Api, Caller, is_problem, lease_of, running_api
 from tests.support.fix_stack import DEV, FINAL, GAME, Running
 from tests.support.storage import FAILURE, LEAKED, allocate_vmid, give_back, query
 
@@ -436,3 +436,32 @@ def test_case_a5_names_the_order_to_retry_by_its_server_after_the_sweep_took_it_
     assert client.operation_id(str(vmid)) == str(begun)
     assert client.operation_id(str(vmid), "provision") == str(row.id)
     assert client.operation(str(begun))["kind"] == "unpublish"
+
+
+def proxy_status(caller: Caller, server_id: str) -> str | None:
+    """What the instance and the list say that the proxy said."""
+    shown = caller.get(f"/api/instances/{server_id}").json()["proxyStatus"]
+    assert [each["proxyStatus"] for each in caller.get("/api/instances").json()["instances"]] == [shown]
+    return None if shown is None else str(shown)
+
+
+def test_case_a12_never_shows_what_the_proxy_said_before_it_or_the_api_was_restarted(
+    api: Api, customer: Caller
+) -> None:
+    accepted = customer.order(GAME)
+    server_id, hostname = accepted["serverId"], f"host-{api.complete(accepted)}"
+    assert proxy_status(customer, server_id) is None
+    assert accounts.set_proxy_status(api.database, hostname, "proxy_ping_ok")
+    assert proxy_status(customer, server_id) == "proxy_ping_ok"
+    with running_api(api.database.url) as restarted:
+        late = Caller(restarted.http, customer.customer_id, customer.token)
+        assert proxy_status(late, server_id) is None, "what the proxy did meanwhile is not known"
+        assert accounts.set_proxy_status(api.database, hostname, "proxy_ping_failed")
+        assert proxy_status(late, server_id) == "proxy_ping_failed"
+    api.query("update instance set proxy_status_at = now() - interval '61 seconds' where id = %s", server_id)
+    assert proxy_status(customer, server_id) is None, "the proxy may have been restarted since"
+    assert accounts.set_proxy_status(api.database, hostname, "proxy_ping_ok")
+    stop = customer.request("POST", f"/api/instances/{server_id}/stop").json()
+    assert proxy_status(customer, server_id) == "proxy_ping_ok"
+    api.claim(stop["operationId"])
+    assert proxy_status(customer, server_id) is None, "it is being taken off the proxy"

@@ -1,10 +1,11 @@
 """What an endpoint works with: the parts of the process, and one request."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -39,6 +40,13 @@ class Parts:
     limiter: Limiter
     threads: ThreadPoolExecutor
     readiness: Readiness
+    started: float = field(default_factory=time.monotonic)
+    """When the process started, on time.monotonic()."""
+
+    @property
+    def vouched_seconds(self) -> float:
+        """How old what the proxy said may be. What came before this process, a restarted proxy may have forgotten."""
+        return min(self.settings.proxy_status_seconds, time.monotonic() - self.started)
 
 
 @dataclass

@@ -9,7 +9,10 @@ from orchestrator.api.http.answers import Address, Answer
 from orchestrator.api.operations.answers import OPERATIONS_PATH
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.models import InstanceRow, InstanceStatusRead
+from orchestrator.domain.states import InstanceStatus
 
+_REGISTERED_IN = frozenset({InstanceStatus.PROVISIONING, InstanceStatus.READY})
+"""The states in which a server may be registered at the proxy."""
 _NOT_IN_EVERY_ORDER = dict.fromkeys(("game", "variant", "version", "runtime"))
 
 
@@ -35,7 +38,9 @@ class InstanceAnswer(Answer):
     public_port: int | None = Field(
         description="The port at which players reach the published name. Minecraft finds it by the SRV record."
     )
-    proxy_status: str | None
+    proxy_status: str | None = Field(
+        description="What the proxy said of the server. Null when it has not said anything lately."
+    )
     leaked: list[str] = Field(description="What a cleanup could not remove yet. It is tried again.")
     failing_since: datetime | None = Field(
         description="Since when its deletion, its stop or the removal of what was left behind fails. It is tried again."
@@ -73,8 +78,8 @@ class LegacyPage(Answer):
     servers: list[LegacyServer]
 
 
-def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
-    """Turn an instance's row into its answer."""
+def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: float) -> InstanceAnswer:
+    """Turn an instance's row into its answer. What the proxy said longer ago than `vouched_seconds` is left out."""
     links = {"self": f"/api/instances/{row.id}"}
     if row.active_operation is not None:
         links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
@@ -84,9 +89,16 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
         server_id=row.id,
         public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
         active_operation_id=row.active_operation,
+        proxy_status=_read_proxy_status(row, vouched_seconds),
         next_try_at=row.attend_at if row.failing_since is not None else None,
         links=links,
     )
+
+
+def _read_proxy_status(row: InstanceRow, vouched_seconds: float) -> str | None:
+    """Return what the proxy last said, as long as it can still be true."""
+    told = row.proxy_status_age is not None and row.proxy_status_age <= vouched_seconds
+    return row.proxy_status if told and row.status in _REGISTERED_IN else None
 
 
 def legacy_server(row: InstanceRow) -> LegacyServer:

@@ -12,11 +12,11 @@ from orchestrator.api.http.call import Call
 from orchestrator.api.http.pages import Pages
 from orchestrator.api.http.parameters import AFTER_ID, WAIT, choice
 from orchestrator.api.http.problems import not_found
-from orchestrator.api.instances.answers import InstancePage, LegacyPage, instance_answer, legacy_server
+from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage, instance_answer, legacy_server
 from orchestrator.api.instances.orders import KEY, identify_order, parse_order
 from orchestrator.api.operations.answers import OPERATIONS_PATH, Accepted, accepted, accepted_answer
 from orchestrator.domain.errors import Problem, ProblemCode
-from orchestrator.domain.models import OperationRow
+from orchestrator.domain.models import InstanceRow, OperationRow
 from orchestrator.domain.operations import START, STOP, TEARDOWN
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import orders, reads, requests
@@ -93,7 +93,7 @@ def list_all(call: Call) -> Response:
     owner, leaked = call.principal.customer_id, call.read(LEAKED) == "true"
     fetch = partial(reads.list_instances, call.parts.database, customer_id=owner, leaked=leaked)
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
-    return answer(InstancePage(instances=[instance_answer(row, call.parts.catalogue) for row in rows], next=following))
+    return answer(InstancePage(instances=[_describe(call, row) for row in rows], next=following))
 
 
 def list_legacy(call: Call) -> Response:
@@ -109,7 +109,11 @@ def show(call: Call) -> Response:
     row = reads.get_instance(call.parts.database, **found)
     if row is None:
         raise _gone_or_unknown(call, found["server_id"])
-    return answer(instance_answer(row, call.parts.catalogue))
+    return answer(_describe(call, row))
+
+
+def _describe(call: Call, row: InstanceRow) -> InstanceAnswer:
+    return instance_answer(row, call.parts.catalogue, call.parts.vouched_seconds)
 
 
 def delete(call: Call) -> Response:
