@@ -137,7 +137,9 @@ def _try_retry(connection: Connection, kept: dict[str, Any]) -> UUID | None:
     }
     with connection.transaction():
         # The sweep may begin something for the kept machine until its row is locked.
-        fetch_row(connection, "lock_instance", server_id=kept["instance_id"], vmid=None, customer_id=customer_id)
+        fetch_row(
+            connection, "lock_instance", server_id=kept["instance_id"], vmid=None, customer_id=kept["customer_id"]
+        )
         active = fetch_row(connection, "active_operation", instance_id=kept["instance_id"])
         if active is not None and active["kind"] != PROVISION.name:
             raise _busy(active)
