@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     quarantine_seconds: float = Field(
         default=86400, gt=0, description="Seconds for which a failed machine is kept when its customer asked for that."
     )
+    proxy_status_seconds: float = Field(
+        default=60, ge=0, description="Seconds for which what the proxy last said of a server is shown."
+    )
     phase_timeouts: dict[Phase, int] = Field(
         default_factory=dict, description="Time limits in seconds by phase name; other phases keep their default."
     )

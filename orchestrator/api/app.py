@@ -1,6 +1,7 @@
 """The ASGI application: its parts and its routes."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.problems import handle_defect, handle_http_error
 from orchestrator.api.http.readiness import Readiness
 from orchestrator.api.http.serving import serve
+from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
@@ -32,16 +34,19 @@ from orchestrator.store.embedded import resolve_url
 
 def make_app(settings: Settings) -> ASGIApp:
     """Make the application of a process. Raises ConfigurationError."""
+    if os.access(settings.secrets_path, os.R_OK):  # without the file there are no webhooks
+        read_secrets(settings.secrets_path)
     database = Database(resolve_url(settings), size=settings.pool_size)
     # There are as many threads as connections, because each needs the other. They are not Starlette's own, because
     # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
     threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
+    changes = Changes(database)
     parts = Parts(
         settings=settings,
         database=database,
         catalogue=load_catalogue(settings.catalogue_path),
-        tokens=Tokens(database),
-        changes=Changes(database),
+        tokens=Tokens(database, changes.tell),
+        changes=changes,
         waker=Waker(database),
         uses=TokenUses(database),
         limiter=Limiter(settings),

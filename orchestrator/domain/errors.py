@@ -42,6 +42,37 @@ class Code(StrEnum):
     CANCELLED = "cancelled"
     INTERNAL = "internal"
 
+    @property
+    def customer_sentence(self) -> str:
+        """What a customer is told, with what it can do. It names nothing of the site: that is for operators."""
+        return _CUSTOMER_SENTENCES[self]
+
+
+_LATER = "try again later; if it happens again, tell your provider the operation's id"
+_PROVIDER = "your provider has to see to it: tell them the operation's id"
+_CUSTOMER_SENTENCES = {
+    Code.VMID_TAKEN: f"there is no room for the server at the moment: {_LATER}",
+    Code.NOT_OURS: f"the server's container is not there any more: {_PROVIDER}",
+    Code.TEMPLATE_MISSING: f"what was ordered is not available at the moment: {_PROVIDER}",
+    Code.CLONE_LOCKED: f"too many servers were being made at once: {_LATER}",
+    Code.STORAGE_FULL: f"there is no room for the server's disk at the moment: {_LATER}",
+    Code.PROXMOX_UNREACHABLE: f"the machines that run servers did not answer: {_LATER}",
+    Code.PROXMOX_DENIED: f"the machines that run servers refused a request: {_PROVIDER}",
+    Code.PROXMOX_TASK_FAILED: f"the machines that run servers could not do it: {_LATER}",
+    Code.IP_TIMEOUT: f"the server got no address in time: {_LATER}",
+    Code.AGENT_UNREACHABLE: f"the server started, but did not answer: {_LATER}",
+    Code.AGENT_REJECTED: f"the server refused its configuration: {_PROVIDER}",
+    Code.AGENT_ERROR: "installing or starting failed on the server: check what you ordered, then order again",
+    Code.AGENT_TIMEOUT: f"installing and starting took too long on the server: {_LATER}",
+    Code.DNS_FAILED: f"the server's name could not be published or withdrawn: {_LATER}",
+    Code.VELOCITY_FAILED: f"the server could not be registered where players join, or be taken off there: {_LATER}",
+    Code.VERIFY_FAILED: f"the server runs, but players would not get through to it: {_LATER}",
+    Code.DEADLINE_EXCEEDED: f"it took longer than it may: {_LATER}",
+    Code.WORKER_LOST: f"it was interrupted on our side: {_LATER}",
+    Code.CANCELLED: "cancelled on request",
+    Code.INTERNAL: f"something went wrong on our side: {_PROVIDER}",
+}
+
 
 class ProblemCode(StrEnum):
     """Why a request was refused."""

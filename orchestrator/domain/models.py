@@ -142,6 +142,11 @@ class Failure(Row):
     message: str
     detail: dict[str, Any] | None = None
 
+    def for_customer(self) -> "Failure":
+        """The same failure in the words for customers. `message`, `task` and `detail` name parts of the site."""
+        code = self.code if isinstance(self.code, Code) else Code.INTERNAL
+        return Failure(code=self.code, phase=self.phase, message=code.customer_sentence)
+
 
 CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
 """The failure of an operation that was cancelled."""
@@ -161,6 +166,12 @@ class Cleanup(Row):
     status: PhaseStatusRead
     steps: tuple[CleanupStep, ...] = ()
     leaked: tuple[str, ...] = ()
+
+    def for_customer(self) -> "Cleanup":
+        """The same cleanup without the reasons of its steps, which name parts of the site."""
+        return self.model_copy(
+            update={"steps": tuple(step.model_copy(update={"message": None}) for step in self.steps)}
+        )
 
     @property
     def keeps_machine(self) -> bool:
@@ -212,6 +223,14 @@ class OperationRow(Row):
     worker_alive: bool | None = None
     """Whether any worker was seen lately. Lists do not read it."""
 
+    def for_customer(self) -> "OperationRow":
+        """The same operation as its customer may see it."""
+        update = {
+            "error": self.error and self.error.for_customer(),
+            "cleanup": self.cleanup and self.cleanup.for_customer(),
+        }
+        return self.model_copy(update=update)
+
 
 class Claim(Frozen):
     """An operation that was just claimed."""
@@ -236,6 +255,13 @@ class EventRow(Row):
     level: str
     message: str
 
+    def for_customer(self, failure: Failure | None) -> "EventRow":
+        """The same line as the customer of an operation that failed so may see it. Errors are told to operators."""
+        if self.level != "error":
+            return self
+        told = failure.for_customer().message if failure else Code.INTERNAL.customer_sentence
+        return self.model_copy(update={"message": told})
+
 
 class InstanceRow(Row):
     """An instance."""
@@ -251,6 +277,9 @@ class InstanceRow(Row):
     proxy_status: str | None
     leaked: tuple[str, ...]
     attend_at: datetime | None
+    """When the sweep looks after it. None while that is under way, or not needed."""
+    failing_since: datetime | None
+    """Since when something that must be done with it fails. None when nothing does."""
     expires_at: datetime | None
     created_at: datetime
     ready_at: datetime | None
@@ -258,6 +287,8 @@ class InstanceRow(Row):
     active_operation: UUID | None = None
     records: tuple[Publication, ...] | None = None
     """What is published of a ready instance, in the order in which it was recorded."""
+    proxy_status_age: float | None = None
+    """The seconds since the proxy said so, on the database's clock."""
 
 
 class Lease(Frozen):

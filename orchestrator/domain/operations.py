@@ -29,6 +29,8 @@ class Ending(StrEnum):
 
     READY = "ready"
     STOPPED = "stopped"
+    UNPUBLISHED = "unpublished"
+    """Nothing of a kept machine is published any more, and the machine stays."""
     CLEANED = "cleaned"
     """Nothing is left of a failed order, and its row stays."""
     ARCHIVED = "archived"
@@ -61,6 +63,8 @@ class OperationKind:
     """The states of an instance in which the operation can be asked for."""
     held_in: InstanceStatus | None = None
     """The state of the instance while the operation is active. None means that the instance keeps its state."""
+    works_in: InstanceStatus | None = None
+    """The state that the instance gets when a worker takes the operation. None means that it keeps its state."""
     action: Action | None = None
     """The action that the customer's billing state must allow when somebody asks for it on an instance. It is None for
     an order, which domain.admission decides about, and for what only a sweep begins."""
@@ -168,7 +172,7 @@ START = OperationKind(
     final_phase=Phase.COMPLETE,
     success="{hostname} is ready",
     busy="the server is being started: wait until that has finished, or cancel it",
-    begins_in=frozenset({InstanceStatus.READY, InstanceStatus.STOPPED}),
+    begins_in=frozenset({InstanceStatus.READY, InstanceStatus.STOPPING, InstanceStatus.STOPPED}),
     action=Action.START,
     cancellable=True,
 )
@@ -179,7 +183,8 @@ STOP = OperationKind(
     final_phase=Phase.COMPLETE,
     success="the server is stopped",
     busy="the server is being stopped: wait until that has finished",
-    begins_in=frozenset({InstanceStatus.READY, InstanceStatus.STOPPED}),
+    begins_in=frozenset({InstanceStatus.READY, InstanceStatus.STOPPING, InstanceStatus.STOPPED}),
+    works_in=InstanceStatus.STOPPING,
     action=Action.STOP,
 )
 CLEANUP = OperationKind(
@@ -195,17 +200,32 @@ CLEANUP = OperationKind(
 )
 """Tries again to remove what a failed order left behind."""
 
-KINDS: dict[str, OperationKind] = {kind.name: kind for kind in (PROVISION, TEARDOWN, START, STOP, CLEANUP)}
+UNPUBLISH = OperationKind(
+    name="unpublish",
+    steps=(Step(Phase.UNPUBLISH_EDGE),),
+    ending=Ending.UNPUBLISHED,
+    final_phase=Phase.COMPLETE,
+    success="nothing of the server is published any more",
+    busy="what is left of the server at the edge is being removed: wait until that has finished",
+    begins_in=frozenset({InstanceStatus.QUARANTINED}),
+    asker=Asker.SWEEP,
+)
+"""Tries again to take a kept machine off the edge."""
+
+KINDS: dict[str, OperationKind] = {kind.name: kind for kind in (PROVISION, TEARDOWN, START, STOP, CLEANUP, UNPUBLISH)}
 """Every kind that this release knows. A row with another kind was written by a newer release and is passed over."""
 
 SWEPT: dict[InstanceStatus, OperationKind] = {
     InstanceStatus.FAILED: CLEANUP,
     InstanceStatus.DELETING: TEARDOWN,
-    InstanceStatus.QUARANTINED: TEARDOWN,
+    InstanceStatus.QUARANTINED: UNPUBLISH,
     InstanceStatus.READY: STOP,
+    InstanceStatus.STOPPING: STOP,
     InstanceStatus.STOPPED: STOP,
 }
 """The kind of operation that a sweep begins for an instance in need of one, by the state of the instance."""
+EXPIRED = TEARDOWN
+"""The kind of operation that a sweep begins for a machine that was kept long enough."""
 
 
 def names(kinds: Iterable[OperationKind]) -> list[str]:
@@ -216,3 +236,8 @@ def names(kinds: Iterable[OperationKind]) -> list[str]:
 def held_in() -> dict[str, InstanceStatus]:
     """Return the state in which an instance is held by kind, for the kinds that hold it in one."""
     return {kind.name: kind.held_in for kind in KINDS.values() if kind.held_in is not None}
+
+
+def works_in() -> dict[str, InstanceStatus]:
+    """Return the state that an instance gets when a worker takes its operation, by kind, for the kinds with one."""
+    return {kind.name: kind.works_in for kind in KINDS.values() if kind.works_in is not None}

@@ -47,7 +47,10 @@ class InstanceStatus(StrEnum):
     PROVISIONING = "provisioning"
     READY = "ready"
     """A player can join, or the dev container answers."""
+    STOPPING = "stopping"
+    """It is being stopped, so no player can count on it. A stop that fails is tried again until it is stopped."""
     STOPPED = "stopped"
+    """It does not run, and no player is sent to it."""
     FAILED = "failed"
     """Its order failed. Nothing of it is left, or `cleanup.leaked` says what is."""
     QUARANTINED = "quarantined"
@@ -57,8 +60,9 @@ class InstanceStatus(StrEnum):
 
 INSTANCE_TRANSITIONS: dict[InstanceStatus, frozenset[InstanceStatus]] = {
     InstanceStatus.PROVISIONING: frozenset({InstanceStatus.READY, InstanceStatus.FAILED, InstanceStatus.QUARANTINED}),
-    InstanceStatus.READY: frozenset({InstanceStatus.STOPPED, InstanceStatus.DELETING}),
-    InstanceStatus.STOPPED: frozenset({InstanceStatus.READY, InstanceStatus.DELETING}),
+    InstanceStatus.READY: frozenset({InstanceStatus.STOPPING, InstanceStatus.STOPPED, InstanceStatus.DELETING}),
+    InstanceStatus.STOPPING: frozenset({InstanceStatus.STOPPED, InstanceStatus.READY, InstanceStatus.DELETING}),
+    InstanceStatus.STOPPED: frozenset({InstanceStatus.STOPPING, InstanceStatus.READY, InstanceStatus.DELETING}),
     InstanceStatus.FAILED: frozenset({InstanceStatus.DELETING}),
     InstanceStatus.QUARANTINED: frozenset({InstanceStatus.PROVISIONING, InstanceStatus.DELETING}),
     InstanceStatus.DELETING: frozenset(),

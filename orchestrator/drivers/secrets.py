@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -62,7 +64,9 @@ class Secrets:
 def read_secrets(path: Path) -> dict[str, str]:
     """The values of a secrets file by their names.
 
-    Raises ConfigurationError when the file is missing, may be read by others, or is not a JSON object of strings.
+    Raises ConfigurationError when the file is missing, may be read by others, is not a JSON object of strings, or holds
+    a value that no system takes as a secret, such as one with a line break: libraries quote such a value in their
+    errors.
     """
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -77,13 +81,44 @@ def read_secrets(path: Path) -> dict[str, str]:
         raise ConfigurationError(f"the secrets file {path} must hold a JSON object")
     for name, value in content.items():
         if not isinstance(value, str):
-            raise ConfigurationError(f"the secret {name} in {path} is not a string: put its value in quotes")
+            raise ConfigurationError(f"the secret {name!r} in {path} is not a string: put its value in quotes")
+        if not value.isprintable() or value != value.strip():
+            raise ConfigurationError(
+                f"the secret {name!r} in {path} holds a line break or another control character, "
+                "or begins or ends with a blank: write its value alone"
+            )
     return content
 
 
 def _forms_of(value: str) -> set[str]:
-    """Plain, as in a URL, and the hex digest: the proxy bridge takes the digest in place of the secret."""
-    return {value, quote(value, safe=""), quote_plus(value), hashlib.sha256(value.encode()).hexdigest()}
+    """Every spelling in which a library may quote it: plain, Python's, JSON's, a URL's, hex and base64.
+
+    The hex digest counts too: the proxy bridge takes it in place of the secret.
+    """
+    coded = value.encode()
+    spelled = {
+        value, repr(value)[1:-1], repr(coded)[2:-1], ascii(value)[1:-1],
+        json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1],
+    }  # fmt: skip
+    urls = {encode(form, safe=safe) for form in spelled for encode in (quote, quote_plus) for safe in ("", "/")}
+    lower = {re.sub("%..", lambda found: found[0].lower(), form) for form in urls}
+    hexes = {coded.hex(), hashlib.sha256(coded).hexdigest()}
+    return spelled | urls | lower | hexes | {hex_.upper() for hex_ in hexes} | _base64_of(coded)
+
+
+def _base64_of(coded: bytes) -> set[str]:
+    """What base64 makes of it at the beginning, in the middle or at the end of a longer text.
+
+    Three bytes become four characters, so it depends on the place, and its first and last characters depend on the
+    neighbours, too. Those are left out.
+    """
+    forms = set()
+    for before in range(3):
+        begin, end = -(-before * 4 // 3), (before + len(coded)) * 4 // 3
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            padded = encode(bytes(before) + coded + bytes(2)).decode()
+            forms.add(padded[begin:end])
+    return {form for form in forms if len(form) >= SHORTEST_SCRUBBED} | {base64.b64encode(coded).decode()}
 
 
 def _replace(value: Any, forms: list[str]) -> Any:

@@ -27,6 +27,8 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "hostwright_agent": ("port",),
 }
 """The variables that every site needs, and the keys that each must have. What the edge needs, its drivers know."""
+_PROXIES = ("hostwright_proxy", "hostwright_entry_points")
+"""The variables that name a proxy. The second is needed where the catalogue offers entry points."""
 _PROXMOX_SECRET = "proxmox_token"  # noqa: S105  # a secret's name: the default of hostwright_proxmox.secret
 _SECONDS = 60
 """How long ansible-inventory may take; it is half a second on an idle machine."""
@@ -67,12 +69,8 @@ def require_filled(inventory: Path) -> None:
 def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], hosts: Collection[str]) -> list[str]:
     """Return a sentence for each variable that the site lacks or that is wrong, and for each secret that it names but
     does not have. `hosts` are those of the inventory."""
-    proxies = ["hostwright_proxy", *(["hostwright_entry_points"] if _offers_entry_points(variables) else [])]
+    proxies = _PROXIES if _offers_entry_points(variables) else _PROXIES[:1]
     site = {name: variables.get(name) for name in (*_NEEDED, "hostwright_dns", *proxies)}
-    proxmox = site["hostwright_proxmox"]
-    named = set(_find_secret_names(site))
-    if not isinstance(proxmox, dict) or not proxmox.get("secret"):
-        named.add(_PROXMOX_SECRET)
     return [
         *(
             _say_missing(place)
@@ -83,10 +81,18 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], host
         *(problem for name in proxies for problem in _find_proxy_problems(name, site[name], hosts)),
         *(
             f"the secret {name}, which the inventory names, is not in the secrets file: add it there"
-            for name in sorted(named)
+            for name in sorted(_name_secrets(site))
             if not secrets.get(name)
         ),
     ]
+
+
+def name_secrets(variables: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the names of the secrets that the roles use. None when a template may still name any."""
+    site = {name: value for name, value in variables.items() if name in (*_NEEDED, "hostwright_dns", *_PROXIES)}
+    named = _name_secrets(site)
+    is_open = any(isinstance(value, str) for value in site.values()) or any("{{" in name for name in named)
+    return None if is_open else frozenset(named)
 
 
 def read_variables(settings: Settings) -> dict[str, Any]:
@@ -200,6 +206,12 @@ def _find_placeholders(node: yaml.Node | None, path: str) -> Iterator[str]:
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
             yield from _find_placeholders(item, f"{path}[{number}]")
+
+
+def _name_secrets(site: Mapping[str, Any]) -> set[str]:
+    proxmox = site.get("hostwright_proxmox")
+    default = not isinstance(proxmox, dict) or not proxmox.get("secret")
+    return {*_find_secret_names(site), *([_PROXMOX_SECRET] if default else [])}
 
 
 def _find_secret_names(value: Any) -> Iterator[str]:

@@ -43,6 +43,7 @@ ENDING_QUERIES = {
     Ending.READY: "instance_ready",
     Ending.STOPPED: "instance_stopped",
     Ending.CLEANED: "instance_cleaned",
+    Ending.UNPUBLISHED: "instance_unpublished",
     Ending.ARCHIVED: "archive_instance",
 }
 """The query that makes of an instance what an operation ends in."""
@@ -104,7 +105,7 @@ def finish_undone(database: Database, instance_id: UUID, lease: Lease, undone: U
 
 def _sum_up(undone: Undone) -> tuple[str, str]:
     if undone.cleanup.leaked:
-        return "error", f"left behind: {', '.join(undone.cleanup.leaked)}"
+        return "warning", f"left behind: {', '.join(undone.cleanup.leaked)}"
     if undone.kept:
         return "warning", "kept for a look, off the edge: retry the order or delete the server when you are done"
     if undone.untouched:
@@ -117,7 +118,7 @@ def _sum_up(undone: Undone) -> tuple[str, str]:
 def fail(database: Database, instance_id: UUID, lease: Lease, failure: Failure, *, attend_seconds: float) -> None:
     """End an operation that failed and left nothing to undo. Raises LostLease.
 
-    The sweep tries a deletion or a cleanup again after `attend_seconds`.
+    The sweep looks after the instance after `attend_seconds`.
     """
     with database.transaction() as connection:
         execute_held(connection, "close_phases", lease, status=PhaseStatus.FAILED)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.models import Claim, Lease, OperationRow
-from orchestrator.domain.operations import KINDS, held_in
+from orchestrator.domain.operations import KINDS, held_in, works_in
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
@@ -54,6 +54,7 @@ class Claimant:
         return vars(self) | {
             "passed_over": self.passed_over.parameter(),
             "held_in": Jsonb(held_in()),
+            "works_in": Jsonb(works_in()),
             "deadlines": Jsonb(deadlines),
         }
 

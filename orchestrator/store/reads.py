@@ -57,7 +57,7 @@ def list_instances(
 ) -> list[InstanceRow]:
     """List instances in the order in which they were ordered. `after` is the last id of the page before.
 
-    `leaked` lists only those of which something was left behind.
+    `leaked` lists only those of which something was left behind, or whose deletion or stop keeps failing.
     """
     rows = read_rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
     return [InstanceRow.model_validate(row) for row in rows]

@@ -52,9 +52,13 @@ def place(
 def _meet_active(active: dict[str, Any], kind: OperationKind) -> UUID:
     if active["kind"] == kind.name:
         return UUID(str(active["id"]))
+    raise _busy(active)
+
+
+def _busy(active: dict[str, Any]) -> Problem:
     known = KINDS.get(active["kind"])
     busy = known.busy if known else f"another operation ({active['kind']}) is under way: wait until it has finished"
-    raise Problem(ProblemCode.INSTANCE_BUSY, busy, {"operationId": str(active["id"])})
+    return Problem(ProblemCode.INSTANCE_BUSY, busy, {"operationId": str(active["id"])})
 
 
 def place_cancel(database: Database, operation_id: UUID, customer_id: str | None) -> bool:
@@ -96,7 +100,8 @@ def place_retry(database: Database, operation_id: UUID, customer_id: str | None)
     """Continue a failed order at its failed phase, on the machine that was kept. Returns the new operation.
 
     None when there is no such operation. Asking again while it runs gives the same one. The decision is made on the
-    customer's facts, as for an order. Raises Problem: not-retryable, and what refuses an order.
+    customer's facts, as for an order. Raises Problem: not-retryable, instance-busy while another operation is active,
+    and what refuses an order.
     """
     with database.connection() as connection:
         while True:
@@ -131,7 +136,14 @@ def _try_retry(connection: Connection, kept: dict[str, Any]) -> UUID | None:
         "kind": PROVISION.name,
     }
     with connection.transaction():
-        if execute(connection, "insert_retry", **row) == 0:
+        # The sweep may begin something for the kept machine until its row is locked.
+        fetch_row(
+            connection, "lock_instance", server_id=kept["instance_id"], vmid=None, customer_id=kept["customer_id"]
+        )
+        active = fetch_row(connection, "active_operation", instance_id=kept["instance_id"])
+        if active is not None and active["kind"] != PROVISION.name:
+            raise _busy(active)
+        if active is not None or execute(connection, "insert_retry", **row) == 0:
             return None
         rouse(connection, retry)
     return retry

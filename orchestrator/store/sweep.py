@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from orchestrator.domain.billing import STOPPED_STATES
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import CANCELLED, Failure
-from orchestrator.domain.operations import KINDS, SWEPT, held_in, names
+from orchestrator.domain.operations import EXPIRED, KINDS, SWEPT, held_in, names
 from orchestrator.store.connection import Database
 from orchestrator.store.orders import enqueue
 from orchestrator.store.passed_over import PassedOver
@@ -35,7 +35,7 @@ _RESUMED = "its worker stopped answering: another goes on"
 def rescue_lost(database: Database, *, attend_seconds: float) -> list[UUID]:
     """Resume operations whose worker stopped writing. Those that were lost before are undone, or fail.
 
-    A deletion that fails so is tried again after `attend_seconds`.
+    The sweep looks after the instance of one that fails after `attend_seconds`.
     """
     return _sweep(
         database,
@@ -86,6 +86,7 @@ def attend_leftovers(database: Database) -> list[UUID]:
         "sweep_unattended",
         wake=True,
         kind_of=kind_of,
+        expired=EXPIRED.name,
         held_in=Jsonb(held_in()),
         stopped_states=sorted(STOPPED_STATES),
     )

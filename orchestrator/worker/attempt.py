@@ -14,8 +14,8 @@ from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import CleanupRecorded, PhaseEntered, PhasesClosed
-from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import runner
+from orchestrator.play.named_secrets import read_named_secrets
 from orchestrator.play.run_directory import RecordedFile, make_run_directory
 from orchestrator.play.variables import Server
 from orchestrator.settings import PROJECT_DIR, Settings
@@ -190,7 +190,7 @@ class Attempt:
 
     def read_secrets(self) -> dict[str, str]:
         """Read the secrets for a run. Raises ConfigurationError."""
-        return read_secrets(self.settings.secrets_path)
+        return read_named_secrets(self.settings)
 
     @property
     def cancelled(self) -> bool:

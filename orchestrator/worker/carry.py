@@ -148,11 +148,10 @@ def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bo
 
 def _judge(attempt: Attempt, outcome: Outcome) -> Outcome:
     """Return what the outcome of a play means for the operation."""
-    if not attempt.kind.removes_machine:
-        return outcome
-    if outcome.failure is not None and outcome.failure.code is not Code.NOT_OURS:
-        return outcome
     # When somebody else's machine has our VMID, ours is gone and nothing is left to remove.
+    gone = attempt.kind.removes_machine and outcome.failure is not None and outcome.failure.code is Code.NOT_OURS
+    if not attempt.kind.disturbs or (outcome.failure is not None and not gone):
+        return outcome
     return replace(outcome, failure=check_unpublished(attempt, outcome.publications))
 
 

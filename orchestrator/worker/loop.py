@@ -11,11 +11,12 @@ from types import FrameType
 from uuid import UUID, uuid4
 
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.errors import HostwrightError, LostLease, StoreUnavailable
+from orchestrator.domain.errors import ConfigurationError, HostwrightError, LostLease, StoreUnavailable
 from orchestrator.domain.models import Claim
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import run_directory
 from orchestrator.play.inventory import load_catalogue, proxmox_node, require_filled
+from orchestrator.play.named_secrets import read_named_secrets
 from orchestrator.settings import Settings
 from orchestrator.store import leases, orders, sweep
 from orchestrator.store.connection import Database
@@ -70,6 +71,8 @@ class Worker:
         Then let the running operations end for as long as the settings allow, and hand over the rest.
         """
         self.database.open()
+        with suppress(ConfigurationError):  # each operation says so again
+            read_named_secrets(self.settings)  # now, because no order should wait for it
         # What was published is recorded before anything is taken back by its record.
         self.duties[0].perform_once(self.database.outage)
         duties = (self._leaving, self.duties, self.database.outage)

@@ -130,7 +130,7 @@ def fail(stack: Running, case: Case, **order: str) -> dict[str, Any]:
         client = stack.customer()
         operation = stack.provision(client, {"ctype": "game", "variant": "vanilla", "version": "1.21.7"} | order)
         operation["instance"] = client.request("GET", f"/api/instances/{operation['serverId']}")
-        operation["log"] = client.request("GET", f"{operation['links']['events']}?limit=500")["events"]
+        operation["log"] = stack.operator.request("GET", f"{operation['links']['events']}?limit=500")["events"]
     stack.lab.clear_faults()
     return operation
 

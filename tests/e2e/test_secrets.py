@@ -80,6 +80,8 @@ def _look_at_runs(stack: Running, secrets: dict[str, str], watch: Watch) -> None
             files = [path for path in directory.rglob("*") if path.is_file()]
             watch.modes.add(("directory", oct(stat.S_IMODE(directory.stat().st_mode))))
             watch.modes.add(("secrets", oct(stat.S_IMODE((directory / "secrets.json").stat().st_mode))))
+            if "billing_secret" in (directory / "secrets.json").read_text():
+                watch.found.add("billing_secret, which no role names, in a run's directory")
         except OSError:
             continue  # it ended meanwhile, or is only being made
         watch.runs.add(directory)

@@ -16,10 +16,11 @@ import httpx
 import pytest
 import yaml
 
-from orchestrator.domain.models import Limits
+from orchestrator.domain.errors import Code
+from orchestrator.domain.models import Failure, Limits
 from orchestrator.settings import load_settings
-from orchestrator.store import accounts
-from tests.support.fix_api import Api, Caller, is_problem, running_api, together
+from orchestrator.store import accounts, endings
+from tests.support.fix_api import Api, Caller, is_problem, lease_of, running_api, together
 from tests.support.fix_stack import DEV, GAME, Running
 
 PAPER = GAME | {"variant": "paper"}
@@ -264,6 +265,33 @@ def test_keeps_env_values_literal_and_secret(api: Api, customer: Caller) -> None
     assert operation["request"]["env"] == {"MOTD": "***"}
     spec = api.query("select spec from operation where id = %s", operation["operationId"])[0][0]
     assert spec["env"] == {"MOTD": value}
+
+
+def test_case_c5_env_values_go_with_the_server(api: Api, customer: Caller) -> None:
+    value, kept = "planted-5b1f", "planted-elsewhere"
+    accepted = customer.order(GAME | {"env": {"RCON_PASSWORD": value}})
+    other = customer.order(GAME | {"env": {"TOKEN": kept}}, Idempotency_Key="other")
+    api.complete(accepted)
+    server = f"/api/instances/{accepted['serverId']}"
+    failed = api.claim(customer.request("POST", f"{server}/stop").json()["operationId"])
+    endings.fail(
+        api.database, failed.instance_id, lease_of(failed), Failure(code=Code.INTERNAL, message="x"), attend_seconds=1
+    )
+    deletion = customer.delete(server).json()
+    tables = ("operation", "instance", "archived_instance", "operation_event", "idempotency_key", "audit")
+    query = " union all ".join(f"select t::text from {table} t" for table in tables)  # noqa: S608  # names from above
+    assert sum(value in row for (row,) in api.query(query)) == 4
+    api.complete_teardown(deletion)
+    rows = [row for (row,) in api.query(query)]
+    assert not any(value in row for row in rows)
+    assert any(kept in row for row in rows), "only those of the deleted server go"
+    for operation_id in (accepted["operationId"], str(failed.id), deletion["operationId"]):
+        shown = customer.operation(operation_id)
+        assert (shown["variant"], shown["request"]["memoryMiB"]) == ("vanilla", 2048)
+    assert len(customer.get("/api/instances/operations").json()["operations"]) == 4
+    assert customer.get(server).json()["code"] == "deleted"
+    assert customer.request("POST", f"/api/instances/operations/{accepted['operationId']}/retry").status_code == 409
+    assert customer.operation(other["operationId"])["request"]["env"] == {"TOKEN": "***"}
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from orchestrator.cli.client.api import Client
 from orchestrator.domain import updates
 from orchestrator.domain.operations import TEARDOWN
 from orchestrator.domain.phases import Phase
-from orchestrator.store import endings, leases
-from tests.support.fix_api import Api, Caller, is_problem, lease_of
+from orchestrator.store import accounts, endings, leases, sweep
+from tests.support.fix_api import Api, Caller, is_problem, lease_of, running_api
 from tests.support.fix_stack import DEV, FINAL, GAME, Running
-from tests.support.storage import allocate_vmid, query
+from tests.support.storage import FAILURE, LEAKED, allocate_vmid, give_back, query
 
 OPERATIONS = "/api/instances/operations"
 
@@ -397,3 +398,70 @@ def test_lists_operations_without_their_phases(api: Api, customer: Caller) -> No
     (listed,) = customer.get(OPERATIONS).json()["operations"]
     assert (listed["status"], listed["phases"]) == ("succeeded", None)
     assert {phase["status"] for phase in customer.operation(listed["operationId"])["phases"]} != {"skipped"}
+
+
+# what does not go well
+
+
+def test_case_a10_an_instance_says_since_when_its_deletion_fails_and_when_it_is_tried_next(
+    api: Api, customer: Caller
+) -> None:
+    accepted = customer.order(GAME)
+    api.complete(accepted)
+    path = f"/api/instances/{accepted['serverId']}"
+    well = customer.get(path).json()
+    assert (well["failingSince"], well["nextTryAt"]) == (None, None)
+    assert customer.get("/api/instances?leaked=true").json()["instances"] == []
+    row = api.claim(customer.delete(path).json()["operationId"])
+    endings.fail(api.database, row.instance_id, lease_of(row), FAILURE, attend_seconds=60)
+    failing = customer.get(path).json()
+    assert failing["status"] == "deleting"
+    assert datetime.fromisoformat(failing["nextTryAt"]) > datetime.fromisoformat(failing["failingSince"])
+    assert customer.get("/api/instances?leaked=true").json()["instances"] == [failing]
+    api.claim(customer.delete(path).json()["operationId"])
+    trying = customer.get(path).json()
+    assert (trying["failingSince"], trying["nextTryAt"]) == (failing["failingSince"], None)
+
+
+def test_case_a5_names_the_order_to_retry_by_its_server_after_the_sweep_took_it_off_the_edge(
+    api: Api, customer: Caller
+) -> None:
+    row = api.claim(customer.order(GAME | {"onFailure": "keep"})["operationId"])
+    vmid = api.name(row)
+    give_back(api.database, lease_of(row), LEAKED, kept=True)
+    api.query("update instance set attend_at = now() - interval '1 second' where id = %s", row.instance_id)
+    (begun,) = sweep.attend_leftovers(api.database)
+    assert customer.token is not None
+    client = Client(api.url, customer.token)
+    assert client.operation_id(str(vmid)) == str(begun)
+    assert client.operation_id(str(vmid), "provision") == str(row.id)
+    assert client.operation(str(begun))["kind"] == "unpublish"
+
+
+def proxy_status(caller: Caller, server_id: str) -> str | None:
+    """What the instance and the list say that the proxy said."""
+    shown = caller.get(f"/api/instances/{server_id}").json()["proxyStatus"]
+    assert [each["proxyStatus"] for each in caller.get("/api/instances").json()["instances"]] == [shown]
+    return None if shown is None else str(shown)
+
+
+def test_case_a12_never_shows_what_the_proxy_said_before_it_or_the_api_was_restarted(
+    api: Api, customer: Caller
+) -> None:
+    accepted = customer.order(GAME)
+    server_id, hostname = accepted["serverId"], f"host-{api.complete(accepted)}"
+    assert proxy_status(customer, server_id) is None
+    assert accounts.set_proxy_status(api.database, hostname, "proxy_ping_ok")
+    assert proxy_status(customer, server_id) == "proxy_ping_ok"
+    with running_api(api.database.url) as restarted:
+        late = Caller(restarted.http, customer.customer_id, customer.token)
+        assert proxy_status(late, server_id) is None, "what the proxy did meanwhile is not known"
+        assert accounts.set_proxy_status(api.database, hostname, "proxy_ping_failed")
+        assert proxy_status(late, server_id) == "proxy_ping_failed"
+    api.query("update instance set proxy_status_at = now() - interval '61 seconds' where id = %s", server_id)
+    assert proxy_status(customer, server_id) is None, "the proxy may have been restarted since"
+    assert accounts.set_proxy_status(api.database, hostname, "proxy_ping_ok")
+    stop = customer.request("POST", f"/api/instances/{server_id}/stop").json()
+    assert proxy_status(customer, server_id) == "proxy_ping_ok"
+    api.claim(stop["operationId"])
+    assert proxy_status(customer, server_id) is None, "it is being taken off the proxy"

@@ -2,15 +2,20 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.domain.accounts import TokenName
 from orchestrator.store import accounts
 from tests.support.fix_api import Api, Caller, is_problem, running_api
+from tests.support.fix_stack import GAME
 
 PROMPT_SECONDS = 2.0
 """Less than the 5 s for which a token is remembered."""
@@ -74,6 +79,27 @@ def test_refuses_a_wrong_token(operator: Caller, body: Any, pointer: str) -> Non
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
+HIDDEN = ("\u202e", "\u2066", "\u200f", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u2028", "\x1b", "\x9b", "\U000e0041")
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+def test_case_c12_refuses_names_that_do_not_show_what_they_hold(api: Api, operator: Caller, hidden: str) -> None:
+    name = f"por{hidden}tal"
+    problem = is_problem(make(operator, {"name": name, "operator": True}), 400, "invalid-request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/name"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "por\u202etal"])
+def test_case_c12_refuses_a_name_of_no_use_at_the_command_line(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(TokenName).validate_python(name)
+
+
+@pytest.mark.parametrize("name", ["Kundenportal", "портал", "ポータル", "بوابة", "portal 🎮"])
+def test_case_c12_takes_names_of_every_language(operator: Caller, name: str) -> None:
+    assert make(operator, {"name": name, "operator": True}).json()["name"] == name
+
+
 def test_ends_a_revoked_token_in_every_process_at_once(api: Api, operator: Caller) -> None:
     made = make(operator, {"name": "x", "customerId": str(api.customer().customer_id)}).json()
     caller = api.stranger(made["token"])
@@ -92,6 +118,45 @@ def test_ends_a_revoked_token_in_every_process_at_once(api: Api, operator: Calle
 
 def _is_remembered(api: Api, caller: Caller) -> bool:
     return caller.get("/api/instances").status_code == 200
+
+
+@pytest.mark.parametrize("where", ["a change", "a change since", "an order"])
+def test_case_c8_ends_what_waits_with_a_revoked_token(api: Api, operator: Caller, where: str) -> None:
+    customer_id = str(api.customer().customer_id)
+    made = make(operator, {"name": "x", "customerId": customer_id}).json()
+    caller, other = api.stranger(made["token"]), api.caller(customer_id)
+    if where == "an order":
+        ask = partial(caller.post, GAME, Prefer="wait=20")
+        begun = partial(api.query, "select 1 from operation where customer_id = %s", customer_id)
+    else:
+        path = f"/api/instances/operations/{other.order(GAME)['operationId']}"
+        known = {"If_None_Match": other.get(path).headers["etag"]} if where == "a change since" else {}
+        wait_until(lambda: _stays_open(other, path))
+        ask = partial(caller.get, path, Prefer="wait=20", **known)
+        begun = partial(api.query, "select 1 from token where id = %s and last_used_at is not null", made["tokenId"])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask)
+        wait_until(begun)
+        assert operator.delete(f"/api/tokens/{made['tokenId']}").status_code == 204
+        revoked = time.monotonic()
+        is_problem(waiting.result(), 401, "unauthenticated")
+        assert time.monotonic() - revoked < PROMPT_SECONDS
+
+
+def _stays_open(caller: Caller, path: str) -> bool:
+    """Whether the notifications of the order itself have come, so that a wait lasts."""
+    began = time.monotonic()
+    caller.get(path, Prefer="wait=1")
+    return time.monotonic() - began > 0.9
+
+
+def test_case_c8_ends_what_waits_with_a_token_that_expires(api: Api) -> None:
+    customer_id = str(api.customer().customer_id)
+    path = f"/api/instances/operations/{api.caller(customer_id).order(GAME)['operationId']}"
+    expires_at = datetime.now(UTC) + timedelta(seconds=1.5)
+    caller = api.caller(customer_id, expires_at)
+    while caller.get(path, Prefer="wait=3").status_code == 200:
+        assert datetime.now(UTC) < expires_at + timedelta(seconds=1), "answered although the token has expired"
 
 
 def test_ends_an_expired_token_at_its_time(api: Api) -> None:

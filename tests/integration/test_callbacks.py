@@ -39,6 +39,7 @@ def log(customer: Caller, accepted: dict[str, Any]) -> list[tuple[int, str, str]
     [
         ({"status": "provisioned"}, "info", "the instance says that it is provisioned"),
         ({"status": "failed", "message": "no\nroom\0"}, "warning", "the instance says that it failed: no room"),
+        ({"status": "failed", "message": "a\u202eb"}, "warning", "the instance says that it failed: a b"),
         ({"status": "failed", "message": "x" * 1000}, "warning", f"the instance says that it failed: {'x' * 500}"),
     ],
 )

@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from orchestrator.domain.billing import STOPPED_STATES
-from orchestrator.domain.operations import PROVISION, SWEPT
+from orchestrator.domain.operations import EXPIRED, PROVISION, SWEPT
 from orchestrator.sql import QUERIES
 from tests.support.fix_database import fresh_database
 
@@ -90,7 +90,10 @@ def test_case_g2_lists_instances_without_reading_all(
 def test_case_g4_sweeps_without_reading_what_needs_nothing(grown: psycopg.Connection[Any]) -> None:
     kind_of = Jsonb({str(status): kind.name for status, kind in SWEPT.items()})
     held, stopped = Jsonb({}), sorted(STOPPED_STATES)
-    assert touched(grown, "sweep_unattended", kind_of=kind_of, held_in=held, stopped_states=stopped) < MOST_PAGES
+    assert (
+        touched(grown, "sweep_unattended", kind_of=kind_of, expired=EXPIRED.name, held_in=held, stopped_states=stopped)
+        < MOST_PAGES
+    )
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -26,7 +26,7 @@ from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.errors import CancelRequested, LostLease, Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, Cleanup, Lease
-from orchestrator.domain.operations import CLEANUP, KINDS, PROVISION, START, STOP, TEARDOWN, OperationKind
+from orchestrator.domain.operations import CLEANUP, KINDS, PROVISION, START, STOP, TEARDOWN, UNPUBLISH, OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus
 from orchestrator.domain.updates import CleanupRecorded, CloneBegun, PhaseEntered, Update
@@ -317,10 +317,10 @@ class Store(RuleBasedStateMachine):
         endings.finish_undone(self.database, operation.instance.id, self.lease(operation), ended)
         self.model.undo(operation, ended)
 
-    @precondition(lambda self: self.held(TEARDOWN, STOP, CLEANUP))
+    @precondition(lambda self: self.held(TEARDOWN, STOP, CLEANUP, UNPUBLISH))
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
-        self.write_failure(data.draw(st.sampled_from(self.held(TEARDOWN, STOP, CLEANUP))))
+        self.write_failure(data.draw(st.sampled_from(self.held(TEARDOWN, STOP, CLEANUP, UNPUBLISH))))
 
     def write_failure(self, operation: Operation) -> None:
         lease = self.lease(operation)

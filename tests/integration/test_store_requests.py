@@ -7,7 +7,7 @@ import pytest
 from orchestrator.domain.admission import Demand, request_hash
 from orchestrator.domain.errors import CancelRequested, Code, Problem, ProblemCode
 from orchestrator.domain.models import CANCELLED, InstanceRow, Lease, OperationRow
-from orchestrator.domain.operations import PROVISION, START, STOP, TEARDOWN, OperationKind
+from orchestrator.domain.operations import PROVISION, START, STOP, TEARDOWN, UNPUBLISH, OperationKind
 from orchestrator.domain.states import InstanceStatus, OperationStatus
 from orchestrator.store import accounts, endings, leases, orders, requests
 from orchestrator.store.connection import Database
@@ -22,6 +22,7 @@ from tests.support.storage import (
     claimant,
     empty_queue,
     everything,
+    expire,
     give_back,
     instance,
     messages,
@@ -262,7 +263,9 @@ def test_stops_and_starts(database: Database) -> None:
     assert (again.status, str(again.address), again.ready_at) == (InstanceStatus.READY, "192.0.2.9", ready.ready_at)
 
 
-@pytest.mark.parametrize(("cleanup", "expected"), [(CLEANED, InstanceStatus.STOPPED), (LEAKED, InstanceStatus.READY)])
+@pytest.mark.parametrize(
+    ("cleanup", "expected"), [(CLEANED, InstanceStatus.STOPPED), (LEAKED, InstanceStatus.STOPPING)]
+)
 def test_is_stopped_after_a_start_that_was_undone(
     database: Database, cleanup: object, expected: InstanceStatus
 ) -> None:
@@ -290,15 +293,70 @@ def test_refuses_power_where_nothing_can_run(database: Database) -> None:
     assert refused.value.code is ProblemCode.NOT_STARTABLE
 
 
-def test_keeps_a_failed_stop_as_it_was(database: Database) -> None:
+def test_case_a4_a_server_is_not_ready_from_the_moment_when_a_worker_stops_it(database: Database) -> None:
     ready = provision(database)
-    lease = claim(database, power(database, ready, STOP))
+    stop = power(database, ready, STOP)
+    assert instance(database, ready.id).status is InstanceStatus.READY, "nothing was done to it yet"
+    lease = claim(database, stop)
+    assert instance(database, ready.id).status is InstanceStatus.STOPPING
     endings.fail(database, ready.id, lease, FAILURE, attend_seconds=ATTEND_SECONDS)
     row = operation(database, lease.operation_id)
     assert row.error is not None
     assert (row.status, row.error.code) == (OperationStatus.FAILED, Code.AGENT_ERROR)
-    assert instance(database, ready.id).status is InstanceStatus.READY
-    assert query(database, "select count(*) from operation where status = 'queued'") == [(0,)]
+    assert instance(database, ready.id).status is InstanceStatus.STOPPING
+    assert swept(database).begun == [], "not at once"
+    query(database, "update instance set attend_at = now() - interval '1 second'")
+    (begun,) = swept(database).begun
+    assert operation(database, begun).kind == STOP.name
+
+
+def test_case_a4_a_stop_that_lost_two_workers_is_begun_again(database: Database) -> None:
+    ready = provision(database)
+    stop = power(database, ready, STOP)
+    for _ in range(2):
+        expire(database, claim(database, stop).operation_id)
+        assert swept(database).lost == [stop]
+    assert instance(database, ready.id).status is InstanceStatus.STOPPING
+    query(database, "update instance set attend_at = now() - interval '1 second'")
+    (begun,) = swept(database).begun
+    assert operation(database, begun).kind == STOP.name
+
+
+def test_case_a4_looks_after_a_ready_server_that_an_earlier_release_left_half_stopped(database: Database) -> None:
+    ready = provision(database)
+    query(database, "update instance set attend_at = now() - interval '1 second'")
+    (begun,) = swept(database).begun
+    assert operation(database, begun).kind == STOP.name
+    assert instance(database, ready.id).active_operation == begun
+
+
+def test_case_a4_starts_a_server_whose_stop_failed_or_stops_it_when_that_is_cancelled(database: Database) -> None:
+    ready = provision(database)
+    lease = claim(database, power(database, ready, STOP))
+    endings.fail(database, ready.id, lease, FAILURE, attend_seconds=ATTEND_SECONDS)
+    assert requests.place_cancel(database, power(database, ready, START), CUSTOMER)
+    (begun,) = swept(database).begun
+    endings.fail(database, ready.id, claim(database, begun), FAILURE, attend_seconds=ATTEND_SECONDS)
+    endings.complete(database, START, ready.id, claim(database, power(database, ready, START)))
+    again = instance(database, ready.id)
+    assert (again.status, again.attend_at, again.failing_since) == (InstanceStatus.READY, None, None)
+
+
+def test_case_a5_refuses_a_retry_while_the_sweep_takes_the_kept_machine_off_the_edge(database: Database) -> None:
+    lease = start(database)
+    give_back(database, lease, LEAKED, kept=True)
+    query(database, "update instance set attend_at = now() - interval '1 second'")
+    (begun,) = swept(database).begun
+    row = operation(database, begun)
+    assert (row.kind, row.background) == (UNPUBLISH.name, True)
+    with pytest.raises(Problem) as refused:
+        requests.place_retry(database, lease.operation_id, CUSTOMER)
+    assert (refused.value.code, refused.value.extra) == (ProblemCode.INSTANCE_BUSY, {"operationId": str(begun)})
+    endings.complete(database, UNPUBLISH, row.instance_id, claim(database, begun))
+    kept = instance(database, row.instance_id)
+    assert (kept.status, kept.leaked, kept.attend_at) == (InstanceStatus.QUARANTINED, (), None)
+    assert kept.expires_at is not None
+    assert requests.place_retry(database, lease.operation_id, CUSTOMER) is not None
 
 
 def test_stops_by_itself_what_a_failed_start_may_have_left_running(database: Database) -> None:
@@ -308,7 +366,7 @@ def test_stops_by_itself_what_a_failed_start_may_have_left_running(database: Dat
     endings.begin_cleaning(database, lease, FAILURE)
     endings.finish_undone(database, ready.id, lease, undone(LEAKED, kind=START))
     left = instance(database, ready.id)
-    assert (left.status, left.leaked) == (InstanceStatus.STOPPED, LEAKED.leaked)
+    assert (left.status, left.leaked) == (InstanceStatus.STOPPING, LEAKED.leaked), "it may still run"
     query(database, "update instance set attend_at = now() - interval '1 second'")
     (begun,) = swept(database).begun
     assert operation(database, begun).kind == STOP.name

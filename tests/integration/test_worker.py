@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from orchestrator.api.instances.orders import parse_order
 from orchestrator.domain.errors import Code
-from orchestrator.domain.models import OperationRow, Principal
+from orchestrator.domain.models import InstanceRow, OperationRow, Principal
 from orchestrator.domain.operations import PROVISION, START, STOP, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus, PhaseStatus
@@ -39,7 +39,7 @@ from tests.integration.test_runner import marked, run_directories
 from tests.support import storage
 from tests.support.fix_database import CUSTOMER, fresh_database
 from tests.support.fix_lab import Lab
-from tests.support.observe import agent_status
+from tests.support.observe import agent_status, container
 
 DEV = {"ctype": "dev", "runtime": "python", "version": "3.12"}
 HANG = {"target": "agent", "behaviour": "hang"}
@@ -449,6 +449,88 @@ def test_tries_again_what_could_not_be_cleaned_up(site: Site) -> None:
     cleaned = site.operation(operation_id).cleanup
     assert cleaned is not None
     assert cleaned.leaked == ()
+    assert operation.vmid not in site.containers()
+
+
+def game(site: Site, **order: Any) -> UUID:
+    return site.order(ctype="game", variant="vanilla", version="1.21.7", runtime=None, **order)
+
+
+def seen(site: Site, instance_id: UUID) -> InstanceRow:
+    return storage.instance(site.database, instance_id)
+
+
+def power_of(site: Site, operation: OperationRow) -> str:
+    assert operation.vmid is not None
+    return str((container(site.lab.inventory(), operation.vmid) or {})["status"])
+
+
+def is_published(site: Site, hostname: str | None) -> bool:
+    inventory = site.lab.inventory()
+    return str(hostname) in json.dumps([inventory["records"], inventory["registrations"]])
+
+
+def test_case_a4_a_stop_that_failed_half_way_is_taken_to_its_end_by_the_sweep(site: Site) -> None:
+    operation_id = game(site)
+    with site.worker(**QUICK, cleanup_retry_seconds="1", phase_timeouts='{"stop-container": 2}'):
+        operation = site.finish(operation_id)
+        assert operation.status is OperationStatus.SUCCEEDED, operation.error
+        for path in ("/status/shutdown", "/status/stop"):
+            site.lab.fault(target="proxmox", method="POST", path=path, status=500, message="got timeout")
+        placed = requests.place(site.database, STOP, server_id=operation.instance_id, vmid=None, customer_id=None)
+        assert placed is not None
+        orders.wake_workers(site.database)
+        assert site.finish(placed[0]).status is OperationStatus.FAILED
+        assert not is_published(site, operation.hostname)
+        left = seen(site, operation.instance_id)
+        assert left.status is InstanceStatus.STOPPING, "nobody can join, and the container runs"
+        assert left.failing_since is not None
+        site.lab.clear_faults()
+        site.wait(lambda: seen(site, operation.instance_id).status is InstanceStatus.STOPPED)
+        after = seen(site, operation.instance_id)
+        assert (after.attend_at, after.failing_since, after.leaked) == (None, None, ())
+        assert power_of(site, operation) == "stopped"
+        tear_down(site, operation_id)
+
+
+def test_case_a5_what_a_kept_machine_left_at_the_edge_is_removed_while_it_is_kept(site: Site) -> None:
+    site.lab.fault(target="velocity", path="/register", httpStatus=507, message="the proxy is full", times=1)
+    site.lab.fault(target="technitium", path="/delete", status="error", errorMessage="Access was denied.")
+    operation_id = game(site, onFailure="keep")
+    with site.worker(**QUICK, cleanup_retry_seconds="1"):
+        operation = site.finish(operation_id)
+        kept = seen(site, operation.instance_id)
+        assert (kept.status, kept.leaked) == (InstanceStatus.QUARANTINED, (f"edge:{operation.hostname}",))
+        assert is_published(site, operation.hostname)
+        site.lab.clear_faults()
+        site.wait(lambda: seen(site, operation.instance_id).leaked == ())
+        assert not is_published(site, operation.hostname)
+        after = seen(site, operation.instance_id)
+        assert (after.status, after.expires_at) == (InstanceStatus.QUARANTINED, kept.expires_at)
+        assert power_of(site, operation) == "running"
+        tear_down(site, operation_id)
+
+
+def test_case_a10_shows_since_when_a_deletion_fails_and_when_it_is_tried_next(site: Site) -> None:
+    operation_id = game(site)
+    with site.worker(**QUICK, cleanup_retry_seconds="1"):
+        operation = site.finish(operation_id)
+        site.lab.fault(target="proxmox", method="DELETE", status=403, message="Permission check failed")
+        placed = requests.place(site.database, TEARDOWN, server_id=operation.instance_id, vmid=None, customer_id=None)
+        assert placed is not None
+        orders.wake_workers(site.database)
+        failed = site.finish(placed[0])
+        assert failed.error is not None
+        assert failed.error.code is Code.PROXMOX_DENIED
+        (listed,) = reads.list_instances(site.database, customer_id=None, leaked=True)
+        since = listed.failing_since
+        assert (listed.id, listed.status) == (operation.instance_id, InstanceStatus.DELETING)
+        assert since is not None
+        again = "select count(*) from operation where kind = 'teardown' and status = 'failed'"
+        site.wait(lambda: storage.query(site.database, again)[0][0] >= 2)
+        assert seen(site, operation.instance_id).failing_since == since, "it is the same trouble"
+        site.lab.clear_faults()
+        site.wait(lambda: not reads.list_instances(site.database, customer_id=None, leaked=True))
     assert operation.vmid not in site.containers()
 
 

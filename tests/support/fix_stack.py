@@ -64,11 +64,11 @@ class Running:
         )
 
     def finish(self, client: Client, operation_id: str) -> dict[str, Any]:
-        """The operation, once it is final."""
-        while True:
-            operation = client.operation(operation_id, wait=5)
-            if operation["status"] in FINAL:
-                return operation
+        """The operation once it is final, with the reasons that only operators see."""
+        while client.operation(operation_id, wait=5)["status"] not in FINAL:
+            pass
+        operation: dict[str, Any] = self.operator.operation(operation_id)
+        return operation
 
     def provision(self, client: Client, order: dict[str, Any] | None = None) -> dict[str, Any]:
         """Order and wait; returns the final operation."""

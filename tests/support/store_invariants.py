@@ -109,6 +109,9 @@ def _check_instance(row: dict[str, Any]) -> None:
             assert row["kind"] == PROVISION.name, "nobody provisions it"
         case "quarantined":
             assert row["expires"] is not None, "it is kept for ever"
+            assert not row["leaked"] or row["kind"] or row["attend"], "nobody takes it off the edge"
+        case "stopping":
+            assert row["kind"] is not None or row["attend"] is not None, "nobody stops it"
         case "deleting":
             assert row["kind"] == TEARDOWN.name or row["attend"] is not None, "nobody deletes it"
         case "failed":

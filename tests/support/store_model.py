@@ -6,12 +6,13 @@ from uuid import UUID
 
 from orchestrator.domain.billing import REFUSALS, Action, BillingState, refuse
 from orchestrator.domain.errors import ProblemCode
-from orchestrator.domain.operations import CLEANUP, PROVISION, START, STOP, TEARDOWN, Ending, OperationKind
+from orchestrator.domain.operations import CLEANUP, PROVISION, START, STOP, TEARDOWN, UNPUBLISH, Ending, OperationKind
 from orchestrator.domain.states import OPERATION_FINAL, InstanceStatus, OperationStatus
 from orchestrator.store.endings import Undone
 
 UNCOUNTED = (InstanceStatus.FAILED, InstanceStatus.QUARANTINED)
 BECOMES = {TEARDOWN: InstanceStatus.DELETING}
+RUNNABLE = (InstanceStatus.READY, InstanceStatus.STOPPING, InstanceStatus.STOPPED)
 LONG_AGO = 1_000_000
 Moment = Literal["later", "due"] | None
 """A time that is set: still to come, or past."""
@@ -165,7 +166,7 @@ class Model:
         active = self.active(instance)
         if active is not None:
             return active if active.kind is kind else ProblemCode.INSTANCE_BUSY
-        if kind in BECOMES or instance.status in (InstanceStatus.READY, InstanceStatus.STOPPED):
+        if kind in BECOMES or instance.status in RUNNABLE:
             return None
         return ProblemCode.NOT_STARTABLE
 
@@ -173,8 +174,10 @@ class Model:
         """A request that was accepted, or an operation of our own."""
         may_come_late = instance.status is InstanceStatus.FAILED and instance.vmid is not None and not instance.leaked
         instance.attend = instance.attend if may_come_late and not own else None
+        if instance.status is InstanceStatus.STOPPING and kind is not TEARDOWN and not own:
+            instance.attend = "due"
         instance.status = BECOMES.get(kind, instance.status)
-        instance.expires = None
+        instance.expires = instance.expires if kind is UNPUBLISH else None
         background = own and kind is not STOP
         self.add(Operation(operation_id, instance, kind, self.tick(), background=background, vmid=instance.vmid))
 
@@ -189,7 +192,8 @@ class Model:
         state = self.customers[operation.instance.customer].state
         if refuse(state, Action.RETRY) is not None:
             return REFUSALS[state][0]
-        return self._over_quota(operation.instance.customer)
+        busy = ProblemCode.INSTANCE_BUSY if self.active(operation.instance) else None
+        return self._over_quota(operation.instance.customer) or busy
 
     def accept_retry(self, operation: Operation, retry_id: UUID) -> None:
         """A retry that was accepted."""
@@ -241,6 +245,8 @@ class Model:
         operation.token += 1
         operation.attempt += 1
         operation.lease = "live"
+        if operation.kind is STOP:
+            operation.instance.status = InstanceStatus.STOPPING
         self.customers[operation.instance.customer].served = self.tick()
 
     def next_vmid(self) -> int | None:
@@ -278,6 +284,8 @@ class Model:
                 self.archived.add(instance.id)
             case Ending.CLEANED:
                 instance.vmid, instance.leaked = None, []
+            case Ending.UNPUBLISHED:
+                instance.leaked = []
         instance.attend = None
 
     def undo(self, operation: Operation, undone: Undone) -> None:
@@ -287,11 +295,12 @@ class Model:
         instance, leaked = operation.instance, list(undone.cleanup.leaked)
         if operation.kind is START:
             instance.leaked, instance.attend = leaked, "later" if leaked else None
-            instance.status = instance.status if leaked else InstanceStatus.STOPPED
+            instance.status = InstanceStatus.STOPPING if leaked else InstanceStatus.STOPPED
             return
         instance.leaked = leaked
         if undone.kept:
             instance.status, instance.expires = InstanceStatus.QUARANTINED, "later"
+            instance.attend = "later" if leaked else None
             return
         instance.status = InstanceStatus.FAILED
         instance.attend = "later"
@@ -335,8 +344,7 @@ class Model:
             operation.status = OperationStatus.CLEANING
         else:
             operation.status = OperationStatus.FAILED
-            if operation.instance.status in (InstanceStatus.DELETING, InstanceStatus.FAILED):
-                operation.instance.attend = "later"
+            operation.instance.attend = "later"
         if operation.status is not OperationStatus.CLEANING:
             operation.lease = None
         operation.losses += 1
@@ -360,19 +368,18 @@ class Model:
             instance.status = InstanceStatus.FAILED
         elif operation.kind is PROVISION:
             instance.status, instance.expires = InstanceStatus.QUARANTINED, "later"
+            instance.attend = "due" if instance.leaked else None
 
     def _wants(self, instance: Instance) -> OperationKind | None:
         if self.active(instance) is not None:
             return None
-        match instance.status:
-            case InstanceStatus.FAILED if instance.attend == "due":
-                return CLEANUP
-            case InstanceStatus.DELETING if instance.attend == "due":
-                return TEARDOWN
-            case InstanceStatus.QUARANTINED if instance.expires == "due":
-                return TEARDOWN
-            case InstanceStatus.READY if self._is_stopped(instance) and instance.attend != "later":
-                return STOP
-            case InstanceStatus.READY | InstanceStatus.STOPPED if instance.leaked and instance.attend != "later":
-                return STOP
+        if instance.expires == "due":
+            return TEARDOWN
+        unwanted = instance.status is InstanceStatus.READY and self._is_stopped(instance)
+        if instance.attend == "due" or (instance.attend is None and (instance.leaked or unwanted)):
+            return {
+                InstanceStatus.FAILED: CLEANUP,
+                InstanceStatus.DELETING: TEARDOWN,
+                InstanceStatus.QUARANTINED: UNPUBLISH,
+            }.get(instance.status, STOP)
         return None

@@ -7,6 +7,8 @@ import pytest
 
 from orchestrator.domain.cleanup import (
     choose_steps,
+    close_cleanup,
+    close_without_vmid,
     is_kept,
     mark_played,
     mark_step,
@@ -18,6 +20,7 @@ from orchestrator.domain.errors import Code
 from orchestrator.domain.models import Cleanup, CleanupStep, Failure, OperationRow
 from orchestrator.domain.operations import KINDS, PROVISION, START, OperationKind
 from orchestrator.domain.phases import Phase
+from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import OperationStatus, PhaseStatus
 
 STEPS = PROVISION.undo
@@ -116,6 +119,15 @@ def test_leaves_finished_steps_alone() -> None:
     done = CleanupStep(name=Phase.UNPUBLISH_EDGE, status=PhaseStatus.FAILED, message="x")
     cleanup = Cleanup(status=PhaseStatus.RUNNING, steps=(done,))
     assert remaining_steps(cleanup) == ()
+
+
+def test_case_a11_names_each_thing_that_is_left_once() -> None:
+    cleanup = planned(PROVISION, kept=False, made=True)
+    for phase in STEPS:
+        cleanup = mark_step(cleanup, phase, PhaseStatus.FAILED, "it failed")
+    assert close_cleanup(cleanup, hostname="mc", vmid=6010).leaked == ("edge:mc", "container:6010")
+    published = [Publication("technitium", "internal/lab", kind, "mc.lab", "192.0.2.1") for kind in ("A", "TXT")]
+    assert close_without_vmid(cleanup, published).leaked == ("edge:mc.lab",)
 
 
 # what may come late

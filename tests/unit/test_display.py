@@ -43,6 +43,7 @@ def listed(width: int, **changes: Any) -> str:
     item: dict[str, Any] = {
         "vmid": None, "serverId": "e902672c-b523-41ee-8124-171cdd3ec000", "hostname": "mc-vanilla-5000",
         "ctype": "game", "variant": "vanilla", "runtime": None, "version": "1.21.7", "status": "failed", "leaked": [],
+        "failingSince": None, "nextTryAt": None,
     }  # fmt: skip
     printed = StringIO()
     print_whole(Console(file=printed, width=width), instances_table([item | changes]))
@@ -55,6 +56,17 @@ def test_lists_ids_and_names_whole_on_any_terminal(width: int) -> None:
     assert "e902672c-b523-41ee-8124-171cdd3ec000 " in text
     assert "mc-vanilla-5000 " in text
     assert "left behind" not in text
+
+
+def test_case_a10_lists_since_when_a_deletion_fails_and_when_it_is_tried_next() -> None:
+    since, following = "2026-11-30T18:00:00Z", "2026-11-30T18:04:00Z"
+    text = listed(80, status="deleting", failingSince=since, nextTryAt=following)
+    assert "failing since" in text
+    assert since in text
+    assert following in text
+    assert "left behind" not in text
+    assert f"{since}  now" in listed(80, failingSince=since)
+    assert "failing since" not in listed(80)
 
 
 def test_lists_what_was_left_behind() -> None:

@@ -40,17 +40,23 @@ def test_says_how_long_to_wait_in_whole_seconds() -> None:
 def test_has_no_limit_at_zero() -> None:
     buckets = Buckets()
     assert {buckets.take("a", Rate(0, 1), now=0) for _ in range(100)} == {None}
-    assert buckets.peek("a", Rate(0, 1), now=0) is None
 
 
-def test_looks_without_taking() -> None:
+def test_gives_back_what_does_not_count() -> None:
     buckets = Buckets()
     one = Rate(1, 1)
-    assert buckets.peek("a", one, now=0) is None
+    for _ in range(3):
+        taken = buckets.take("a", one, now=0)
+        assert taken is None
+        buckets.give_back("a", one, taken)
     assert buckets.take("a", one, now=0) is None
-    assert buckets.peek("a", one, now=0) == Wait(1, first=True)
-    assert buckets.peek("a", one, now=1) is None
+    for _ in range(2):
+        refused = buckets.take("a", one, now=0)
+        assert refused == Wait(1, first=True)
+        buckets.give_back("a", one, refused)
     assert buckets.take("a", one, now=1) is None
+    buckets.give_back("b", one, None)
+    assert buckets.take("b", one, now=0) is None
 
 
 def test_takes_no_harm_from_a_clock_that_goes_back() -> None:

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from orchestrator.api.hooks.secrets import read_secret
-from orchestrator.api.hooks.signatures import TOLERANCE_SECONDS, is_signed
+from orchestrator.api.hooks.signatures import TOLERANCE_SECONDS, is_signed, may_be_signed
 from orchestrator.api.http.bodies import CustomerId, RequestBody, parse_body
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.parameters import verbatim
@@ -38,17 +38,17 @@ class BillingEvent(RequestBody):
     occurred_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
 
 
+def prove(call: Call) -> None:
+    """Raises Problem when there is no secret, or the signature cannot be right, whatever the body is."""
+    _require_secret(call)
+    if not may_be_signed(call.read(SIGNATURE), now=time.time()):
+        raise _not_signed()
+
+
 def take_event(call: Call) -> Response:
     """Check the signature of an event, and set the customer's billing state."""
-    secret = read_secret(call, "billing_secret")
-    if secret is None:
-        raise Problem(
-            ProblemCode.UNAVAILABLE,
-            "this webhook is not set up: put billing_secret into the secrets file",
-            headers={"Retry-After": "60"},
-        )
-    if not is_signed(call.read(SIGNATURE), secret, call.body, now=time.time()):
-        raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Hostwright-Signature header is missing, wrong or too old")
+    if not is_signed(call.read(SIGNATURE), _require_secret(call), call.body, now=time.time()):
+        raise _not_signed()
     call.actor = "billing"
     event = parse_body(BillingEvent, call.body)
     call.target = event.customer_id
@@ -64,3 +64,18 @@ def take_event(call: Call) -> Response:
     if not known:
         raise not_found()
     return Response(status_code=204)
+
+
+def _require_secret(call: Call) -> str:
+    secret = read_secret(call, "billing_secret")
+    if secret is None:
+        raise Problem(
+            ProblemCode.UNAVAILABLE,
+            "this webhook is not set up: put billing_secret into the secrets file",
+            headers={"Retry-After": "60"},
+        )
+    return secret
+
+
+def _not_signed() -> Problem:
+    return Problem(ProblemCode.UNAUTHENTICATED, "the X-Hostwright-Signature header is missing, wrong or too old")

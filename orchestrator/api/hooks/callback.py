@@ -1,6 +1,5 @@
 """The webhook of instances, which report on themselves with a one-time token."""
 
-import re
 from typing import Literal
 
 from pydantic import Field
@@ -10,10 +9,10 @@ from orchestrator.api.http.bodies import RequestBody, parse_body
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.parameters import verbatim
 from orchestrator.api.http.problems import not_found
+from orchestrator.domain.texts import is_hidden
 from orchestrator.store import callbacks
 
 TOKEN = verbatim("token", "path")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class CallbackReport(RequestBody):
@@ -26,7 +25,8 @@ class CallbackReport(RequestBody):
 def take_report(call: Call) -> Response:
     """Log what an instance reports. The token works once, while the order runs."""
     report = parse_body(CallbackReport, call.body)
-    message = _CONTROL.sub(" ", report.message or "").strip()
+    shown = "".join(" " if is_hidden(letter) else letter for letter in report.message or "")
+    message = " ".join(shown.split())
     if not callbacks.use_callback(call.parts.database, call.read(TOKEN), report.status, message):
         raise not_found()
     call.actor = "instance"

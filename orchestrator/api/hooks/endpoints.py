@@ -7,12 +7,12 @@ from orchestrator.domain.errors import ProblemCode
 ENDPOINTS = (
     Endpoint(
         "POST", "/internal/velocity/proxy-status", proxy.take_status, "Take the proxy bridge's callbacks",
-        status=204, public=True, free_body=True, parameters=(proxy.SECRET,),
+        status=204, public=True, proof=proxy.prove, free_body=True, parameters=(proxy.SECRET,),
         problems=(*BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE),
     ),
     Endpoint(
         "POST", "/internal/billing", billing.take_event, "Take what the billing system says of a customer",
-        status=204, public=True, body=(billing.BillingEvent,), parameters=(billing.SIGNATURE,),
+        status=204, public=True, proof=billing.prove, body=(billing.BillingEvent,), parameters=(billing.SIGNATURE,),
         problems=(
             *BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.NOT_FOUND, ProblemCode.UNAVAILABLE,
         ),

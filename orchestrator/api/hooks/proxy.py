@@ -19,14 +19,18 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping_failed"})
 
 
-def take_status(call: Call) -> Response:
-    """Store what the bridge reports of a server."""
+def prove(call: Call) -> None:
+    """Raises Problem (unauthenticated) when a callback does not carry the bridge's secret."""
     secret = read_secret(call, "velocity_secret")
     given = call.read(SECRET)
     expected = hashlib.sha256((secret or "").encode()).hexdigest()
     if secret is None or not hmac.compare_digest(given.encode(), expected.encode()):
         raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Zpack-Secret header is not the bridge's")
     call.actor = "proxy-bridge"
+
+
+def take_status(call: Call) -> Response:
+    """Store what the bridge reports of a server."""
     name, event = _read_callback(call.body)
     accounts.set_proxy_status(call.parts.database, name, event)
     return Response(status_code=204)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,8 +18,6 @@ log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 5.0
 """How long a token is believed without another look-up, should the notice that it was revoked be lost."""
-GOOD_SECONDS = 3600.0
-"""How long after its look-up a token still passes although its address is refused for bad tokens."""
 NOTE_SECONDS = 60.0
 """The shortest time between two notes of a token's last use."""
 _MAX_REMEMBERED = 10_000
@@ -34,11 +33,14 @@ class _Known:
 class Tokens:
     """The tokens that this process has seen lately. Unknown tokens are never remembered."""
 
-    def __init__(self, database: Database) -> None:
-        """Begin with no token."""
+    def __init__(self, database: Database, on_revoked: Callable[[str | None], object]) -> None:
+        """Begin with no token.
+
+        `on_revoked` is called in a thread with the id of a revoked token, or with None when it may be any.
+        """
         self._database = database
+        self._on_revoked = on_revoked
         self._known: dict[bytes, _Known] = {}
-        self._good: dict[bytes, _Known] = {}
         self._forgotten = 0
         self._lock = threading.Lock()
         self._listener = Listener(database, TOKEN_CHANNEL, self._forget)
@@ -54,25 +56,13 @@ class Tokens:
     def recall(self, authorization: str | None) -> Principal | None:
         """The principal of an Authorization header that was seen lately, or None. Does not block."""
         with self._lock:
-            known = self._known.get(accounts.hash_token(_read_token(authorization) or ""))
+            known = self._known.get(accounts.hash_token(read_token(authorization) or ""))
         if known is None or known.until <= time.monotonic() or _has_expired(known.principal):
             return None
         return known.principal
 
-    def was_good(self, authorization: str | None) -> bool:
-        """Whether the token was valid within the last hour, so that others' bad tokens do not keep it out.
-
-        This lets nobody in: the token is looked up all the same.
-        """
-        with self._lock:
-            good = self._good.get(accounts.hash_token(_read_token(authorization) or ""))
-        return good is not None and good.until > time.monotonic()
-
-    def look_up(self, authorization: str | None) -> Principal:
-        """Look up the principal of an Authorization header. Raises Problem (unauthenticated), StoreUnavailable."""
-        token = _read_token(authorization)
-        if token is None:
-            raise unauthenticated()
+    def look_up(self, token: str) -> Principal:
+        """Look up the principal of a token. Raises Problem (unauthenticated), StoreUnavailable."""
         with self._lock:
             forgotten = self._forgotten
         principal = accounts.find_principal(self._database, token)
@@ -85,9 +75,6 @@ class Tokens:
             if forgotten == self._forgotten:
                 until = time.monotonic() + REMEMBER_SECONDS
                 self._known[accounts.hash_token(token)] = _Known(until, principal)
-                if len(self._good) >= _MAX_REMEMBERED:
-                    self._good.clear()
-                self._good[accounts.hash_token(token)] = _Known(until + GOOD_SECONDS, principal)
         return principal
 
     def _forget(self, token_id: str | None) -> None:
@@ -99,9 +86,7 @@ class Tokens:
                 for digest, known in self._known.items()
                 if token_id is not None and str(known.principal.token_id) != token_id
             }
-            self._good = {
-                digest: known for digest, known in self._good.items() if str(known.principal.token_id) != token_id
-            }
+        self._on_revoked(token_id)
 
 
 class TokenUses:
@@ -158,7 +143,7 @@ def _has_expired(principal: Principal) -> bool:
     return principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)
 
 
-def _read_token(authorization: str | None) -> str | None:
+def read_token(authorization: str | None) -> str | None:
     """The token in a header, or None when there is none that could be ours."""
     scheme, _, token = (authorization or "").partition(" ")
     token = token.strip()

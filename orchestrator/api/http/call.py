@@ -1,16 +1,18 @@
 """What an endpoint works with: the parts of the process, and one request."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from starlette.datastructures import Headers, QueryParams
 
-from orchestrator.api.http.auth import Tokens, TokenUses, unauthenticated
+from orchestrator.api.http.auth import Tokens, TokenUses, read_token, unauthenticated
 from orchestrator.api.http.changes import Changes, Waker
 from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.parameters import SERVER, Parameter
@@ -38,6 +40,13 @@ class Parts:
     limiter: Limiter
     threads: ThreadPoolExecutor
     readiness: Readiness
+    started: float = field(default_factory=time.monotonic)
+    """When the process started, on time.monotonic()."""
+
+    @property
+    def vouched_seconds(self) -> float:
+        """How old what the proxy said may be. What came before this process, a restarted proxy may have forgotten."""
+        return min(self.settings.proxy_status_seconds, time.monotonic() - self.started)
 
 
 @dataclass
@@ -86,6 +95,32 @@ class Call:
             "vmid": None if by_id else named,
             "customer_id": self.principal.customer_id,
         }
+
+    async def identify(self) -> Principal:
+        """Find out by its token who asks. Raises Problem: unauthenticated, or rate-limited."""
+        authorization = self.headers.get("authorization")
+        principal = self.parts.tokens.recall(authorization)
+        if principal is None:
+            with self.parts.limiter.suspect(self.address) as is_over:
+                token = read_token(authorization)
+                if token is None:
+                    raise unauthenticated()
+                async with self.parts.limiter.suspects if is_over else nullcontext():
+                    principal = await self.in_thread(self.parts.tokens.look_up, token)
+        if principal.token_id is not None:
+            self.parts.uses.note(principal.token_id, self.address)
+        self.caller = principal
+        return principal
+
+    async def wait(self, changed: asyncio.Event, seconds: float) -> bool:
+        """Wait for an event, and find out again who asks: the token may have been revoked. Returns whether it came.
+
+        Raises Problem as `identify` does.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), seconds)
+        await self.identify()
+        return changed.is_set()
 
     async def in_thread(self, function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
         """Run a function that blocks, such as a verb of the store, in one of the process's threads."""

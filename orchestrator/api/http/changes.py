@@ -22,6 +22,7 @@ class Changes:
         """Nothing runs before `start`."""
         self._database = database
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: Listener | None = None
         self.leaving = False
         """Whether the process was told to end. Then no request waits any longer, because the process waits for them."""
@@ -31,9 +32,8 @@ class Changes:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._release_before(number, loop)
-        self._listener = Listener(
-            self._database, OPERATION_CHANNEL, lambda key: loop.call_soon_threadsafe(self._tell, key)
-        )
+        self._loop = loop
+        self._listener = Listener(self._database, OPERATION_CHANNEL, self.tell)
         self._listener.start()
 
     def stop(self) -> None:
@@ -42,19 +42,26 @@ class Changes:
             self._listener.stop()
 
     @asynccontextmanager
-    async def of(self, operation_id: UUID) -> AsyncIterator[asyncio.Event]:
-        """An event that is set when the operation changes from now on."""
+    async def of(self, operation_id: UUID, token_id: UUID | None) -> AsyncIterator[asyncio.Event]:
+        """An event that is set when the operation changes from now on, or the token of who waits is revoked."""
         event = asyncio.Event()
         if self.leaving:
             event.set()
-        key = str(operation_id)
-        self._waiting[key].add(event)
+        keys = (str(operation_id), str(token_id))
+        for key in keys:
+            self._waiting[key].add(event)
         try:
             yield event
         finally:
-            self._waiting[key].discard(event)
-            if not self._waiting[key]:
-                del self._waiting[key]
+            for key in keys:
+                self._waiting[key].discard(event)
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+    def tell(self, key: str | None) -> None:
+        """Wake those who wait for this operation or with this token, or everybody. May be called in any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._tell, key)
 
     def _release_before(self, number: signal.Signals, loop: asyncio.AbstractEventLoop) -> None:
         """On this signal wake every request that waits, and then call the server's own handler."""
@@ -73,7 +80,7 @@ class Changes:
         self._tell(None)
 
     def _tell(self, key: str | None) -> None:
-        """Wake those who wait for an operation, or everybody when notifications may have been missed."""
+        """Wake those who wait under a key, or everybody when notifications may have been missed."""
         for waiting in [key] if key is not None else list(self._waiting):
             for event in self._waiting.get(waiting, ()):
                 event.set()

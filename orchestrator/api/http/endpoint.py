@@ -35,6 +35,10 @@ class Endpoint:
     """The parameters that the handler reads, in the path, the query and the headers."""
     problems: tuple[ProblemCode, ...] = ()
     public: bool = False
+    proof: Callable[[Call], None] | None = None
+    """Raises Problem when the head of a public request shows that it is not from whom it should be.
+
+    It runs in a thread, before the body is read."""
     operator: bool = False
     """Whether it is for operators only."""
     free_body: bool = False

@@ -1,6 +1,9 @@
 """Rate limits: how often a token may ask in this process, and how often an address with bad tokens may try."""
 
+import asyncio
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from orchestrator.api.http.rates import Buckets, Rate, Wait
@@ -33,6 +36,8 @@ class Limiter:
         self._buckets = Buckets()
         # Apart, so that many strangers cannot push out the buckets of tokens.
         self._strangers = Buckets()
+        self.suspects = asyncio.Semaphore(1)
+        """Whoever comes from an address over its limit is looked up in turn, so that a flood costs one connection."""
 
     def admit(self, principal: Principal, *, changes: bool) -> None:
         """Count a request of a token. Raises TooMany."""
@@ -44,15 +49,27 @@ class Limiter:
             if wait is not None:
                 raise TooMany("this token asks too often", wait)
 
-    def admit_stranger(self, address: str | None) -> None:
-        """Raises TooMany when too many requests of an address failed: then nothing is looked up for it."""
-        wait = self._strangers.peek(neighbourhood(address), self._failed, now=time.monotonic())
-        if wait is not None:
-            raise TooMany("too many requests without a good token came from your address", wait)
+    @contextmanager
+    def suspect(self, address: str | None, is_proven: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Count a request as one with a bad token, signature or callback, until it turns out to be good.
 
-    def count_failure(self, address: str | None) -> None:
-        """Count a request whose token, signature or callback was not valid."""
-        self._strangers.take(neighbourhood(address), self._failed, now=time.monotonic())
+        It is counted before it is known, so that requests which are held back count too. Yields whether its address is
+        over the limit: then a Problem becomes TooMany, unless the request has proven by then who sent it. Nobody who
+        proves to be good is kept out, because others may share the address.
+        """
+        who = neighbourhood(address)
+        wait = self._strangers.take(who, self._failed, now=time.monotonic())
+        good = True
+        try:
+            yield wait is not None
+        except Problem as problem:
+            good = is_proven()
+            if wait is not None and not good:
+                raise TooMany("too many requests without a good token came from your address", wait) from problem
+            raise
+        finally:
+            if good:
+                self._strangers.give_back(who, self._failed, wait)
 
 
 def neighbourhood(address: str | None) -> str | None:

@@ -62,16 +62,16 @@ class Buckets:
             bucket.refusing = False
             return None
 
-    def peek(self, who: Hashable, rate: Rate, *, now: float) -> Wait | None:
-        """How long to wait when the bucket is empty, or None. Takes nothing from it."""
-        if rate.per_second == 0 or who not in self._buckets:
-            return None
+    def give_back(self, who: Hashable, rate: Rate, wait: Wait | None) -> None:
+        """Undo a `take`, whose result was `wait`, because the request does not count."""
         with self._lock:
-            bucket = self._fill(who, rate, now)
-            if bucket.level >= 1:
-                return None
-            first, bucket.refusing = not bucket.refusing, True
-            return Wait(_seconds(bucket, rate), first)
+            bucket = self._buckets.get(who)
+            if bucket is None:
+                return
+            if wait is None:
+                bucket.level = min(rate.burst, bucket.level + 1)
+            elif wait.first:
+                bucket.refusing = False
 
     def _fill(self, who: Hashable, rate: Rate, now: float) -> _Bucket:
         bucket = self._buckets.get(who)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, cast
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,6 @@ from orchestrator.api.http.limits import TooMany
 from orchestrator.api.http.problems import problem_response, unavailable
 from orchestrator.domain.billing import Action, refuse
 from orchestrator.domain.errors import Problem, ProblemCode, StoreUnavailable
-from orchestrator.domain.models import Principal
 from orchestrator.store import accounts
 
 MAX_BODY_BYTES = 64 * 1024
@@ -68,9 +68,6 @@ async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Re
         call.audited = not problem.first
         return problem_response(problem), problem.code
     except Problem as problem:
-        unknown = endpoint.public and endpoint.changes and call.actor is None
-        if problem.code is ProblemCode.UNAUTHENTICATED or unknown:
-            call.parts.limiter.count_failure(call.address)
         return problem_response(problem), problem.code
     except StoreUnavailable as error:
         call.parts.database.outage.noticed(error)
@@ -78,35 +75,37 @@ async def _respond(call: Call, endpoint: Endpoint, request: Request) -> tuple[Re
 
 
 async def _answer(call: Call, endpoint: Endpoint, request: Request) -> Response:
-    """Answer a request. A client that may not ask is refused before its body is read or anything is looked up."""
+    """Answer a request. A client that may not ask is refused before its body is read."""
+    if endpoint.public and endpoint.changes:
+        return await _answer_stranger(call, endpoint, request)
     if not endpoint.public:
-        call.caller = await _identify(call)
-        call.parts.limiter.admit(call.caller, changes=endpoint.changes)
-        if endpoint.operator and not call.caller.is_operator:
+        caller = await call.identify()
+        call.parts.limiter.admit(caller, changes=endpoint.changes)
+        if endpoint.operator and not caller.is_operator:
             raise Problem(ProblemCode.FORBIDDEN, "this is for operators only")
-    elif endpoint.changes:
-        call.parts.limiter.admit_stranger(call.address)
     call.body = await _read_body(request, endpoint)
-    if endpoint.takes_body and not endpoint.public:
-        call.caller = await _identify(call)  # the token may have been revoked while the body was held back
+    if endpoint.takes_body:
+        await call.identify()  # the token may have been revoked while the body was held back
+    return await _handle(call, endpoint)
+
+
+async def _answer_stranger(call: Call, endpoint: Endpoint, request: Request) -> Response:
+    """Answer a request without a token, which counts as a bad one until its sender is proven."""
+    limiter = call.parts.limiter
+    with limiter.suspect(call.address, lambda: call.actor is not None) as is_over:
+        if endpoint.proof is not None:
+            await call.in_thread(endpoint.proof, call)
+        call.body = await _read_body(request, endpoint)
+        async with limiter.suspects if is_over and call.actor is None else nullcontext():
+            return await _handle(call, endpoint)
+
+
+async def _handle(call: Call, endpoint: Endpoint) -> Response:
     if inspect.iscoroutinefunction(endpoint.handler):
         if endpoint.action is not None:
             await call.in_thread(_permit, call, endpoint.action)
         return cast("Response", await endpoint.handler(call))
     return await call.in_thread(_run, endpoint, call)
-
-
-async def _identify(call: Call) -> Principal:
-    """Find out who asks. Raises Problem (unauthenticated)."""
-    tokens, authorization = call.parts.tokens, call.headers.get("authorization")
-    principal = tokens.recall(authorization)
-    if principal is None:
-        if not tokens.was_good(authorization):
-            call.parts.limiter.admit_stranger(call.address)
-        principal = await call.in_thread(tokens.look_up, authorization)
-    if principal.token_id is not None:
-        call.parts.uses.note(principal.token_id, call.address)
-    return principal
 
 
 def _permit(call: Call, action: Action) -> None:

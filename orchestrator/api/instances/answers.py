@@ -16,6 +16,8 @@ from orchestrator.domain.states import InstanceStatus
 from orchestrator.drivers.dns.records import srv_parts
 
 _SIGN_IN = "open it from the network of the dev containers: no password is asked for"
+_REGISTERED_IN = frozenset({InstanceStatus.PROVISIONING, InstanceStatus.READY})
+"""The states in which a server may be registered at the proxy."""
 _NOT_IN_EVERY_ORDER = dict.fromkeys(("game", "variant", "version", "runtime"))
 
 
@@ -60,8 +62,16 @@ class InstanceAnswer(Answer):
         description="How players reach a ready game server. `srv` is the record by which Minecraft finds the port."
     )
     editor: EditorAnswer | None = Field(description="How to reach the editor of a ready dev container.")
-    proxy_status: str | None
+    proxy_status: str | None = Field(
+        description="What the proxy said of the server. Null when it has not said anything lately."
+    )
     leaked: list[str] = Field(description="What a cleanup could not remove yet. It is tried again.")
+    failing_since: datetime | None = Field(
+        description="Since when its deletion, its stop or the removal of what was left behind fails. It is tried again."
+    )
+    next_try_at: datetime | None = Field(
+        description="When that is tried next. Null while nothing fails, and during a try."
+    )
     expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
     active_operation_id: UUID | None
     links: dict[str, str]
@@ -92,8 +102,8 @@ class LegacyPage(Answer):
     servers: list[LegacyServer]
 
 
-def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
-    """Turn an instance's row into its answer."""
+def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: float) -> InstanceAnswer:
+    """Turn an instance's row into its answer. What the proxy said longer ago than `vouched_seconds` is left out."""
     links = {"self": f"/api/instances/{row.id}"}
     if row.active_operation is not None:
         links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
@@ -105,6 +115,8 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue) -> InstanceAnswer:
         editor=_find_editor(row, catalogue.dev.code_server_port),
         public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
         active_operation_id=row.active_operation,
+        proxy_status=_read_proxy_status(row, vouched_seconds),
+        next_try_at=row.attend_at if row.failing_since is not None else None,
         links=links,
     )
 
@@ -126,6 +138,12 @@ def _find_editor(row: InstanceRow, port: int) -> EditorAnswer | None:
         return None
     host = f"[{row.address}]" if isinstance(row.address, IPv6Address) else row.address
     return EditorAnswer(url=f"http://{host}:{port}/", sign_in=_SIGN_IN)
+
+
+def _read_proxy_status(row: InstanceRow, vouched_seconds: float) -> str | None:
+    """Return what the proxy last said, as long as it can still be true."""
+    told = row.proxy_status_age is not None and row.proxy_status_age <= vouched_seconds
+    return row.proxy_status if told and row.status in _REGISTERED_IN else None
 
 
 def legacy_server(row: InstanceRow) -> LegacyServer:

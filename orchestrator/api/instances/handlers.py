@@ -12,11 +12,11 @@ from orchestrator.api.http.call import Call
 from orchestrator.api.http.pages import Pages
 from orchestrator.api.http.parameters import AFTER_ID, WAIT, choice
 from orchestrator.api.http.problems import not_found
-from orchestrator.api.instances.answers import InstancePage, LegacyPage, instance_answer, legacy_server
+from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage, instance_answer, legacy_server
 from orchestrator.api.instances.orders import KEY, identify_order, parse_order
 from orchestrator.api.operations.answers import OPERATIONS_PATH, Accepted, accepted, accepted_answer
 from orchestrator.domain.errors import Problem, ProblemCode
-from orchestrator.domain.models import OperationRow
+from orchestrator.domain.models import InstanceRow, OperationRow
 from orchestrator.domain.operations import START, STOP, TEARDOWN
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import orders, reads, requests
@@ -76,7 +76,7 @@ def _answer_as_placed(placed: orders.Placed) -> Accepted:
 
 async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> OperationRow:
     deadline = asyncio.get_running_loop().time() + seconds
-    async with call.parts.changes.of(operation_id) as changed:
+    async with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
         while True:
             operation = await call.in_thread(reads.get_operation, call.parts.database, operation_id, None)
             left = deadline - asyncio.get_running_loop().time()
@@ -84,10 +84,7 @@ async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> Ope
                 raise not_found()
             if operation.status in OPERATION_FINAL or left <= 0 or call.parts.changes.leaving:
                 return operation
-            try:
-                await asyncio.wait_for(changed.wait(), left)
-            except TimeoutError:
-                continue
+            await call.wait(changed, left)
             changed.clear()
 
 
@@ -96,7 +93,7 @@ def list_all(call: Call) -> Response:
     owner, leaked = call.principal.customer_id, call.read(LEAKED) == "true"
     fetch = partial(reads.list_instances, call.parts.database, customer_id=owner, leaked=leaked)
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
-    return answer(InstancePage(instances=[instance_answer(row, call.parts.catalogue) for row in rows], next=following))
+    return answer(InstancePage(instances=[_describe(call, row) for row in rows], next=following))
 
 
 def list_legacy(call: Call) -> Response:
@@ -112,7 +109,11 @@ def show(call: Call) -> Response:
     row = reads.get_instance(call.parts.database, **found)
     if row is None:
         raise _gone_or_unknown(call, found["server_id"])
-    return answer(instance_answer(row, call.parts.catalogue))
+    return answer(_describe(call, row))
+
+
+def _describe(call: Call, row: InstanceRow) -> InstanceAnswer:
+    return instance_answer(row, call.parts.catalogue, call.parts.vouched_seconds)
 
 
 def delete(call: Call) -> Response:

@@ -1,6 +1,5 @@
 """Handlers of operations: list, show, wait, read the log, cancel, retry."""
 
-import asyncio
 from functools import partial
 from uuid import UUID
 
@@ -49,16 +48,12 @@ async def show(call: Call) -> Response:
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
     operation_id = call.read(OPERATION)
-    async with call.parts.changes.of(operation_id) as changed:
+    async with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
         row = await call.in_thread(_get, call)
         known = call.read(IF_NONE_MATCH)
-        if row.status not in OPERATION_FINAL and known in (None, entity_tag(row)):
-            try:
-                await asyncio.wait_for(changed.wait(), wait)
-            except TimeoutError:
-                pass
-            else:
-                row = await call.in_thread(_get, call)
+        unchanged = row.status not in OPERATION_FINAL and known in (None, entity_tag(row))
+        if unchanged and await call.wait(changed, wait):
+            row = await call.in_thread(_get, call)
     return _show(row, call, {"Preference-Applied": f"wait={wait}"})
 
 
@@ -70,11 +65,16 @@ def _get(call: Call) -> OperationRow:
     return row
 
 
+def _told(call: Call, row: OperationRow) -> OperationRow:
+    """The operation as the caller may see it."""
+    return row if call.principal.is_operator else row.for_customer()
+
+
 def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
     tag = entity_tag(row)
     if call.read(IF_NONE_MATCH) == tag:
         return Response(status_code=304, headers={"ETag": tag} | headers)
-    return answer(operation_answer(row), headers={"ETag": tag} | headers)
+    return answer(operation_answer(_told(call, row)), headers={"ETag": tag} | headers)
 
 
 def list_all(call: Call) -> Response:
@@ -93,7 +93,7 @@ def list_all(call: Call) -> Response:
         kind=call.read(KIND),
     )
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
-    return answer(OperationPage(operations=[listed_operation(row) for row in rows], next=following))
+    return answer(OperationPage(operations=[listed_operation(_told(call, row)) for row in rows], next=following))
 
 
 def events(call: Call) -> Response:
@@ -102,6 +102,8 @@ def events(call: Call) -> Response:
     lines, _ = EVENT_PAGES.read(call, partial(reads.list_events, call.parts.database, row.id), lambda line: line.seq)
     # A log may grow, so its last page leads on too.
     following = lines[-1].seq if lines else call.read(EVENT_PAGES.after)
+    if not call.principal.is_operator:
+        lines = [line.for_customer(row.error) for line in lines]
     return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
 
 

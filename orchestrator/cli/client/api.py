@@ -99,12 +99,13 @@ class Client:
                 return str(instance["serverId"])
         raise Refused(f"there is no server {given}: `hostwright list` shows them", "not-found")
 
-    def operation_id(self, given: str) -> str:
+    def operation_id(self, given: str, kind: str | None = None) -> str:
         """Find the operation that a person means by its id, or by the id, VMID or host name of its server.
 
-        A server stands for its newest operation. Raises Refused when none of the newest operations is the server's.
+        A server stands for its newest operation, or its newest one of this kind. Raises Refused when none of the newest
+        operations is the server's.
         """
-        page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}")
+        page = self.request("GET", f"/api/instances/operations?limit={_NEWEST}{f'&kind={kind}' if kind else ''}")
         for operation in page["operations"]:
             names = (operation["operationId"], operation["serverId"], str(operation["vmid"]), operation["hostname"])
             if given.lower() in names:

@@ -1,7 +1,7 @@
 """Operations on a terminal, live with a line for each phase; without a terminal, as plain lines."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from threading import Thread
@@ -169,18 +169,33 @@ def _describe_outcome(operation: dict[str, Any]) -> list[RenderableType]:
     return lines
 
 
+def _describe_next_try(item: dict[str, Any]) -> str:
+    if not item["failingSince"]:
+        return ""
+    return item["nextTryAt"] or "now"
+
+
+_TROUBLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "left behind": lambda item: ", ".join(item["leaked"]),
+    "failing since": lambda item: item["failingSince"] or "",
+    "next try": _describe_next_try,
+}
+"""The columns that only a table with troubled instances has."""
+
+
 def instances_table(instances: list[dict[str, Any]], *, customers: bool = False) -> Table:
     """Make a table of instances, with whose they are if `customers`. Its first columns are what other commands take
     for a server."""
     table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
     if customers:
         table.add_column("customer")
-    if any(item["leaked"] for item in instances):
-        table.add_column("left behind")
+    told = [name for name, tell in _TROUBLES.items() if any(tell(item) for item in instances)]
+    for name in told:
+        table.add_column(name)
     for item in instances:
         first = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], name_order(item)]
         cells = [*first, item["status"], *([item["customerId"]] if customers else [])]
-        cells += [", ".join(item["leaked"])] if len(table.columns) > len(cells) else []
+        cells += [_TROUBLES[name](item) for name in told]
         table.add_row(*map(escape, cells))
     return table
 

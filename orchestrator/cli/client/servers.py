@@ -68,7 +68,10 @@ def _order(client: Client, order: dict[str, Any], key: str | None, watch: bool, 
 def list_servers(
     client: Client,
     leaked: Annotated[
-        bool, typer.Option("--leaked", help="List only servers of which a cleanup left something behind.")
+        bool,
+        typer.Option(
+            "--leaked", help="List only servers of which something was left behind, or whose deletion or stop fails."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +84,7 @@ def list_servers(
     elif instances:
         print_whole(console, instances_table(instances, customers=_is_operator(client)))
     elif leaked:
-        console.print("nothing was left behind")
+        console.print("nothing was left behind, and nothing keeps failing")
     else:
         order = spell_command("create", "game", "--variant", "vanilla", "--version", "1.21.7", "--watch")
         console.print(f"no servers yet: `{escape(order)}`", soft_wrap=True)
@@ -152,7 +155,7 @@ def cancel(client: Client, operation: OperationArgument, watch: Watched = False,
 @with_client
 def retry(client: Client, operation: OperationArgument, watch: Watched = False, as_json: Json = False) -> None:
     """Take a failed order up again at the phase that failed, on the machine that was kept."""
-    path = f"/api/instances/operations/{client.operation_id(operation)}/retry"
+    path = f"/api/instances/operations/{client.operation_id(operation, 'provision')}/retry"
     _change(client, "POST", path, watch, as_json)
 
 

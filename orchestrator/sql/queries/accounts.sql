@@ -84,4 +84,5 @@ select billing_state from customer where id = %(id)s;
 
 -- name: set_proxy_status
 -- Keep what the proxy last said about a backend.
-update instance set proxy_status = %(proxy_status)s, updated_at = now() where hostname = %(hostname)s;
+update instance set proxy_status = %(proxy_status)s, proxy_status_at = now(), updated_at = now()
+where hostname = %(hostname)s;

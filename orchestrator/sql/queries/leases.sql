@@ -38,7 +38,7 @@ limit 1;
 -- name: claim
 -- Take an operation with a new fencing token and a lease on the database's clock. No row means that somebody else has
 -- it, that it is final, or that its instance is not in the state that its kind needs. `left_seconds` is the time that
--- remains until its deadline.
+-- remains until its deadline. `works_in` names the state that the instance gets, by kind.
 with claimed as (
     update operation
     set status = case when status = 'queued' then 'running' else status end,
@@ -57,6 +57,10 @@ with claimed as (
           )
       )
     returning *
+), taken as (
+    update instance set status = (%(works_in)s::jsonb ->> kind)::instance_status, updated_at = now()
+    from claimed where instance.id = instance_id and %(works_in)s::jsonb ? kind
+      and instance.status::text <> %(works_in)s::jsonb ->> kind
 ), served as (
     update customer set served_at = clock_timestamp() from claimed where customer.id = claimed.customer_id
 )

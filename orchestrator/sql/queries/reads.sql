@@ -41,10 +41,12 @@ where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(l
 -- name: list_instances
 -- List instances in the order in which they were ordered, each with its active operation. The last instance of the page
 -- before may be deleted by now.
-select i.*, o.id as active_operation, {{records}} from instance i
+select i.*, o.id as active_operation, extract(epoch from now() - i.proxy_status_at)::float as proxy_status_age,
+       {{records}}
+from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
-  and (not %(leaked)s or i.leaked <> '{}')
+  and (not %(leaked)s or i.leaked <> '{}' or i.failing_since is not null)
   and (%(after)s::uuid is null
        or (i.created_at, i.id) > (
            select a.created_at, a.id
@@ -56,7 +58,9 @@ limit %(limit)s;
 
 -- name: get_instance
 -- Read one instance by its id or its VMID. A customer sees only its own.
-select i.*, o.id as active_operation, {{records}} from instance i
+select i.*, o.id as active_operation, extract(epoch from now() - i.proxy_status_at)::float as proxy_status_age,
+       {{records}}
+from instance i
 left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
   and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);

@@ -16,8 +16,12 @@ select id, kind from operation where instance_id = %(instance_id)s and status in
 with i as (
     update instance
     set status = coalesce(%(instance_status)s::instance_status, status), updated_at = now(), expires_at = null,
-        -- A clone may still come late: its VMID stays taken until then.
-        attend_at = case when status = 'failed' and vmid is not null and leaked = '{}' then attend_at end
+        attend_at = case
+            -- A clone may still come late: its VMID stays taken until then.
+            when status = 'failed' and vmid is not null and leaked = '{}' then attend_at
+            -- A server that a failed stop left half-way is looked after unless this makes it something else.
+            when status = 'stopping' and %(instance_status)s::instance_status is null then now()
+        end
     where id = %(instance_id)s
     returning id, customer_id, ctype, vmid, hostname, spec
 )

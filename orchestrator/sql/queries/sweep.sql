@@ -30,9 +30,10 @@ with lost as (
         finished_at = case when becomes <> 'queued' then now() end
     from o where p.operation_id = o.id and p.status = 'running'
 ), {{logged}}, later as (
-    -- Have the sweep try a failed deletion or cleanup again.
-    update instance set attend_at = now() + make_interval(secs => %(attend_seconds)s)
-    from o where instance.id = o.instance_id and becomes = 'failed' and instance.status in ('deleting', 'failed')
+    -- Have the sweep look after what was left half-way.
+    update instance
+    set attend_at = now() + make_interval(secs => %(attend_seconds)s), failing_since = coalesce(failing_since, now())
+    from o where instance.id = o.instance_id and becomes = 'failed'
 )
 select id, {{notify}} from o;
 
@@ -51,14 +52,15 @@ with late as (
 ), failed as (
     update instance
     set status = case when retry_of is null then 'failed' else 'quarantined' end::instance_status, updated_at = now(),
+        attend_at = case when leaked <> '{}' then now() end,
         expires_at = case when retry_of is not null then now() + make_interval(secs => %(quarantine_seconds)s) end
     from o where instance.id = o.instance_id and instance.status = 'provisioning'
 ), {{logged}}
 select id, {{notify}} from o;
 
 -- name: sweep_unattended
--- Begin an operation for each instance that needs one although nobody asks for it: a cleanup or a deletion left
--- something behind, a quarantine is over, or a server runs although its start failed or its account is stopped.
+-- Begin an operation for each instance that needs one although nobody asks for it: something was left half-way or
+-- behind, a quarantine is over, or a server runs although its account is stopped. The kind follows from its status.
 with candidates as (
     -- Each of these has an index, so a server that needs nothing is not read.
     select id from instance where attend_at < now()
@@ -70,30 +72,31 @@ with candidates as (
     select i.id from customer c join instance i on i.customer_id = c.id and i.status = 'ready'
     where c.billing_state = any(%(stopped_states)s::billing_state[])
 ), due as (
-    select i.id, %(kind_of)s::jsonb ->> i.status::text as kind
+    select i.id,
+           case when i.expires_at < now() then %(expired)s else %(kind_of)s::jsonb ->> i.status::text end as kind
     from instance i join customer c on c.id = i.customer_id
-    where i.id in (select id from candidates)
+    where i.id in (select id from candidates) and %(kind_of)s::jsonb ? i.status::text
       and not exists (
           select from operation o where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
       ) and (
-          (i.status in ('failed', 'deleting') and i.attend_at < now())
-          or (i.status = 'quarantined' and i.expires_at < now())
-          or (i.status in ('ready', 'stopped') and i.leaked <> '{}' and (i.attend_at is null or i.attend_at < now()))
-          or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[])
-              and (i.attend_at is null or i.attend_at < now()))
+          i.attend_at < now()
+          or i.expires_at < now()
+          or (i.attend_at is null and (
+              i.leaked <> '{}' or (i.status = 'ready' and c.billing_state = any(%(stopped_states)s::billing_state[]))
+          ))
       )
     for update of i skip locked
 ), i as (
     update instance
     set status = coalesce((%(held_in)s::jsonb ->> due.kind)::instance_status, instance.status),
-        attend_at = null, expires_at = null, updated_at = now()
+        attend_at = null, expires_at = case when due.kind <> %(expired)s then expires_at end, updated_at = now()
     from due where instance.id = due.id
     returning instance.id, customer_id, ctype, vmid, hostname, spec, status, due.kind
 ), o as (
     insert into operation
         (id, instance_id, customer_id, kind, ctype, vmid, hostname, spec, request_id, request_hash, background)
     select gen_random_uuid(), id, customer_id, kind, ctype, vmid, hostname, spec, gen_random_uuid(), ''::bytea,
-           status in ('failed', 'deleting') from i
+           status in ('failed', 'deleting', 'quarantined') from i
     -- A request may have come between reading the instance and locking it.
     on conflict (instance_id) where status in ('queued', 'running', 'cleaning') do nothing
     returning id

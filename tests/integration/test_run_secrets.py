@@ -1,0 +1,52 @@
+"""Which secrets a run's directory holds: those that the site names for its roles, as they are when the run begins."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.store.connection import Database
+from tests.integration.test_attempt import attempt
+
+SITE: dict[str, Any] = {
+    "hostwright_proxmox": {"host": "pve", "node": "pve", "user": "u@pve", "token_name": "t"},
+    "hostwright_dns": [{"name": "in", "secret": "technitium_token"}, {"name": "out", "secret": "cloudflare_token"}],
+    "hostwright_proxy": {"driver": "zpack-bridge", "secret": "velocity_secret"},
+    "hostwright_agent": {"port": 8080},
+}  # fmt: skip
+NAMED = {"proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret"}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "inventory" / "group_vars" / "all").mkdir(parents=True)
+    (tmp_path / "inventory" / "hosts.yml").write_text("all: {hosts: {localhost: {ansible_connection: local}}}")
+    secrets = tmp_path / "secrets.json"
+    secrets.touch(0o600)
+    names = {*NAMED, "billing_secret", "agent_token", "a_secret_of_something_else"}
+    secrets.write_text(json.dumps({name: f"value of {name}" for name in names}))
+    return tmp_path
+
+
+def secrets_of_a_run(database: Database, home: Path, site: dict[str, Any]) -> set[str]:
+    """The names in the secrets file of a run's directory, on such a site."""
+    (home / "inventory" / "group_vars" / "all" / "site.yml").write_text(json.dumps(site))
+    made = attempt(database, inventory=home / "inventory", secrets_file=home / "secrets.json", state_dir=home)
+    return set(made.read_secrets())
+
+
+def test_case_c6_a_run_gets_only_what_its_roles_name(database: Database, home: Path) -> None:
+    assert secrets_of_a_run(database, home, SITE) == NAMED
+    agent = {"port": 8080, "secret": "agent_token"}
+    assert secrets_of_a_run(database, home, SITE | {"hostwright_agent": agent}) == NAMED | {"agent_token"}
+    other = {**SITE["hostwright_proxmox"], "secret": "a_secret_of_something_else"}
+    named = secrets_of_a_run(database, home, SITE | {"hostwright_proxmox": other})
+    assert named == (NAMED - {"proxmox_token"}) | {"a_secret_of_something_else"}
+
+
+@pytest.mark.parametrize(
+    "templated", [{"hostwright_proxy": "{{ mine }}"}, {"hostwright_proxy": {"secret": "{{ mine }}"}}], ids=str
+)
+def test_case_c6_a_template_may_name_any(database: Database, home: Path, templated: dict[str, Any]) -> None:
+    assert "velocity_secret" in secrets_of_a_run(database, home, SITE | templated)
