@@ -60,7 +60,8 @@ def to_updates(event: Event) -> Sequence[Update | AddressSeen | Failure]:
         case "playbook_on_play_start":
             return [PhaseEntered(phase, phase.first_line)]
         case "runner_retry":
-            return [Retried(phase, _read_attempts(result))]
+            notice = _make_line(result.get("notice"))
+            return [Retried(phase, _read_attempts(result)), *([Logged(phase, "info", notice)] if notice else [])]
         case "runner_on_ok":
             return _read_ok(phase, result)
         case "runner_on_failed" if _get_data(event).get("ignore_errors"):

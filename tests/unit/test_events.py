@@ -314,6 +314,13 @@ def test_counts_a_retry_that_says_no_number_as_the_first(attempts: object, retri
     assert to_updates(event) == [Retried(Phase.WAIT_FOR_IP, retries)]
 
 
+def test_case_b7_log_says_what_a_phase_waits_for() -> None:
+    result = {"attempts": 1, "notice": "waiting: cloudflare:\nslow down", "progress": "not for the log"}
+    event = {"event": "runner_retry", "event_data": {"play": "publish-edge", "res": result}}
+    line = Logged(Phase.PUBLISH_EDGE, "info", "waiting: cloudflare: slow down")
+    assert to_updates(event) == [Retried(Phase.PUBLISH_EDGE, 1), line]
+
+
 # anything at all
 
 json_values = st.recursive(
@@ -326,7 +333,7 @@ names = st.sampled_from(
 )
 results = json_values | st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(["msg", "code", "detail", "progress", "address", "attempts"], json_values),
+    optional=dict.fromkeys(["msg", "code", "detail", "progress", "notice", "address", "attempts"], json_values),
 )
 event_data = json_values | st.fixed_dictionaries(
     {"play": st.sampled_from([str(phase) for phase in Phase]) | json_values},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,9 +23,9 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 class Technitium(DnsDriver):
     NEEDS = ("url",)
 
-    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
-        super().__init__(provider, mark, secret=secret, timeout=timeout)
-        self._http = HttpJson(ca_file=provider.ca_file, timeout=timeout)
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float, quiet: float = math.inf) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout, quiet=quiet)
+        self._http = HttpJson(ca_file=provider.ca_file, timeout=timeout, quiet=quiet)
 
     def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
         records = [record for name in sorted({name for name, _ in keys}) for record in self._get(name)]
@@ -53,11 +54,12 @@ class Technitium(DnsDriver):
         # The token as a form field is what every version takes; the Authorization header came with v15.
         form = {"token": self.secret, "domain": domain, "zone": canonical(self.provider.zone), **fields}
         try:
-            reply = self._http.call("POST", f"{self.provider.url}/api/zones/records/{verb}", form=form)
+            url = f"{self.provider.url}/api/zones/records/{verb}"
+            reply = self._http.call("POST", url, form=form, changes=verb != "get")
         except HttpError as error:
-            raise self.provider.failure(str(error), f"is {self.provider.url} reachable?") from None
+            raise self.provider.unreachable(error) from None
         if reply.status != 200 or not isinstance(reply.body, dict):
-            raise self.provider.failure(f"HTTP {reply.status}: {reply.words()}")
+            raise self.provider.failure(f"HTTP {reply.status}: {reply.words()}", left_alone=reply.left_alone)
         if reply.body.get("status") == "ok":
             return dict(reply.body.get("response") or {})
         words = short(str(reply.body.get("errorMessage") or reply.body.get("status")))
