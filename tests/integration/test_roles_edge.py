@@ -40,7 +40,7 @@ from tests.support.edge import (
 )
 from tests.support.fix_lab import Lab
 from tests.support.http_server import Answer, http_server
-from tests.support.lab_dns import technitium
+from tests.support.lab_dns import ask, technitium, technitium_zone, values
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +280,52 @@ def test_case_b7_lasting_failure_beside_a_wait_ends_the_phase_at_once(lab: Lab, 
     assert "technitium: no" in run.failure["msg"]
     assert "cloudflare: Slow down (971); it wants to be left alone until" in run.failure["msg"]
     assert run.result(PUBLISH).get("attempts", 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["A", "SRV"])
+def test_case_a9_record_that_is_switched_off_is_written_again(lab: Lab, order: dict[str, Any], kind: str) -> None:
+    publish(lab, order).ok()
+    host = f"{HOST}.lab.internal"
+    where = host if kind == "A" else f"_minecraft._tcp.{host}"
+    [there] = technitium(lab, "get", domain=where)["response"]["records"]
+    value = {name: str(part) for name, part in there["rData"].items()}
+    kept = {"ttl": str(there["ttl"]), "comments": there["comments"]}
+    technitium(lab, "update", domain=where, type=kind, disable="true", **value, **kept)
+    assert values(ask(lab, where, kind)) == []
+    assert publish(lab, order).ok().changed == [PUBLISH]
+    assert len(values(ask(lab, where, kind))) == 1
+    assert publish(lab, order).ok().changed == []
+
+
+def test_case_a9_zone_that_is_switched_off_is_named(lab: Lab, order: dict[str, Any]) -> None:
+    published = publish(lab, order).ok()
+    technitium_zone(lab, "disable", zone="lab.internal")
+    try:
+        failure = publish(lab, order).failure
+        assert failure["code"] == "dns-failed"
+        assert "(switched off)" in failure["msg"]
+        assert "switch the zone and its records on there" in failure["msg"]
+        withdraw(lab, order, published).ok()
+    finally:
+        technitium_zone(lab, "enable", zone="lab.internal")
+    assert_unpublished(lab)
+
+
+@pytest.mark.parametrize("provider", ["technitium", "rfc2136"])
+def test_case_a8_address_that_a_wildcard_gives_ends_with_our_own_record(
+    lab: Lab, order: dict[str, Any], provider: str
+) -> None:
+    theirs = {"domain": "*.lab.internal", "type": "AAAA", "ipAddress": "2001:db8::1"}
+    technitium(lab, "add", **theirs)
+    host = f"{HOST}.lab.internal"
+    try:
+        assert values(ask(lab, host, "AAAA")) == ["2001:db8::1"]
+        dns = lab.site["dns"] if provider == "technitium" else rfc2136(lab)
+        publish(lab, order, hostwright_dns=dns).ok()
+        assert values(ask(lab, host, "AAAA")) == []
+        unpublish(lab, order, hostwright_dns=dns).ok()
+    finally:
+        technitium(lab, "delete", **theirs)
 
 
 def test_unpublish_tries_every_provider_and_names_each_failure(lab: Lab, order: dict[str, Any]) -> None:

@@ -350,3 +350,44 @@ def test_case_b7_waiting_for_a_provider_forgets_no_change() -> None:
             ensure(technitium(server.url))
         assert caught.value.changed is True
         assert ensure(technitium(server.url)) is False
+
+
+@pytest.mark.parametrize("off", [{"disabled": True}, {"expiryTtl": 900}], ids=["disabled", "expires"])
+@pytest.mark.parametrize("kind", ["A", "SRV"])
+def test_case_a9_record_that_is_off_is_written_again(kind: str, off: dict[str, Any]) -> None:
+    zone = TechnitiumZone()
+    with http_server(zone) as server:
+        assert ensure(technitium(server.url)) is True
+        entry = next(one for one in zone.entries if one["type"] == kind)
+        entry.update(off)
+        assert ensure(technitium(server.url)) is True
+        assert ensure(technitium(server.url)) is False
+        written = [call for call in server.calls if call.endswith("/add")]
+    assert len(written) == 3
+    assert not [one for one in zone.entries if one["disabled"] or one.get("expiryTtl")]
+
+
+def test_case_a9_zone_that_is_off_is_named_and_records_are_removed_all_the_same() -> None:
+    zone = TechnitiumZone()
+
+    def respond(request: Request) -> Answer:
+        answer = zone(request)
+        answer.body["response"]["zone"] = {"name": "lab.example", "disabled": True}
+        return answer
+
+    words = r"reads back SRV .* \(switched off\), A 192\.0\.2\.7 \(switched off\).*; switch the zone and its records on"
+    with http_server(respond) as server:
+        with pytest.raises(PhaseError, match=words):
+            ensure(technitium(server.url))
+        assert remove(technitium(server.url)) is True
+    assert zone.entries == []
+
+
+def test_case_a8_address_that_does_not_go_away_is_named() -> None:
+    theirs = A | {"id": "x", "type": "AAAA", "content": "2001:db8::1", "comment": None}
+    with (
+        http_server(lambda _: listing([A, SRV, theirs])) as server,
+        pytest.raises(PhaseError, match=r"reads back .* AAAA 2001:db8::1 instead of"),
+    ):
+        ensure(cloudflare(server.url, exclusive=True))
+    assert "DELETE /zones/z/dns_records/x" in server.calls

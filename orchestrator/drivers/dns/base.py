@@ -11,7 +11,7 @@ from typing import ClassVar
 from orchestrator.domain.errors import Code
 from orchestrator.domain.publications import Publication
 from orchestrator.drivers.dns.marks import carries, first_untouchable, refusal
-from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, wanted
+from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, surplus, wanted
 from orchestrator.drivers.httpjson import HttpError
 from orchestrator.drivers.result import LaterError, PhaseError, refusal_of, until_known
 
@@ -111,28 +111,31 @@ class DnsDriver(ABC):
     def _ensure(self, where: Names, records: Sequence[Record], *, check: bool) -> bool:
         desired = self.marked(records, where, self.mark)
         found = self._read_ours(where, desired)
-        changes = differing(found, desired)
-        # Addresses and aliases that would lead players elsewhere; whosever they are, the zone is wholly ours then.
-        surplus = [one for one in found if one.key not in {record.key for record in desired}]
-        if check or not (changes or surplus):
-            return bool(changes or surplus)
-        try:
-            if surplus:
-                self.delete(surplus)
-            if changes:
-                self.write([one for one in found if one not in surplus], changes)
-            self._require_there(where, desired)
-        except LaterError as later:
-            later.changed = True
-            raise
-        return True
+        wrong = bool(differing(found, desired) or surplus(found, desired))
+        if wrong and not check:
+            try:
+                self._change(found, desired)
+                self._require_there(where, desired)
+            except LaterError as later:
+                later.changed = True
+                raise
+        return wrong
+
+    def _change(self, found: Sequence[Record], desired: Sequence[Record]) -> None:
+        # Whosever the others are: the zone is wholly ours when they did not end it before.
+        others, changes = surplus(found, desired), differing(found, desired)
+        if others:
+            self.delete(others)
+        if changes:
+            self.write([one for one in found if one not in others], changes)
 
     def _require_there(self, where: Names, desired: Sequence[Record]) -> None:
         back = self._read_ours(where, desired)
-        if differing(back, desired):
+        if differing(back, desired) or surplus(back, desired):
+            off = not all(record.served for record in back)
             raise self.provider.failure(
                 f"took the change of {where.host} but reads back {describe(back)} instead of {describe(desired)}",
-                "another system may write the same names",
+                "switch the zone and its records on there" if off else "another system may write the same names",
             )
 
     def _remove(self, publications: Sequence[Publication], *, check: bool) -> bool:

@@ -42,10 +42,12 @@ class Technitium(DnsDriver):
             self._call("delete", record.name, {"type": record.type, **_value(record)}, absent_is_fine=True)
 
     def _get(self, name: str) -> list[Record]:
-        entries = self._call("get", name, {}).get("records")
+        answer = self._call("get", name, {})
+        entries = answer.get("records")
         if not isinstance(entries, list):
             raise self.provider.failure("answered without a list of records")
-        records = [_record(entry) for entry in entries if entry.get("type") in VALUES]
+        off = bool((answer.get("zone") or {}).get("disabled"))
+        records = [_record(entry, zone_off=off) for entry in entries if entry.get("type") in VALUES]
         return [record for record in records if record.name == name]
 
     def _call(
@@ -83,10 +85,11 @@ def _value(record: Record) -> dict[str, Any]:
     return dict(zip(VALUES[record.type], parts, strict=True))
 
 
-def _record(entry: Mapping[str, Any]) -> Record:
+def _record(entry: Mapping[str, Any], *, zone_off: bool) -> Record:
     kind = str(entry["type"])
     parts = [entry["rData"][name] for name in VALUES[kind]]
     value = srv_value(*parts) if kind == "SRV" else canonical(str(parts[0]))
     name, note = canonical(str(entry["name"])), str(entry.get("comments") or "")
-    # A disabled one is kept, but nobody gets it for an answer.
-    return Record(name, kind, value, int(entry["ttl"]), note, not entry.get("disabled"))
+    # A disabled one is kept, but nobody gets it for an answer; one that expires will be gone while the server lives.
+    served = not (zone_off or entry.get("disabled") or entry.get("expiryTtl"))
+    return Record(name, kind, value, int(entry["ttl"]), note, served)
