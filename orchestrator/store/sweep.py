@@ -26,6 +26,8 @@ OVERDUE = Failure(
     code=Code.DEADLINE_EXCEEDED,
     message="no worker took the order in time: see whether workers run and how long the queue is, then order again",
 )
+LIVE_SECONDS = 30.0
+"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps while it can work."""
 _ACCOUNT_STOPPED = "not started: the account is stopped"
 _RESUMED = "its worker stopped answering: another goes on"
 

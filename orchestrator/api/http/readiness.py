@@ -1,4 +1,4 @@
-"""Whether this process can serve: the database answers, the schema is this release's, and a worker is alive."""
+"""Whether this process can serve: the database answers, the schema is this release's, and a worker can work."""
 
 import asyncio
 import logging
@@ -11,8 +11,6 @@ from orchestrator.store.migrations import is_current
 
 log = logging.getLogger(__name__)
 
-_WORKER_SECONDS = 30.0
-"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps."""
 _PATIENCE_SECONDS = 1.0
 """How long a check waits for the database: shorter than probes wait for us."""
 
@@ -44,7 +42,7 @@ def _check(database: Database) -> dict[str, bool]:
             checks["database"] = True
             checks["migrations"] = is_current(connection)
         if checks["migrations"]:
-            checks["worker"] = sweep.live_workers(database, within_seconds=_WORKER_SECONDS) > 0
+            checks["worker"] = sweep.live_workers(database, within_seconds=sweep.LIVE_SECONDS) > 0
     except StoreUnavailable as error:
         database.outage.noticed(error)
     except ConfigurationError as error:
