@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli.admin import audit, backups, customers, setup, tokens
+from orchestrator.cli.admin import audit, backups, customers, doctor, setup, tokens
 from orchestrator.cli.client import servers
 from orchestrator.cli.run import commands as run
 from orchestrator.domain.errors import HostwrightError
@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Order game servers and dev containers on Proxmox VE, and watch them become reachable.",
 )
-for each in (run, setup, servers, backups):
+for each in (run, setup, doctor, servers, backups):
     app.add_typer(each.app)
 app.add_typer(tokens.app, name="token", rich_help_panel="Administration")
 app.add_typer(audit.app, name="audit", rich_help_panel="Administration")
