@@ -195,6 +195,7 @@ def _put_back(attempt: Attempt, fault: WorkerUnfit) -> None:
     if cleaning and attempt.operation.attempt >= _CLEANUP_TRIES:
         close(attempt, attempt.server, attempt.operation.error or _UNKNOWN)
     elif attempt.is_overdue and not cleaning:
-        _fail(attempt, attempt.server, _UNFIT.model_copy(update={"detail": {"worker": str(fault)}}), _leave_to_another)
+        told = {"phase": attempt.operation.phase, "detail": {"worker": str(fault)}}
+        _fail(attempt, attempt.server, _UNFIT.model_copy(update=told), _leave_to_another)
     else:
         attempt.hand_over(_UNFIT_WORKER)
