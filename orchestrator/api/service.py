@@ -12,7 +12,7 @@ async def healthz(call: Call) -> Response:
 
 
 async def readyz(call: Call) -> Response:
-    """Check that the database answers, that the schema is this release's, and that a worker is alive."""
+    """Check that the database answers, that the schema is this release's, and that a worker lives and can work."""
     checks = await call.parts.readiness.check()
     ready = all(checks.values())
     return JSONResponse({"ready": ready, **checks}, 200 if ready else 503)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cli.admin import audit, backups, customers, setup, tokens
+from orchestrator.cli.admin import audit, backups, customers, doctor, setup, tokens
 from orchestrator.cli.client import servers
 from orchestrator.cli.printing import accept_any_text
 from orchestrator.cli.run import commands as run
@@ -40,7 +40,7 @@ def _take_options(
     """Take the options of the program itself."""
 
 
-for each in (run, setup, servers, backups):
+for each in (run, setup, doctor, servers, backups):
     app.add_typer(each.app)
 app.add_typer(tokens.app, name="token", rich_help_panel="Administration")
 app.add_typer(audit.app, name="audit", rich_help_panel="Administration")

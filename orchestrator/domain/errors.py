@@ -5,6 +5,7 @@ HostwrightError
 ├── Problem              the API refuses a request (RFC 9457: `code`, HTTP status, sentence)
 ├── StoreUnavailable     the database does not answer
 ├── BackupError          the database cannot be backed up or restored
+├── WorkerUnfit          this worker can carry nothing out, so another one has to
 ├── LostLease            a write carried a fencing token that is no longer valid
 ├── CancelRequested      somebody asked to cancel the operation before it succeeded
 └── IllegalTransition    the database refused a state change
@@ -159,6 +160,10 @@ class StoreUnavailable(HostwrightError):
 
 class BackupError(HostwrightError):
     """The database cannot be backed up or restored. The text says why."""
+
+
+class WorkerUnfit(HostwrightError):
+    """This worker can carry nothing out: its machine or files are at fault, not the operation. The text says why."""
 
 
 class LostLease(HostwrightError):

@@ -7,10 +7,13 @@ would do shall not pay 80 ms of CPU for it.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.drivers import lease
@@ -23,6 +26,9 @@ LARGEST_ANSWER = 4 * 1024 * 1024
 # Far more than any server needs, and few enough for all who later walk through an answer or write it down.
 DEEPEST_ANSWER = 256
 RETRY_DELAY = 0.5
+UNSAID_WAIT = 1.0
+"""Seconds to leave a server alone that asks for it without saying for how long."""
+LONGEST_WAIT = 366 * 86400.0
 # A gateway in front of a provider answers these while the provider itself is on its way back.
 PASSING_STATUSES = frozenset({502, 503, 504})
 PASSING_RETRIES = 2
@@ -32,7 +38,16 @@ _OBJECT = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
 class HttpError(Exception):
-    """No answer; the text is the cause in a few words, without addresses of secrets."""
+    """No answer that counts; the text is the cause in a few words, without addresses of secrets.
+
+    `unsure` says that a change may have happened all the same. `left_alone` is for how many seconds the server wants no
+    request, None when it did not say.
+    """
+
+    def __init__(self, words: str, *, unsure: bool = False, left_alone: float | None = None) -> None:
+        super().__init__(words)
+        self.unsure = unsure
+        self.left_alone = left_alone
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,14 @@ class Reply:
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def left_alone(self) -> float | None:
+        """For how many seconds the server wants no request (RFC 9110 section 10.2.3, RFC 6585 section 4)."""
+        asked = _read_retry_after(self.headers)
+        if self.status == 429:
+            return UNSAID_WAIT if asked is None else asked
+        return asked if self.status == 503 else None
 
     def member(self, name: str) -> Any:
         """A member of the JSON object, None when the answer is none."""
@@ -61,7 +84,10 @@ class Reply:
 
 
 class HttpJson:
-    """A client for one server. `timeout` in seconds bounds each call with all its retries."""
+    """A client for one server. `timeout` in seconds bounds each call with all its retries.
+
+    A server that wants to be left alone is waited for up to `quiet` seconds at a time, and within the timeout.
+    """
 
     def __init__(
         self,
@@ -71,6 +97,7 @@ class HttpJson:
         headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
         connect_timeout: float = 5.0,
+        quiet: float = math.inf,
     ) -> None:
         import requests
 
@@ -83,6 +110,7 @@ class HttpJson:
             self._session.headers["Authorization"] = f"Bearer {bearer}"
         self._timeout = timeout
         self._connect_timeout = connect_timeout
+        self._quiet = quiet
 
     def call(
         self,
@@ -94,11 +122,13 @@ class HttpJson:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         patient: bool = True,
+        changes: bool = False,
     ) -> Reply:
         """One request. Raises HttpError when there is no answer.
 
-        `patient` waits out refused connections, 429 and passing gateway errors within the timeout, which is
-        only right for requests that may be repeated.
+        `patient` waits out refused connections and passing gateway errors within the timeout, which is only right for
+        requests that may be repeated. One that `changes` something is repeated only when it is known not to have
+        happened; when that is not known, HttpError is raised as `unsure`. A 429 has not happened.
         """
         import requests
 
@@ -111,12 +141,25 @@ class HttpJson:
             except requests.exceptions.SSLError as error:
                 raise HttpError(f"TLS: {_cause(error)}") from None
             except (requests.RequestException, TimeoutError) as error:
-                if not patient or not _sleep(RETRY_DELAY, deadline):
-                    raise HttpError(_cause(error)) from None
+                unsure = changes and not _was_never_sent(error)
+                if unsure or not patient or not _sleep(RETRY_DELAY, deadline):
+                    raise HttpError(_cause(error), unsure=unsure) from None
                 continue
-            delay = _delay(reply, attempt) if patient else None
+            if changes and reply.status in PASSING_STATUSES:
+                words = f"HTTP {reply.status}: {reply.words()}"
+                raise HttpError(words, unsure=True, left_alone=reply.left_alone)
+            delay = self._delay(reply, attempt, patient=patient)
             if delay is None or not _sleep(delay, deadline):
                 return reply
+
+    def _delay(self, reply: Reply, attempt: int, *, patient: bool) -> float | None:
+        """Seconds until the same request is worth another try, None when this answer counts."""
+        asked = reply.left_alone
+        if asked is not None and (patient or reply.status == 429):
+            return asked if asked <= self._quiet else None
+        if patient and reply.status in PASSING_STATUSES and attempt <= PASSING_RETRIES:
+            return RETRY_DELAY
+        return None
 
     def _once(self, method: str, url: str, deadline: float, **request: Any) -> Reply:
         if method not in READING:
@@ -177,14 +220,36 @@ def _is_deeper(value: Any, limit: int) -> bool:
     return True
 
 
-def _delay(reply: Reply, attempt: int) -> float | None:
-    """Seconds until the same request is worth another try, None when this answer counts."""
-    if reply.status == 429:
-        after = reply.headers.get("Retry-After", "")
-        return float(after) if after.isdecimal() else 1.0
-    if reply.status in PASSING_STATUSES and attempt <= PASSING_RETRIES:
-        return RETRY_DELAY
-    return None
+def _read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds of Retry-After, which may also be a date; None when it says neither."""
+    text = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        until = _read_date(text)
+        if until is None:
+            return None
+        # By the server's own clock, which may differ from ours.
+        seconds = (until - (_read_date(headers.get("Date", "")) or datetime.now(UTC))).total_seconds()
+    return None if math.isnan(seconds) else min(max(seconds, RETRY_DELAY), LONGEST_WAIT)
+
+
+def _read_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _was_never_sent(error: BaseException) -> bool:
+    """Whether the connection was refused or never came about, so that no server has the request."""
+    import requests
+    import urllib3
+
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return True
+    return any(isinstance(one, urllib3.exceptions.NewConnectionError) for one in _causes(error))
 
 
 def _sleep(delay: float, deadline: float) -> bool:
@@ -201,14 +266,20 @@ def _cause(error: BaseException) -> str:
 
     if isinstance(error, requests.exceptions.Timeout | TimeoutError):
         return "no answer in time"
-    seen: BaseException = error
-    while True:
-        inner = getattr(seen, "reason", None) or next((a for a in seen.args if isinstance(a, BaseException)), None)
-        if not isinstance(inner, BaseException):
-            break
-        seen = inner
+    seen = _causes(error)[-1]
     text = getattr(seen, "strerror", None) or str(seen)
     return short(_OBJECT.sub("", text))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error and what is wrapped in it, the innermost last."""
+    found = [error]
+    while True:
+        last = found[-1]
+        inner = getattr(last, "reason", None) or next((a for a in last.args if isinstance(a, BaseException)), None)
+        if not isinstance(inner, BaseException):
+            return found
+        found.append(inner)
 
 
 def short(text: str) -> str:

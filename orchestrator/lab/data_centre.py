@@ -189,7 +189,8 @@ async def _start_proxy(common: Common) -> tuple[PlayerRouter, HttpService]:
 async def _start_mc_router(common: Common) -> mcrouter.Routes:
     """Start the API of the mc-router, and the port that its players connect to."""
     routes, address = mcrouter.Routes(), common.addresses.mc_router
-    application = mcrouter.make_application(routes, token=common.secrets["mc_router_token"])
+    token = common.secrets["mc_router_token"]
+    application = mcrouter.make_application(routes, token=token, faults=common.faults)
     await common.serve(application, address, MC_ROUTER_PORT)
     player_router = PlayerRouter(routes, (address,), EDGE_PORT)
     common.stack.push_async_callback(player_router.close)

@@ -45,11 +45,21 @@ STATUS: Check = (_is_http_error, "must be an HTTP status from 400 to 599")
 RCODE: Check = (lambda value: value in RCODES, f"must be {', '.join(RCODES[:-1])} or {RCODES[-1]}")
 
 # `method` and `path` (a part of the request's path) narrow a fault to some requests, `view` to one DNS view.
-HTTP: dict[str, Check] = {"times": COUNT, "method": TEXT, "path": TEXT, "httpStatus": STATUS, "hang": SECONDS}
+# `retryAfter` and `retryDate` are both seconds: the answer's Retry-After says them, or the date that they lead to.
+HTTP: dict[str, Check] = {
+    "times": COUNT,
+    "method": TEXT,
+    "path": TEXT,
+    "httpStatus": STATUS,
+    "retryAfter": COUNT,
+    "retryDate": COUNT,
+    "hang": SECONDS,
+}
 FIELDS: dict[str, dict[str, Check]] = {
     "technitium": HTTP | {"status": TEXT, "errorMessage": TEXT},
-    "cloudflare": HTTP | {"code": COUNT, "message": TEXT, "retryAfter": COUNT},
+    "cloudflare": HTTP | {"code": COUNT, "message": TEXT},
     "velocity": HTTP | {"message": TEXT},
+    "mc-router": HTTP,
     "dns": {"times": COUNT, "view": TEXT, "rcode": RCODE, "hang": SECONDS},
 }
 # A fault with none of these fields would do nothing, and nobody would notice.
@@ -57,6 +67,7 @@ EFFECTS = {
     "technitium": ("status", "httpStatus", "hang"),
     "cloudflare": ("httpStatus", "hang"),
     "velocity": ("httpStatus", "hang"),
+    "mc-router": ("httpStatus", "hang"),
     "dns": ("rcode", "hang"),
 }
 TARGETS = ("proxmox", "agent", *FIELDS)

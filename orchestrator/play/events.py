@@ -5,8 +5,10 @@ failed task need not be why the operation failed, because a rescued failure look
 says whether it failed.
 """
 
+import errno
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +34,9 @@ Event = Mapping[str, Any]
 _MESSAGE_CHARACTERS = 2000
 _DETAIL_CHARACTERS = 8000
 _DETAIL_DEPTH = 20
+_PRINTED_LINES = 20
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""A sequence that sets a terminal's colours (ECMA-48)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,47 @@ class AddressSeen:
     """The container was seen to have this address."""
 
     address: str
+
+
+class Heard:
+    """What a run has shown of itself. Its exit status alone says neither that it did its work nor why it did not."""
+
+    def __init__(self) -> None:
+        self._begun: list[str] = []
+        self._ended = False
+        self._printed: list[str] = []
+
+    def hear(self, event: Event) -> None:
+        """Take an event. Raises OSError for one whose text arrived and whose data did not."""
+        match event.get("event"):
+            case "playbook_on_play_start":
+                self._begun.append(str(_get_data(event).get("play")))
+            case "playbook_on_stats":
+                self._ended = True
+            case "verbose" if not self._begun:
+                self._print(event.get("stdout"))
+            case None:
+                raise OSError(errno.EIO, "the data of an event did not arrive")
+
+    def find_fault(self, plays: Sequence[str], *, successful: bool) -> str | None:
+        """Return why this machine, and not what was played, is at fault for how a run of these plays ended."""
+        if not successful:
+            return None if self._begun else f"ansible-playbook ended before its first play: {self._quote()}"
+        unseen = [play for play in plays if play not in self._begun]
+        if unseen or not self._ended:
+            named = ", ".join(unseen) or "the end"
+            return f"ansible-playbook ended well, but its events did not arrive; nothing was seen of {named}"
+        return None
+
+    def _print(self, text: Any) -> None:
+        line = _make_line(_ESCAPE.sub("", text)) if isinstance(text, str) else None
+        if line:
+            self._printed.append(line)
+
+    def _quote(self) -> str:
+        """Return the end of what was printed, where ansible-playbook says why it ended."""
+        text = " ".join(self._printed[-_PRINTED_LINES:])
+        return text[-_MESSAGE_CHARACTERS:] or "it printed nothing"
 
 
 def phase_of(event: Event) -> Phase | None:
@@ -60,7 +106,8 @@ def to_updates(event: Event) -> Sequence[Update | AddressSeen | Failure]:
         case "playbook_on_play_start":
             return [PhaseEntered(phase, phase.first_line)]
         case "runner_retry":
-            return [Retried(phase, _read_attempts(result))]
+            notice = _make_line(result.get("notice"))
+            return [Retried(phase, _read_attempts(result)), *([Logged(phase, "info", notice)] if notice else [])]
         case "runner_on_ok":
             return _read_ok(phase, result)
         case "runner_on_failed" if _get_data(event).get("ignore_errors"):

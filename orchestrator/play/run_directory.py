@@ -51,16 +51,24 @@ def make_run_directory(operation_id: UUID, fencing_token: int) -> Iterator[Path]
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def describe_no_room(error: OSError) -> str:
+    """Return a sentence for a run that cannot keep its files or cannot get a terminal."""
+    return f"a run cannot keep its files ({error.strerror or error}): see to {_choose_base()} and /dev/pts"
+
+
 class RecordedFile:
     """The file that tells the run's tasks which publications are in the database. Only those may be made."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "recorded.json"
+        self.error: OSError | None = None
 
     def write(self, publications: Iterable[Publication]) -> None:
-        """Replace the file. When this fails, the tasks wait in vain and then fail with a sentence of their own."""
-        with contextlib.suppress(OSError):
+        """Replace the file. An error is kept, because the tasks wait in vain then."""
+        try:
             _replace_file(self.path, json.dumps([publication.as_dict() for publication in publications]))
+        except OSError as error:
+            self.error = error
 
 
 class LeaseFile:
@@ -73,12 +81,11 @@ class LeaseFile:
         self.update()
 
     def update(self) -> None:
-        """Replace the file if the end of the lease has moved. When this fails, the tasks stop at the end they know."""
+        """Replace the file if the end of the lease has moved. Raises OSError."""
         ends_at = self._ends_at()
         if ends_at != self._written:
-            with contextlib.suppress(OSError):
-                _replace_file(self.path, repr(ends_at))
-                self._written = ends_at
+            _replace_file(self.path, repr(ends_at))
+            self._written = ends_at
 
 
 def kill_attempt(operation_id: UUID, fencing_token: int) -> None:

@@ -79,11 +79,21 @@ def play(
     `directory` is the run directory (orchestrator.play.run_directory). `on_event` is called in this thread for every
     event and must not block. When it raises, the run is stopped and its error is raised here. `lease_ends_at` returns a
     time of time.monotonic(). The tasks watch that time themselves and end when it comes, because this process may stand
-    still.
+    still. Raises OSError, and stops the run, when a file of the run cannot be written.
     """
     broken: list[Exception] = []
     lease = LeaseFile(directory / "lease", lease_ends_at)
-    runner = _make_runner(run, directory, lease, _keep_errors(on_event, broken), lambda: bool(broken) or should_stop())
+
+    def must_stop() -> bool:
+        try:
+            if broken or should_stop():
+                return True
+            lease.update()
+        except OSError as error:
+            broken.append(error)
+        return bool(broken)
+
+    runner = _make_runner(run, directory, lease, _keep_errors(on_event, broken), must_stop)
     try:
         status, _ = runner.run()
     finally:
@@ -144,7 +154,6 @@ def _make_runner(
 
     def stop() -> bool:
         if not should_stop():
-            lease.update()
             return False
         run_directory.kill_attempt(run.operation_id, run.fencing_token)
         return True

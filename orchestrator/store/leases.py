@@ -138,10 +138,10 @@ def heartbeat(database: Database, lease: Lease, *, lease_seconds: float) -> bool
         return bool(fetch_held(connection, "heartbeat", lease, lease_seconds=lease_seconds)["cancelled"])
 
 
-def hand_over(database: Database, lease: Lease) -> None:
-    """Put the operation back because the worker leaves. Another continues it at once. Raises LostLease."""
+def hand_over(database: Database, lease: Lease, reason: str = "its worker is leaving") -> None:
+    """Put the operation back, and say why in its log. Another worker continues it at once. Raises LostLease."""
     with database.transaction() as connection:
-        execute_held(connection, "hand_over", lease, message="handed over: its worker is leaving")
+        execute_held(connection, "hand_over", lease, message=f"handed over: {reason}")
         rouse(connection, lease.operation_id)
 
 

@@ -24,10 +24,11 @@ LOST = Failure(
 )
 OVERDUE = Failure(
     code=Code.DEADLINE_EXCEEDED,
-    message="no worker took the order in time: see whether workers run and how long the queue is, then order again",
+    message="no worker could take the order in time: see whether workers run (`hostwright doctor`) and how "
+    "long the queue is, then order again",
 )
 LIVE_SECONDS = 30.0
-"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps."""
+"""A worker counts as live for so long after it was last seen. It is seen at each of its sweeps while it can work."""
 _ACCOUNT_STOPPED = "not started: the account is stopped"
 _RESUMED = "its worker stopped answering: another goes on"
 
@@ -51,7 +52,7 @@ def rescue_lost(database: Database, *, attend_seconds: float) -> list[UUID]:
 
 
 def expire_overdue(database: Database, *, queue_seconds: float, quarantine_seconds: float) -> list[UUID]:
-    """Fail orders that waited longer than `queue_seconds` for a worker.
+    """Fail orders that waited longer than `queue_seconds` for a worker, and those put back whose deadline is over, too.
 
     The machine of a retry that waited too long is kept for `quarantine_seconds` more.
     """

@@ -2,12 +2,13 @@
 
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
-from orchestrator.domain.errors import Code, LostLease
+from orchestrator.domain.errors import Code, ConfigurationError, LostLease, WorkerUnfit
 from orchestrator.domain.models import Claim, Cleanup, Failure
 from orchestrator.domain.operations import KINDS, OperationKind
 from orchestrator.domain.phases import Phase
@@ -16,7 +17,7 @@ from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import CleanupRecorded, PhaseEntered, PhasesClosed
 from orchestrator.play import runner
 from orchestrator.play.named_secrets import read_named_secrets
-from orchestrator.play.run_directory import RecordedFile, make_run_directory
+from orchestrator.play.run_directory import RecordedFile, describe_no_room, make_run_directory
 from orchestrator.play.variables import Server
 from orchestrator.settings import PROJECT_DIR, Settings
 from orchestrator.store import endings, leases
@@ -103,9 +104,9 @@ class Attempt:
         """Play a plan in one process.
 
         With `undoing` only the phases have a time limit, and a cancel has no effect. Raises LostLease when another
-        worker holds the operation by now, and ConfigurationError when the secrets cannot be read.
+        worker holds the operation by now, and WorkerUnfit when this worker is at fault for how the run ended.
         """
-        secrets, watch = self.read_secrets(), None
+        secrets = self._read_secrets()
         try:
             with make_run_directory(self.operation.id, self.operation.fencing_token) as directory:
                 watch = self.watch(server, RecordedFile(directory), undoing=undoing, on_phase=on_phase)
@@ -117,10 +118,8 @@ class Attempt:
                     lease_ends_at=lambda: self._held.ends_at,
                 )
         except OSError as error:
-            if watch is None:
-                return Outcome(_no_room(plan.phases[0], error), publications=server.publications)
-            return _sum_up(watch, _no_room(watch.phase or plan.phases[0], error))
-        return self._conclude(watch, end)
+            raise WorkerUnfit(describe_no_room(error)) from error
+        return self._conclude(watch, plan, end)
 
     def watch(
         self,
@@ -154,14 +153,18 @@ class Attempt:
             state_dir=self.settings.state_dir,
         )
 
-    def _conclude(self, watch: Watch, end: runner.End) -> Outcome:
-        """Write how the phases of a run have ended, and return its outcome."""
+    def _conclude(self, watch: Watch, plan: Plan, end: runner.End) -> Outcome:
+        """Write how the phases of a run have ended, and return its outcome. Raises WorkerUnfit."""
         handed_over = self._is_handed_over(watch, end)
+        if not handed_over and (end == "successful" or watch.stopped is None):
+            fault = watch.find_fault(plan.phases, successful=end == "successful")
+            if fault is not None:
+                raise WorkerUnfit(fault)
         if not handed_over:
             self._held.put(PhasesClosed(PhaseStatus.OK if end == "successful" else PhaseStatus.FAILED))
         self._held.flush()
         if handed_over:
-            self.hand_over()
+            self.hand_over("its worker is leaving")
         unsaid = Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
         failure = None if end == "successful" else watch.stopped or watch.failure or unsaid
         return _sum_up(watch, failure)
@@ -175,10 +178,15 @@ class Attempt:
             return False
         return end == "stopped" or (end == "failed" and watch.failure is None and self._handing_over.is_set())
 
-    def hand_over(self) -> NoReturn:
-        """Put the operation back for another worker. Always raises LostLease."""
-        self.persist(lambda: leases.hand_over(self.database, self.lease))
-        raise LostLease(f"operation {self.operation.id}: handed over, the worker is leaving")
+    def hand_over(self, reason: str) -> NoReturn:
+        """Put the operation back for another worker. `reason` is a clause. Always raises LostLease."""
+        self.persist(lambda: leases.hand_over(self.database, self.lease, reason))
+        raise LostLease(f"operation {self.operation.id}: handed over, {reason}")
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the time of the operation is over."""
+        return time.monotonic() > self._ends_at
 
     @property
     def server(self) -> Server | None:
@@ -188,9 +196,12 @@ class Attempt:
             return None
         return Server(operation, operation.vmid, operation.hostname, self.claim.publications, operation.clone_upid)
 
-    def read_secrets(self) -> dict[str, str]:
-        """Read the secrets for a run. Raises ConfigurationError."""
-        return read_named_secrets(self.settings)
+    def _read_secrets(self) -> dict[str, str]:
+        """Read the secrets for a run. Raises WorkerUnfit."""
+        try:
+            return read_named_secrets(self.settings)
+        except ConfigurationError as error:
+            raise WorkerUnfit(str(error)) from error
 
     @property
     def cancelled(self) -> bool:
@@ -219,11 +230,3 @@ class Attempt:
 
 def _sum_up(watch: Watch, failure: Failure | None) -> Outcome:
     return Outcome(failure, watch.address, watch.clone_upid, tuple(watch.publications))
-
-
-def _no_room(phase: Phase, error: OSError) -> Failure:
-    return Failure(
-        code=Code.INTERNAL,
-        phase=phase,
-        message=f"the worker cannot keep a run's files ({error.strerror}): see to its disk, then order again",
-    )

@@ -6,10 +6,11 @@ undoes what can be undone.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.errors import CancelRequested, Code, ConfigurationError, LostLease
+from orchestrator.domain.errors import CancelRequested, Code, LostLease, WorkerUnfit
 from orchestrator.domain.models import CANCELLED, Failure
 from orchestrator.domain.operations import Ending
 from orchestrator.domain.phases import Phase
@@ -31,7 +32,8 @@ _VMID_TRIES = 10
 """How many VMIDs an operation tries when they turn out to be somebody else's."""
 _UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
 _DEFECT = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
-_NOT_SET_UP = Failure(code=Code.INTERNAL, message="the worker is not set up: its log says what is missing")
+_UNFIT_WORKER = "its worker cannot work, as that worker's log and `hostwright doctor` say"
+_UNFIT = Failure(code=Code.INTERNAL, message=f"no worker could carry it out in time: {_UNFIT_WORKER}")
 _NO_CONTAINER = Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again")
 
 
@@ -39,16 +41,13 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
     """Take an operation to its end.
 
     A defect of Hostwright fails the operation, and another attempt undoes it. Raises LostLease when another worker
-    holds the operation by now.
+    holds the operation by now, and WorkerUnfit when this worker could not carry it out and has put it back.
     """
-    operation, undoing = attempt.operation, undo
+    operation = attempt.operation
     failure: Failure | None
     try:
         if operation.status is OperationStatus.CLEANING:
             server, failure = attempt.server, operation.error or _UNKNOWN
-        elif not _is_set_up(attempt):
-            # This worker cannot undo what an earlier attempt made, so it is named as left behind.
-            server, failure, undoing = attempt.server, _NOT_SET_UP, close
         elif attempt.cancelled:
             server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
         elif not attempt.claim.publications_known and attempt.kind.disturbs:
@@ -57,22 +56,16 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
             server, outcome = _go_on(attempt, catalogue)
             failure = outcome.failure or _succeed(attempt, server, outcome)
         if failure is not None:
-            _fail(attempt, server, failure, undoing)
+            _fail(attempt, server, failure, undo)
     except LostLease:
+        raise
+    except WorkerUnfit as fault:
+        with suppress(LostLease):
+            _put_back(attempt, fault)
         raise
     except Exception:
         log.exception("operation %s", operation.id)
         _fail(attempt, attempt.server, _DEFECT, _leave_to_another)
-
-
-def _is_set_up(attempt: Attempt) -> bool:
-    """Return whether this worker has the secrets that every playbook needs."""
-    try:
-        attempt.read_secrets()
-    except ConfigurationError as error:
-        log.error("operation %s: %s", attempt.operation.id, error)  # noqa: TRY400  # a sentence, not a trace
-        return False
-    return True
 
 
 def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outcome]:
@@ -187,6 +180,22 @@ def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure)
     The first one follows at once. The others follow when the lease has ended, so that a defect is not met in a loop.
     """
     if attempt.claim.operation.status is not OperationStatus.CLEANING:
-        attempt.hand_over()
+        attempt.hand_over("what failed is undone by another attempt")
     elif attempt.operation.attempt >= _CLEANUP_TRIES:
         close(attempt, server, attempt.operation.error or failure)
+
+
+def _put_back(attempt: Attempt, fault: WorkerUnfit) -> None:
+    """Give the operation to another worker, because this one cannot work. Neither a loss nor a failure is counted.
+
+    So that it does not go round among unfit workers for ever, it fails when its time is over, and its undoing ends
+    unfinished after too many attempts.
+    """
+    cleaning = attempt.operation.status is OperationStatus.CLEANING
+    if cleaning and attempt.operation.attempt >= _CLEANUP_TRIES:
+        close(attempt, attempt.server, attempt.operation.error or _UNKNOWN)
+    elif attempt.is_overdue and not cleaning:
+        told = {"phase": attempt.operation.phase, "detail": {"worker": str(fault)}}
+        _fail(attempt, attempt.server, _UNFIT.model_copy(update=told), _leave_to_another)
+    else:
+        attempt.hand_over(_UNFIT_WORKER)

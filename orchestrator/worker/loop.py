@@ -11,12 +11,19 @@ from types import FrameType
 from uuid import UUID, uuid4
 
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.errors import ConfigurationError, HostwrightError, LostLease, StoreUnavailable
+from orchestrator.domain.errors import (
+    ConfigurationError,
+    HostwrightError,
+    LostLease,
+    StoreUnavailable,
+    WorkerUnfit,
+)
 from orchestrator.domain.models import Claim
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import run_directory
 from orchestrator.play.inventory import load_catalogue, proxmox_node, require_filled
 from orchestrator.play.named_secrets import read_named_secrets
+from orchestrator.play.selftest import self_test
 from orchestrator.settings import Settings
 from orchestrator.store import leases, orders, sweep
 from orchestrator.store.connection import Database
@@ -28,6 +35,7 @@ from orchestrator.worker.carry import carry_out
 from orchestrator.worker.duties import all_duties
 from orchestrator.worker.duties.duty import perform_until
 from orchestrator.worker.ends import log_end
+from orchestrator.worker.fitness import Fitness
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +66,10 @@ class Worker:
             node=proxmox_node(settings) if limited else None,
             node_concurrency=settings.node_concurrency,
         )
-        self.duties = all_duties(self.database, settings, self.catalogue, self.name, self._claimant.passed_over)
+        self.fitness = Fitness(lambda: self_test(settings))
+        self.duties = all_duties(
+            self.database, settings, self.catalogue, self.name, self._claimant.passed_over, self.fitness
+        )
         self._signals = 0
         self._leaving = threading.Event()
         self._handing_over = threading.Event()
@@ -68,8 +79,10 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT.
 
-        Then let the running operations end for as long as the settings allow, and hand over the rest.
+        Then let the running operations end for as long as the settings allow, and hand over the rest. Raises
+        WorkerUnfit at once when this worker could carry nothing out.
         """
+        self_test(self.settings)
         self.database.open()
         with suppress(ConfigurationError):  # each operation says so again
             read_named_secrets(self.settings)  # now, because no order should wait for it
@@ -107,7 +120,10 @@ class Worker:
         The id in the message is there for people who read the queue's table.
         """
         try:
-            while not self._leaving.is_set():
+            if not self.fitness.is_fit:
+                orders.pass_on(self.database, UUID(operation_id))
+                self.fitness.wait(self._leaving)
+            while not self._leaving.is_set() and self.fitness.is_fit:
                 claimed_at = time.monotonic()
                 claim = leases.claim_next(self.database, self._claimant)
                 if claim is None:
@@ -128,6 +144,8 @@ class Worker:
             log_end(self.database, operation.id)
         except LostLease as error:
             log.warning("%s", error)
+        except WorkerUnfit as fault:
+            self.fitness.doubt(fault)
         except HostwrightError as error:
             # Nothing is swallowed: the lease runs out, and a sweep resumes the operation or fails it as worker-lost.
             log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace

@@ -19,8 +19,8 @@ Proxmox waits 10 s for the template's lock, and its proxy gives a request up aft
 def undo(attempt: Attempt, server: Server | None, failure: Failure) -> None:
     """Undo an operation whose failure is recorded. When a step fails, the next one is tried all the same.
 
-    A machine that its customer wants to look at is only unpublished. Raises LostLease, and ConfigurationError when the
-    secrets cannot be read.
+    A machine that its customer wants to look at is only unpublished. Raises LostLease, and WorkerUnfit when this
+    worker cannot undo anything.
     """
     cleanup = _begin(attempt, server, failure)
     while server is not None and (remaining := cleanups.remaining_steps(cleanup)):

@@ -7,7 +7,7 @@ then kills its processes.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import CANCELLED, Failure
@@ -15,7 +15,7 @@ from orchestrator.domain.operations import OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.updates import CloneBegun, PhaseEntered, PublicationsRecorded, PublicationsStruck
-from orchestrator.play.events import AddressSeen, Event, to_updates
+from orchestrator.play.events import AddressSeen, Event, Heard, to_updates
 from orchestrator.play.run_directory import RecordedFile
 from orchestrator.settings import Settings
 from orchestrator.worker.lease import HeldLease
@@ -56,6 +56,7 @@ class Watch:
         self.address: str | None = None
         self.clone_upid: str | None = None
         self.publications = list(publications)
+        self.heard = Heard()
         self.phase: Phase | None = None
         """The phase that runs, or None before the first one."""
         self._held = held
@@ -69,7 +70,8 @@ class Watch:
         self._since = time.monotonic()
 
     def hear(self, event: Event) -> None:
-        """Take an event of the run, and put what it tells into the lease's queue."""
+        """Take an event of the run, and put what it tells into the lease's queue. Raises OSError when it is damaged."""
+        self.heard.hear(event)
         for update in to_updates(event):
             match update:
                 case AddressSeen(address):
@@ -89,11 +91,23 @@ class Watch:
                 self._record(update.publications)
 
     def should_stop(self) -> bool:
-        """Look at the clock and at the lease. Returns whether the run must stop."""
+        """Look at the clock and at the lease. Returns whether the run must stop.
+
+        Raises OSError when what was recorded could not be told to the run's tasks.
+        """
         self._held.watch()
+        if self._recorded.error is not None:
+            raise self._recorded.error
         if self.stopped is None:
             self.stopped = self._reason()
         return self._held.lost.is_set() or self._handing_over.is_set() or self.stopped is not None
+
+    def find_fault(self, phases: Sequence[Phase], *, successful: bool) -> str | None:
+        """Return why this worker is at fault for how a run of these phases ended, or None when it is not."""
+        fault = self.heard.find_fault(phases, successful=successful)
+        if fault is None and successful and Phase.WAIT_FOR_IP in phases and self.address is None:
+            return "ansible-playbook ended well, but the event that tells the address did not arrive"
+        return fault
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._since = phase, time.monotonic()

@@ -1,15 +1,17 @@
 """Make what edge_plan planned: the records at every DNS provider, then the registration. All is recorded before.
 
-Arguments: those of edge_plan, timeout (seconds a request may take with its retries), and record_timeout (seconds that
-the worker may take to record what was planned). To be delegated to the host of the proxy, if it names one. Every
-provider is tried, then each failure is named; the proxy follows when none failed.
+Arguments: those of edge_plan, timeout (seconds a request may take with its retries), limit (seconds within which a
+provider or proxy that wants to be left alone is asked again), and record_timeout (seconds that the worker may take to
+record what was planned). To be delegated to the host of the proxy, if it names one. Every provider is tried, then each
+failure is named; the proxy follows when none failed. Use it with `until: result.done`. The result has `seconds`, which
+it took with its waits.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.patient import QUIET, PatientAction
 from hostwright_ansible.server import SERVER, registration
 
 from orchestrator.drivers.dns.factory import parse_providers
@@ -20,22 +22,23 @@ from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
 from orchestrator.drivers.secrets import Secrets
 
 
-class ActionModule(PhaseAction):
+class ActionModule(PatientAction):
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "providers": {"type": "list", "elements": "dict", "required": True},
         "proxy": {"type": "dict", "required": True},
         "server": SERVER,
         "timeout": {"type": "float", "default": 20.0},
+        "limit": {"type": "float", "default": 120.0},
         "record_timeout": {"type": "float", "default": 120.0},
     }
 
-    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+    def attempt(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
         providers, proxy = parse_providers(args["providers"]), parse_proxy(args["proxy"])
         wanted, service, timeout = registration(args["server"]), args["server"]["service"], args["timeout"]
-        driver = open_proxy(proxy, secrets, run=self.run_module, timeout=timeout)
+        driver = open_proxy(proxy, secrets, run=self.run_module, timeout=timeout, quiet=QUIET)
         if not check:
             wait_until_recorded(plan(providers, proxy, wanted, service), args["record_timeout"])
-        outcomes = publish_records(providers, wanted, service, secrets, timeout=timeout, check=check)
+        outcomes = publish_records(providers, wanted, service, secrets, timeout=timeout, quiet=QUIET, check=check)
         outcomes |= {proxy.driver: register(driver, wanted, changed=CHANGED in outcomes.values(), check=check)}
         return {
             "changed": CHANGED in outcomes.values(),

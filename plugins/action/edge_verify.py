@@ -1,8 +1,8 @@
 """Wait one window until a player gets through; `until: result.done` makes the end of a phase of it.
 
 Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), server, probe (the
-catalogue's: how the game is asked whether it is there), window (seconds). To be delegated to the host of the proxy, if
-it names one.
+catalogue's: how the game is asked whether it is there), window (seconds), limit (seconds within which a proxy that
+wants to be left alone is asked again). To be delegated to the host of the proxy, if it names one.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.patient import QUIET, PatientAction
 from hostwright_ansible.server import SERVER, registration
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers.dns.factory import parse_providers
 from orchestrator.drivers.players.reachability import Check, Instance, Outcome, checks, parse_probe, run
 from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
-from orchestrator.drivers.result import waiting
+from orchestrator.drivers.result import LaterError, waiting
 from orchestrator.drivers.secrets import Secrets
 
 CODE = Code.VERIFY_FAILED
@@ -25,20 +25,24 @@ INTERVAL = 1.0
 PROXY_TIMEOUT = 2.0
 
 
-class ActionModule(PhaseAction):
+class ActionModule(PatientAction):
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "providers": {"type": "list", "elements": "dict", "required": True},
         "proxy": {"type": "dict", "required": True},
         "server": SERVER,
         "probe": {"type": "raw", "default": "minecraft"},
         "window": {"type": "float", "default": 3.0},
+        "limit": {"type": "float", "default": 120.0},
     }
 
-    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
-        proxy = open_proxy(parse_proxy(args["proxy"]), secrets, run=self.run_module, timeout=PROXY_TIMEOUT)
+    def attempt(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        proxy = open_proxy(parse_proxy(args["proxy"]), secrets, run=self.run_module, timeout=PROXY_TIMEOUT, quiet=QUIET)
         todo = list(checks(_instance(args), proxy))
         deadline = time.monotonic() + (0 if check else args["window"])
-        outcome = _watch(todo, deadline)
+        try:
+            outcome = _watch(todo, deadline)
+        except LaterError as later:
+            raise LaterError(CODE, later.message, at=later.at, asked=later.asked, check="proxy") from None
         if outcome.failed is None:
             progress = f"{args['server']['hostname']} answers its players: {outcome.passed.get('ping container')}"
             return {"changed": False, "done": True, "progress": progress, "checks": outcome.passed}

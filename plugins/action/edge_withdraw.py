@@ -2,15 +2,16 @@
 
 Arguments: publications, providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname and server_id (for the
 message and for the mark), files (the results of edge_files in a loop over the hosts with files), timeout (seconds a
-request may take with its retries). Every place is tried, then each failure is named. The result is `withdrawn`, the
-publications that are gone now, also when the task fails.
+request may take with its retries), limit (seconds within which a provider or proxy that wants to be left alone is asked
+again). Every place is tried, then each failure is named. Use it with `until: result.done`. The result is `withdrawn`,
+the publications that are gone now, also when the task fails.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from hostwright_ansible.action import PhaseAction
+from hostwright_ansible.patient import QUIET, PatientAction
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers.edge.withdraw import Site, Withdrawal, parse_publications, place_name, withdraw
@@ -19,7 +20,7 @@ from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 
 
-class ActionModule(PhaseAction):
+class ActionModule(PatientAction):
     ARGUMENTS: ClassVar[dict[str, Any]] = {
         "publications": {"type": "list", "elements": "dict", "required": True},
         "providers": {"type": "list", "elements": "dict", "required": True},
@@ -28,12 +29,20 @@ class ActionModule(PhaseAction):
         "server_id": {"type": "str", "required": True},
         "files": {"type": "list", "elements": "dict", "default": []},
         "timeout": {"type": "float", "default": 20.0},
+        "limit": {"type": "float", "default": 120.0},
     }
 
-    def perform(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+    def attempt(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
         publications, files = parse_publications(args["publications"]), args["files"]
         site = Site(
-            args["server_id"], secrets, self.run_module, args["timeout"], check, args["providers"], args["proxy"]
+            args["server_id"],
+            secrets,
+            self.run_module,
+            args["timeout"],
+            check,
+            args["providers"],
+            args["proxy"],
+            quiet=QUIET,
         )
         done = withdraw(
             [one for one in publications if not any(is_on(one, each["item"]) for each in files)], site.remove

@@ -1,7 +1,7 @@
 """JSON over HTTP in-process: one request, the statuses it expects, a secret by name.
 
 Arguments: url, method, body, secret (name of a bearer token), expect (statuses), unchanged (those of `expect`
-that mean nothing was changed), ca_file, timeout (seconds, with retries of refused connections), error_code.
+that mean nothing was changed), ca_file, timeout (seconds, with retries of refused connections and of 429), error_code.
 """
 
 from __future__ import annotations

@@ -65,9 +65,10 @@ class PhaseAction(ActionBase):  # type: ignore[misc]  # ansible has no types
         return dict(plain(result))
 
     def _tell(self, result: dict[str, Any]) -> None:
-        """Says in a person's terminal what was reached; Ansible itself prints only `ok`."""
-        if result.get("progress") and result.get("done", True) and not result.get("failed"):
-            self._display.display(f"  {result['progress']}")
+        """Says in a person's terminal what was reached or is waited for; Ansible itself prints only `ok`."""
+        reached = result.get("progress") if result.get("done", True) and not result.get("failed") else None
+        if said := result.get("notice") or reached:
+            self._display.display(f"  {said}")
 
     def _secrets_file(self, task_vars: dict[str, Any]) -> str | None:
         # task_vars holds the inventory's expression; only task arguments arrive templated.

@@ -222,6 +222,29 @@ def test_failed_cleanup_names_the_record_it_left_and_a_delete_removes_it(stack: 
     assert stack.lab.inventory() == before
 
 
+def test_case_b7_order_and_deletion_wait_for_a_provider_and_say_so(stack: Running) -> None:
+    client = stack.customer()
+    limit = {
+        "target": "cloudflare",
+        "httpStatus": 429,
+        "code": 971,
+        "message": "Slow down",
+        "retryAfter": 4,
+        "times": 1,
+    }
+    stack.lab.fault(method="POST", **limit)
+    order = stack.provision(client)
+    stack.lab.fault(method="DELETE", **limit)
+    deletion = stack.tear_down(client, order["serverId"])
+    for operation in (order, deletion):
+        assert operation["status"] == "succeeded"
+        path = f"/api/instances/operations/{operation['operationId']}/events?limit=500"
+        lines = [event["message"] for event in stack.operator.request("GET", path)["events"]]
+        told = [line for line in lines if line and line.startswith("waiting: ")]
+        assert len(told) == 1, lines
+        assert "cloudflare: Slow down (971); it wants to be left alone until" in told[0]
+
+
 def test_failed_delete_names_the_container_it_left_and_tries_the_rest(stack: Running) -> None:
     before = stack.lab.inventory()
     case = CASES["agent says 422"]

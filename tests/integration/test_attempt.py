@@ -14,17 +14,17 @@ import pytest
 
 from orchestrator.domain import updates
 from orchestrator.domain.admission import Demand, request_hash
-from orchestrator.domain.errors import LostLease
+from orchestrator.domain.errors import LostLease, WorkerUnfit
 from orchestrator.domain.models import Claim
 from orchestrator.domain.operations import KINDS, PROVISION, OperationKind
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import PhaseStatus
-from orchestrator.domain.updates import Logged
+from orchestrator.domain.updates import Logged, PublicationsRecorded
 from orchestrator.play.run_directory import RecordedFile
 from orchestrator.play.variables import Server
 from orchestrator.settings import Settings
-from orchestrator.store import orders, reads, requests
+from orchestrator.store import leases, orders, reads, requests
 from orchestrator.store.connection import Database
 from orchestrator.worker.attempt import PLAYBOOKS, Attempt, Plan
 from orchestrator.worker.watch import Watch
@@ -258,6 +258,14 @@ def test_keeps_order_between_phases_it_enters_and_events(database: Database) -> 
 # what is known of a run
 
 
+def claim_after(database: Database, made: Attempt) -> Claim:
+    """Claim the operation as another worker, to which this attempt hands it over."""
+    leases.hand_over(database, made.lease)
+    claimed = claim_one(database, made.operation.id, claimant())
+    assert claimed is not None
+    return claimed
+
+
 def test_keeps_what_a_run_has_told_before_its_files_found_no_room(database: Database, lab: Lab) -> None:
     entry = next(each for each in lab.site["dns"] if each["driver"] == "technitium")
     name, zone = entry["name"], entry["zone"]
@@ -270,11 +278,12 @@ def test_keeps_what_a_run_has_told_before_its_files_found_no_room(database: Data
     with attempt(database, state_dir=lab.state_dir) as made:
         plan = Plan.of_phases((Phase.UNPUBLISH_EDGE, Phase.STOP_CONTAINER))
         server = Server(made.operation, 5000, "mc", publications=(published,))
-        outcome = made.play(plan, server, undoing=True, on_phase=fill_the_disk)
-    assert outcome.failure is not None
-    assert "No space left on device" in outcome.failure.message
-    assert outcome.failure.phase is Phase.STOP_CONTAINER
-    assert outcome.publications == ()
+        leases.record(database, made.lease, [PublicationsRecorded((published,))])
+        with pytest.raises(WorkerUnfit, match="No space left on device"):
+            made.play(plan, server, undoing=True, on_phase=fill_the_disk)
+        made._held.flush()
+    resumed = claim_after(database, made)
+    assert resumed.publications == ()
 
 
 # why it failed

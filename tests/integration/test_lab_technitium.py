@@ -1,10 +1,13 @@
 """The lab's Technitium API over TLS."""
 
+from email.utils import parsedate_to_datetime
+
+import dns.rcode
 import httpx
 import pytest
 
 from tests.support.fix_lab import Lab, tls_context
-from tests.support.lab_dns import ask, technitium, values
+from tests.support.lab_dns import ask, technitium, technitium_zone, values
 
 SRV = {"priority": "0", "weight": "5", "port": "25565"}
 
@@ -81,3 +84,38 @@ def test_technitium_with_a_fault_says_no_as_often_as_told(clean_lab: Lab) -> Non
     assert technitium(clean_lab, "get", domain="t5.lab.internal")["status"] == "ok"
     assert technitium(clean_lab, "add", **record)["errorMessage"] == "Disk is full."
     assert technitium(clean_lab, "add", **record)["status"] == "ok"
+
+
+def test_technitium_keeps_what_is_disabled_and_does_not_serve_it(lab: Lab) -> None:
+    record = {"domain": "t5.lab.internal", "type": "A", "ipAddress": "10.3.0.8"}
+    technitium(lab, "add", **record)
+    technitium(lab, "update", disable="true", **record)
+    assert [r["disabled"] for r in technitium(lab, "get", domain=record["domain"])["response"]["records"]] == [True]
+    assert values(ask(lab, record["domain"], "A")) == []
+    technitium(lab, "update", **record)
+    assert values(ask(lab, record["domain"], "A")) == ["10.3.0.8"]
+    technitium_zone(lab, "disable", zone="lab.internal")
+    try:
+        assert technitium(lab, "get", domain=record["domain"])["response"]["zone"]["disabled"] is True
+        assert ask(lab, record["domain"], "A").rcode() == dns.rcode.REFUSED
+    finally:
+        technitium_zone(lab, "enable", zone="lab.internal")
+    assert values(ask(lab, record["domain"], "A")) == ["10.3.0.8"]
+    assert technitium(lab, "delete", **record)["status"] == "ok"
+
+
+def test_service_with_a_fault_says_when_to_come_back(clean_lab: Lab) -> None:
+    urls = {
+        "technitium": f"{clean_lab.urls['technitiumUrl']}/api/zones/records/get",
+        "velocity": f"{clean_lab.urls['velocityUrl']}/zpack/status",
+        "mc-router": f"{clean_lab.urls['mcRouterUrl']}/routes",
+    }
+    with httpx.Client(verify=tls_context(clean_lab), trust_env=False) as client:
+        for target, url in urls.items():
+            clean_lab.fault(target=target, httpStatus=429, retryAfter=7, times=1)
+            clean_lab.fault(target=target, httpStatus=503, retryDate=60, times=1)
+            limited, away = client.get(url), client.get(url)
+            assert (limited.status_code, limited.headers["retry-after"]) == (429, "7")
+            assert away.status_code == 503
+            said, told = (parsedate_to_datetime(away.headers[name]) for name in ("retry-after", "date"))
+            assert 59 <= (said - told).total_seconds() <= 61

@@ -1,6 +1,9 @@
 """The driver of RFC 2136 against the lab's name server: what is really in the zone, and what is only answered."""
 
+import socket
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import dns.query
 import dns.rcode
@@ -10,7 +13,7 @@ import pytest
 
 from orchestrator.drivers.dns.base import DnsDriver
 from orchestrator.drivers.dns.factory import open_driver, parse_provider, publications_of
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import LaterError, PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.support.edge import rfc2136
 from tests.support.fix_lab import Lab
@@ -48,7 +51,7 @@ def add(lab: Lab, name: str, kind: str, value: str) -> None:
     send(lab, update)
 
 
-def driver(lab: Lab, server_id: str = "ours", **more: bool) -> DnsDriver:
+def driver(lab: Lab, server_id: str = "ours", **more: Any) -> DnsDriver:
     secrets = Secrets(lab.state_dir / "lab" / "secrets.json")
     return open_driver(parse_provider(rfc2136(lab)[0] | more), secrets, server_id=server_id, timeout=5)
 
@@ -138,3 +141,22 @@ def test_note_that_a_person_added_does_not_change_whose_a_record_is(zone: Lab, e
     send(zone, update)
     assert remove(ours)
     assert records(zone) == []
+
+
+def test_case_b7_update_whose_answer_is_lost_may_have_happened(lab: Lab) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+
+        server = threading.Thread(target=hang_up)
+        server.start()
+        one = driver(lab, server=f"127.0.0.1:{port}")
+        where = one.provider.names(HOST, "minecraft", "tcp")
+        with pytest.raises(LaterError, match="no answer to the update") as caught:
+            one.write([], one.provider.records(where, 25565))
+        server.join()
+    assert (caught.value.code, caught.value.asked) == ("dns-failed", False)

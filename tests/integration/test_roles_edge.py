@@ -1,5 +1,7 @@
 """publish_edge and unpublish_edge as real playbooks against the lab's DNS providers and proxy."""
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ from tests.support.edge import (
 )
 from tests.support.fix_lab import Lab
 from tests.support.http_server import Answer, http_server
-from tests.support.lab_dns import technitium
+from tests.support.lab_dns import ask, technitium, technitium_zone, values
 
 
 @pytest.fixture(scope="module")
@@ -215,10 +217,115 @@ def test_read_only_token_says_which_right_is_missing(
     assert right in run.failure["msg"]
 
 
-def test_too_many_requests_are_waited_out(lab: Lab, order: dict[str, Any]) -> None:
-    lab.fault(target="cloudflare", httpStatus=429, code=971, message="Slow down", retryAfter=1, times=2)
-    publish(lab, order).ok()
+LIMITS: dict[str, dict[str, Any]] = {
+    "technitium": {"httpStatus": 429, "retryAfter": 3},
+    "cloudflare": {"httpStatus": 429, "code": 971, "message": "Slow down", "retryDate": 3},
+    "velocity": {"httpStatus": 503, "message": "slow down", "retryAfter": 3},
+}
+WHO = {"technitium": "technitium", "cloudflare": "cloudflare", "velocity": "proxy zpack-bridge"}
+CHANGING = {"technitium": {"path": "/add"}, "cloudflare": {"method": "POST"}, "velocity": {"path": "/register"}}
+
+
+@pytest.mark.parametrize("target", LIMITS)
+@pytest.mark.parametrize("change", [False, True], ids=["reading", "changing"])
+def test_case_b7_who_wants_to_be_left_alone_is_waited_for(
+    lab: Lab, order: dict[str, Any], target: str, change: bool
+) -> None:
+    lab.fault(target=target, times=1, **LIMITS[target], **(CHANGING[target] if change else {}))
+    run = publish(lab, order).ok()
+    assert re.search(rf"waiting: .*{WHO[target]}.*it wants to be left alone until \d", run.output)
+    assert run.result(PUBLISH)["attempts"] == 2
+    assert run.changed == [PUBLISH]
     assert_published(lab, order)
+
+
+def test_case_b7_short_wait_needs_no_word(lab: Lab, order: dict[str, Any]) -> None:
+    lab.fault(target="cloudflare", httpStatus=429, code=971, message="Slow down", retryAfter=1, times=2)
+    assert "waiting" not in publish(lab, order).ok().output
+    assert_published(lab, order)
+
+
+@pytest.mark.parametrize("target", LIMITS)
+def test_case_b7_who_wants_to_be_left_alone_for_longer_than_the_phase_is_named(
+    lab: Lab, order: dict[str, Any], target: str
+) -> None:
+    lab.fault(target=target, **LIMITS[target] | {"retryAfter": 600, "retryDate": 600})
+    started = time.monotonic()
+    failure = publish(lab, order).failure
+    assert time.monotonic() - started < 15
+    assert failure["code"] == ("velocity-failed" if target == "velocity" else "dns-failed")
+    assert re.search(
+        rf"{WHO[target]}.*; it wants to be left alone until [-\d]{{10}} [:\d]{{8}} UTC, which is longer", failure["msg"]
+    )
+    lab.clear_faults()
+
+
+@pytest.mark.parametrize("target", LIMITS)
+def test_case_b7_who_wants_to_be_left_alone_is_waited_for_when_removing(
+    lab: Lab, order: dict[str, Any], target: str
+) -> None:
+    published = publish(lab, order).ok()
+    lab.fault(target=target, times=1, **LIMITS[target])
+    run = withdraw(lab, order, published).ok()
+    assert re.search(rf"waiting: .*{WHO[target]}.*it wants to be left alone until \d", run.output)
+    assert run.changed == [GONE]
+    assert sorted(map(str, run.result(GONE)["withdrawn"])) == sorted(map(str, published.result(PLAN)["publishing"]))
+    assert_unpublished(lab)
+
+
+def test_case_b7_lasting_failure_beside_a_wait_ends_the_phase_at_once(lab: Lab, order: dict[str, Any]) -> None:
+    lab.fault(target="cloudflare", httpStatus=429, code=971, message="Slow down", retryAfter=60)
+    lab.fault(target="technitium", status="error", errorMessage="no")
+    run = publish(lab, order)
+    assert "technitium: no" in run.failure["msg"]
+    assert "cloudflare: Slow down (971); it wants to be left alone until" in run.failure["msg"]
+    assert run.result(PUBLISH).get("attempts", 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["A", "SRV"])
+def test_case_a9_record_that_is_switched_off_is_written_again(lab: Lab, order: dict[str, Any], kind: str) -> None:
+    publish(lab, order).ok()
+    host = f"{HOST}.lab.internal"
+    where = host if kind == "A" else f"_minecraft._tcp.{host}"
+    [there] = technitium(lab, "get", domain=where)["response"]["records"]
+    value = {name: str(part) for name, part in there["rData"].items()}
+    kept = {"ttl": str(there["ttl"]), "comments": there["comments"]}
+    technitium(lab, "update", domain=where, type=kind, disable="true", **value, **kept)
+    assert values(ask(lab, where, kind)) == []
+    assert publish(lab, order).ok().changed == [PUBLISH]
+    assert len(values(ask(lab, where, kind))) == 1
+    assert publish(lab, order).ok().changed == []
+
+
+def test_case_a9_zone_that_is_switched_off_is_named(lab: Lab, order: dict[str, Any]) -> None:
+    published = publish(lab, order).ok()
+    technitium_zone(lab, "disable", zone="lab.internal")
+    try:
+        failure = publish(lab, order).failure
+        assert failure["code"] == "dns-failed"
+        assert "(switched off)" in failure["msg"]
+        assert "switch the zone and its records on there" in failure["msg"]
+        withdraw(lab, order, published).ok()
+    finally:
+        technitium_zone(lab, "enable", zone="lab.internal")
+    assert_unpublished(lab)
+
+
+@pytest.mark.parametrize("provider", ["technitium", "rfc2136"])
+def test_case_a8_address_that_a_wildcard_gives_ends_with_our_own_record(
+    lab: Lab, order: dict[str, Any], provider: str
+) -> None:
+    theirs = {"domain": "*.lab.internal", "type": "AAAA", "ipAddress": "2001:db8::1"}
+    technitium(lab, "add", **theirs)
+    host = f"{HOST}.lab.internal"
+    try:
+        assert values(ask(lab, host, "AAAA")) == ["2001:db8::1"]
+        dns = lab.site["dns"] if provider == "technitium" else rfc2136(lab)
+        publish(lab, order, hostwright_dns=dns).ok()
+        assert values(ask(lab, host, "AAAA")) == []
+        unpublish(lab, order, hostwright_dns=dns).ok()
+    finally:
+        technitium(lab, "delete", **theirs)
 
 
 def test_unpublish_tries_every_provider_and_names_each_failure(lab: Lab, order: dict[str, Any]) -> None:

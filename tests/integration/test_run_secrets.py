@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store.connection import Database
-from tests.integration.test_attempt import attempt
+from orchestrator.play.named_secrets import read_named_secrets
+from orchestrator.settings import Settings
 
 SITE: dict[str, Any] = {
     "hostwright_proxmox": {"host": "pve", "node": "pve", "user": "u@pve", "token_name": "t"},
@@ -29,24 +29,24 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def secrets_of_a_run(database: Database, home: Path, site: dict[str, Any]) -> set[str]:
+def secrets_of_a_run(home: Path, site: dict[str, Any]) -> set[str]:
     """The names in the secrets file of a run's directory, on such a site."""
     (home / "inventory" / "group_vars" / "all" / "site.yml").write_text(json.dumps(site))
-    made = attempt(database, inventory=home / "inventory", secrets_file=home / "secrets.json", state_dir=home)
-    return set(made.read_secrets())
+    settings = Settings(inventory=home / "inventory", secrets_file=home / "secrets.json", state_dir=home)
+    return set(read_named_secrets(settings))
 
 
-def test_case_c6_a_run_gets_only_what_its_roles_name(database: Database, home: Path) -> None:
-    assert secrets_of_a_run(database, home, SITE) == NAMED
+def test_case_c6_a_run_gets_only_what_its_roles_name(home: Path) -> None:
+    assert secrets_of_a_run(home, SITE) == NAMED
     agent = {"port": 8080, "secret": "agent_token"}
-    assert secrets_of_a_run(database, home, SITE | {"hostwright_agent": agent}) == NAMED | {"agent_token"}
+    assert secrets_of_a_run(home, SITE | {"hostwright_agent": agent}) == NAMED | {"agent_token"}
     other = {**SITE["hostwright_proxmox"], "secret": "a_secret_of_something_else"}
-    named = secrets_of_a_run(database, home, SITE | {"hostwright_proxmox": other})
+    named = secrets_of_a_run(home, SITE | {"hostwright_proxmox": other})
     assert named == (NAMED - {"proxmox_token"}) | {"a_secret_of_something_else"}
 
 
 @pytest.mark.parametrize(
     "templated", [{"hostwright_proxy": "{{ mine }}"}, {"hostwright_proxy": {"secret": "{{ mine }}"}}], ids=str
 )
-def test_case_c6_a_template_may_name_any(database: Database, home: Path, templated: dict[str, Any]) -> None:
-    assert "velocity_secret" in secrets_of_a_run(database, home, SITE | templated)
+def test_case_c6_a_template_may_name_any(home: Path, templated: dict[str, Any]) -> None:
+    assert "velocity_secret" in secrets_of_a_run(home, SITE | templated)

@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import CANCELLED, OperationRow
-from orchestrator.domain.operations import CLEANUP, STOP, TEARDOWN
+from orchestrator.domain.operations import CLEANUP, START, STOP, TEARDOWN
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import InstanceStatus, OperationStatus
 from orchestrator.domain.updates import PhaseEntered
@@ -53,6 +53,45 @@ def lose(database: Database, *, times: int = 1) -> OperationRow:
         expire(database, lease.operation_id)
         assert swept(database).lost == [lease.operation_id]
     return operation(database, lease.operation_id)
+
+
+# orders that workers put back
+
+
+@pytest.mark.parametrize(("over", "fails"), [(True, True), (False, False)])
+def test_case_a15_fails_an_order_that_was_put_back_when_its_time_is_over(
+    database: Database, over: bool, fails: bool
+) -> None:
+    lease = start(database)
+    leases.hand_over(database, lease, "its worker cannot work")
+    query(database, f"update operation set created_at = {LONG_AGO}")  # noqa: S608
+    if over:
+        query(database, f"update operation set deadline_at = {LONG_AGO}")  # noqa: S608
+    assert swept(database).overdue == ([lease.operation_id] if fails else [])
+    if fails:
+        failed = operation(database, lease.operation_id)
+        assert failed.error is not None
+        assert (failed.status, failed.error.code) == (OperationStatus.FAILED, Code.DEADLINE_EXCEEDED)
+        assert failed.error.detail == {"worker": "handed over: its worker cannot work"}
+        left = instance(database, failed.instance_id)
+        assert left.status is InstanceStatus.FAILED
+        assert left.vmid is not None, "something may have been made, so the VMID is kept until it is looked for"
+        swept(database)
+        assert [each.kind for each in reads.list_operations(database, customer_id=None)] == [
+            CLEANUP.name, "provision",
+        ]  # fmt: skip
+
+
+def test_case_a15_stops_a_server_whose_start_was_put_back_until_its_time_was_over(database: Database) -> None:
+    ready = provision(database)
+    query(database, "update instance set status = 'stopped'")
+    placed = requests.place(database, START, server_id=ready.id, vmid=None, customer_id=None)
+    assert placed is not None
+    leases.hand_over(database, claim(database, placed[0]), "its worker cannot work")
+    query(database, f"update operation set created_at = {LONG_AGO}, deadline_at = {LONG_AGO}")  # noqa: S608
+    assert swept(database).overdue == [placed[0]]
+    swept(database)
+    assert reads.list_operations(database, customer_id=None)[0].kind == STOP.name
 
 
 # wake-ups

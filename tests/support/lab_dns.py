@@ -27,8 +27,13 @@ def values(response: dns.message.Message) -> list[str]:
 
 def technitium(lab: Lab, verb: str, *, token: str | None = None, **params: str) -> dict[str, Any]:
     """POST as a form with a bearer token; the answer is HTTP 200 whatever happens."""
+    return technitium_zone(lab, f"records/{verb}", token=token, **params)
+
+
+def technitium_zone(lab: Lab, verb: str, *, token: str | None = None, **params: str) -> dict[str, Any]:
+    """The same for what is about a zone, such as `disable`."""
     headers = {"Authorization": f"Bearer {token or lab.secrets['technitium_token']}"}
-    url = f"{lab.urls['technitiumUrl']}/api/zones/records/{verb}"
+    url = f"{lab.urls['technitiumUrl']}/api/zones/{verb}"
     with httpx.Client(verify=tls_context(lab), trust_env=False) as client:
         response = client.post(url, data=params, headers=headers)
     assert response.status_code == 200

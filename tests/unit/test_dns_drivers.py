@@ -1,5 +1,7 @@
 """The DNS drivers where no lab leads: races, pages, and servers that do not do what they say."""
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +14,7 @@ from orchestrator.drivers.dns.cloudflare import Cloudflare
 from orchestrator.drivers.dns.factory import parse_provider
 from orchestrator.drivers.dns.rfc2136 import Rfc2136
 from orchestrator.drivers.dns.technitium import Technitium
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import LaterError, PhaseError
 from tests.support.http_server import Answer, Request, http_server
 
 MARK = "Managed by Hostwright. instance=1"
@@ -290,3 +292,102 @@ def test_names_the_algorithms_when_it_knows_none_of_that_name() -> None:
     entry = replace(provider("unused"), key_name="hostwright", key_algorithm="hmac-sha257")
     with pytest.raises(PhaseError, match=r"^dns: unknown key_algorithm hmac-sha257; known: hmac-sha1, .*hmac-sha512$"):
         Rfc2136(entry, MARK, secret="cGxhbnRlZA==", timeout=2)
+
+
+LEFT_ALONE = r"it wants to be left alone until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"
+
+
+@pytest.mark.parametrize("open_driver", [technitium, cloudflare], ids=["technitium", "cloudflare"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_case_b7_provider_says_until_when_it_wants_to_be_left_alone(
+    open_driver: Callable[[str], DnsDriver], status: int
+) -> None:
+    with http_server(lambda _: Answer(status, {}, {"Retry-After": "300"})) as server:
+        for act in (ensure, remove):
+            started = time.monotonic()
+            with pytest.raises(LaterError, match=LEFT_ALONE) as caught:
+                act(open_driver(server.url))
+            assert 298 < caught.value.at - started < 302
+            assert (caught.value.code, caught.value.asked, caught.value.changed) == ("dns-failed", True, False)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [None, Answer(502, {}), Answer(503, {}, {"Retry-After": "1"})],
+    ids=["closed", "502", "503"],
+)
+@pytest.mark.parametrize("happened", [True, False])
+def test_case_b7_change_without_an_answer_is_judged_by_what_is_there(lost: Answer | None, happened: bool) -> None:
+    zone, made = TechnitiumZone(), []
+
+    def respond(request: Request) -> Answer | None:
+        changes = not request.path.endswith("/get")
+        made.append(changes)
+        if not changes or made.count(True) > 1:
+            return zone(request)
+        if happened:
+            zone(request)
+        return lost
+
+    with http_server(respond) as server:
+        driver = Technitium(provider(server.url), MARK, secret="planted", timeout=5)
+        assert ensure(driver) is True
+    assert sorted(entry["type"] for entry in zone.entries) == ["A", "SRV"]
+    assert made.count(True) == (2 if happened else 3), "only what is not there is written again"
+
+
+def test_case_b7_waiting_for_a_provider_forgets_no_change() -> None:
+    zone, made = TechnitiumZone(), []
+
+    def respond(request: Request) -> Answer:
+        made.append(request.path)
+        # What is read back after both writes.
+        return Answer(429, {}, {"Retry-After": "9"}) if len(made) == 5 else zone(request)
+
+    with http_server(respond) as server:
+        with pytest.raises(LaterError) as caught:
+            ensure(technitium(server.url))
+        assert caught.value.changed is True
+        assert ensure(technitium(server.url)) is False
+
+
+@pytest.mark.parametrize("off", [{"disabled": True}, {"expiryTtl": 900}], ids=["disabled", "expires"])
+@pytest.mark.parametrize("kind", ["A", "SRV"])
+def test_case_a9_record_that_is_off_is_written_again(kind: str, off: dict[str, Any]) -> None:
+    zone = TechnitiumZone()
+    with http_server(zone) as server:
+        assert ensure(technitium(server.url)) is True
+        entry = next(one for one in zone.entries if one["type"] == kind)
+        entry.update(off)
+        assert ensure(technitium(server.url)) is True
+        assert ensure(technitium(server.url)) is False
+        written = [call for call in server.calls if call.endswith("/add")]
+    assert len(written) == 3
+    assert not [one for one in zone.entries if one["disabled"] or one.get("expiryTtl")]
+
+
+def test_case_a9_zone_that_is_off_is_named_and_records_are_removed_all_the_same() -> None:
+    zone = TechnitiumZone()
+
+    def respond(request: Request) -> Answer:
+        answer = zone(request)
+        answer.body["response"]["zone"] = {"name": "lab.example", "disabled": True}
+        return answer
+
+    words = r"reads back SRV .* \(switched off\), A 192\.0\.2\.7 \(switched off\).*; switch the zone and its records on"
+    with http_server(respond) as server:
+        with pytest.raises(PhaseError, match=words):
+            ensure(technitium(server.url))
+        assert remove(technitium(server.url)) is True
+    assert zone.entries == []
+
+
+def test_case_a8_address_that_does_not_go_away_is_named() -> None:
+    theirs = A | {"id": "x", "type": "AAAA", "content": "2001:db8::1", "comment": None}
+    with (
+        http_server(lambda _: listing([A, SRV, theirs])) as server,
+        pytest.raises(PhaseError, match=r"reads back .* AAAA 2001:db8::1 instead of"),
+    ):
+        ensure(cloudflare(server.url, exclusive=True))
+    assert "DELETE /zones/z/dns_records/x" in server.calls

@@ -23,7 +23,7 @@ from orchestrator.domain.updates import (
     Retried,
     Update,
 )
-from orchestrator.play.events import AddressSeen, phase_of, to_updates
+from orchestrator.play.events import AddressSeen, Heard, phase_of, to_updates
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "events"
 STREAMS = ["success_game", "success_dev", "agent_error", "agent_timeout", "locked_clone", "dns_failure", "no_playbook"]
@@ -314,6 +314,13 @@ def test_counts_a_retry_that_says_no_number_as_the_first(attempts: object, retri
     assert to_updates(event) == [Retried(Phase.WAIT_FOR_IP, retries)]
 
 
+def test_case_b7_log_says_what_a_phase_waits_for() -> None:
+    result = {"attempts": 1, "notice": "waiting: cloudflare:\nslow down", "progress": "not for the log"}
+    event = {"event": "runner_retry", "event_data": {"play": "publish-edge", "res": result}}
+    line = Logged(Phase.PUBLISH_EDGE, "info", "waiting: cloudflare: slow down")
+    assert to_updates(event) == [Retried(Phase.PUBLISH_EDGE, 1), line]
+
+
 # anything at all
 
 json_values = st.recursive(
@@ -326,7 +333,7 @@ names = st.sampled_from(
 )
 results = json_values | st.fixed_dictionaries(
     {},
-    optional=dict.fromkeys(["msg", "code", "detail", "progress", "address", "attempts"], json_values),
+    optional=dict.fromkeys(["msg", "code", "detail", "progress", "notice", "address", "attempts"], json_values),
 )
 event_data = json_values | st.fixed_dictionaries(
     {"play": st.sampled_from([str(phase) for phase in Phase]) | json_values},
@@ -355,3 +362,48 @@ def check_storable(update: object) -> None:
     for text in texts:
         assert text.isprintable()
     assert all(len(text) <= 2000 for text in texts[:2])
+
+
+# what a run shows of itself
+
+
+def hear(*events: dict[str, Any]) -> Heard:
+    heard = Heard()
+    for event in events:
+        heard.hear(event)
+    return heard
+
+
+def begun(play: str) -> dict[str, Any]:
+    return {"event": "playbook_on_play_start", "event_data": {"play": play}}
+
+
+STATS: dict[str, Any] = {"event": "playbook_on_stats"}
+
+
+def test_finds_no_fault_when_every_play_and_the_end_were_seen() -> None:
+    assert hear(begun("a"), begun("b"), STATS).find_fault(["a", "b"], successful=True) is None
+
+
+@pytest.mark.parametrize(
+    ("events", "unseen"),
+    [([], "a, b"), ([begun("a"), STATS], "b"), ([begun("a"), begun("b")], "the end")],
+)
+def test_case_a14_finds_what_was_not_seen(events: list[dict[str, Any]], unseen: str) -> None:
+    fault = hear(*events).find_fault(["a", "b"], successful=True)
+    assert fault is not None
+    assert fault.endswith(f"nothing was seen of {unseen}")
+
+
+def test_case_a15_quotes_what_was_printed_before_the_first_play() -> None:
+    printed = {"event": "verbose", "stdout": "\x1b[1;31mERROR: no such\x1b[0m"}
+    rest = {"event": "verbose", "stdout": "  locale"}
+    fault = hear(printed, rest).find_fault(["a"], successful=False)
+    assert fault == "ansible-playbook ended before its first play: ERROR: no such locale"
+    assert str(hear().find_fault(["a"], successful=False)).endswith("it printed nothing")
+    assert hear(printed, begun("a")).find_fault(["a"], successful=False) is None
+
+
+def test_case_a19_refuses_an_event_whose_data_did_not_arrive() -> None:
+    with pytest.raises(OSError, match="did not arrive"):
+        hear({"uuid": "x", "counter": 1, "stdout": "TASK"})

@@ -6,12 +6,22 @@ import socket
 import ssl
 import threading
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 import trustme
 
-from orchestrator.drivers.httpjson import LARGEST_ANSWER, WORDS, HttpError, HttpJson, Reply
+from orchestrator.drivers.httpjson import (
+    LARGEST_ANSWER,
+    LONGEST_WAIT,
+    RETRY_DELAY,
+    UNSAID_WAIT,
+    WORDS,
+    HttpError,
+    HttpJson,
+    Reply,
+)
 from tests.support.http_server import Answer, Request, http_server
 
 
@@ -167,3 +177,77 @@ def test_words_are_one_bounded_line() -> None:
     assert len(Reply(500, "x" * 9999).words()) == WORDS
     assert Reply(500, "").words() == "HTTP 500 without a word"
     assert json.loads(Reply(400, {"other": 1}).words()) == {"other": 1}
+
+
+def test_case_b7_call_waits_until_the_date_that_it_is_told() -> None:
+    until = formatdate(time.time() + 2, usegmt=True)
+    answers = [Answer(429, {}, {"Retry-After": until}), Answer(200, {})]
+    started = time.monotonic()
+    with http_server(lambda _: answers.pop(0)) as server:
+        assert HttpJson(timeout=5).call("GET", server.url).ok
+    assert len(server.requests) == 2
+    assert time.monotonic() - started >= 1
+
+
+def test_case_b7_call_waits_out_503_for_as_long_as_it_says() -> None:
+    answers = [Answer(503, {}, {"Retry-After": "1"})] * 3 + [Answer(200, {})]
+    started = time.monotonic()
+    with http_server(lambda _: answers.pop(0)) as server:
+        assert HttpJson(timeout=8).call("GET", server.url).ok
+    assert time.monotonic() - started >= 3
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "seconds"),
+    [
+        (429, "30", 30.0),
+        (429, " 7 ", 7.0),
+        (429, "1.5", 1.5),
+        (429, "0", RETRY_DELAY),
+        (429, "-5", RETRY_DELAY),
+        (429, "Wed, 21 Oct 2015 07:28:10 GMT", 10.0),
+        (429, "Wed, 21 Oct 2015 07:28:10 -0000", 10.0),
+        (429, "Wednesday, 21-Oct-15 07:28:10 GMT", 10.0),
+        (429, "Tue, 20 Oct 2015 07:28:10 GMT", RETRY_DELAY),
+        (429, "", UNSAID_WAIT),
+        (429, "soon", UNSAID_WAIT),
+        (429, "nan", UNSAID_WAIT),
+        (429, "Wed, 99 Oct 2015 07:28:10 GMT", UNSAID_WAIT),
+        (429, "9" * 400, LONGEST_WAIT),
+        (503, "30", 30.0),
+        (503, "", None),
+        (500, "30", None),
+        (200, "30", None),
+    ],
+)
+def test_case_b7_answer_says_for_how_long_it_wants_none(status: int, said: str, seconds: float | None) -> None:
+    headers = {"Retry-After": said, "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    assert Reply(status, {}, headers).left_alone == seconds
+
+
+def test_case_b7_change_is_repeated_after_429_only() -> None:
+    answers = [Answer(429, {}, {"Retry-After": "1"}), Answer(200, {})]
+    with http_server(lambda _: answers.pop(0)) as server:
+        assert HttpJson(timeout=5).call("POST", server.url, changes=True).ok
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "left_alone"),
+    [(None, None), (Answer(502, {}), None), (Answer(504, {}), None), (Answer(503, {}, {"Retry-After": "7"}), 7.0)],
+    ids=["closed", "502", "504", "503"],
+)
+def test_case_b7_change_that_may_have_happened_is_made_once(answer: Answer | None, left_alone: float | None) -> None:
+    with http_server(lambda _: answer) as server, pytest.raises(HttpError) as caught:
+        HttpJson(timeout=2).call("POST", server.url, changes=True)
+    assert (caught.value.unsure, caught.value.left_alone, len(server.requests)) == (True, left_alone, 1)
+
+
+def test_case_b7_change_that_was_never_sent_is_made_when_the_server_is_back() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(HttpError, match="refused") as caught:
+        HttpJson(timeout=0.8).call("POST", f"http://127.0.0.1:{port}", changes=True)
+    assert caught.value.unsure is False
+    assert time.monotonic() - started > 0.4, "it was tried again"

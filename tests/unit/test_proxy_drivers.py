@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from orchestrator.domain.publications import Publication
-from orchestrator.drivers.players.reachability import CheckError, Instance, checks
+from orchestrator.drivers.players.reachability import CheckError, Instance, checks, run
 from orchestrator.drivers.proxy.base import Backend, ProxyDriver, Registration
 from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy, publications_of
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import LaterError, PhaseError
 from orchestrator.drivers.secrets import Secrets
 from tests.support.http_server import Answer, Request, http_server
 
@@ -265,3 +266,46 @@ def test_typo_in_the_inventory_is_named(entry: dict[str, Any], words: str) -> No
     with pytest.raises(PhaseError, match=f"hostwright_proxy or hostwright_entry_points is wrong: {words}") as caught:
         parse_proxy(entry)
     assert caught.value.code == "internal"
+
+
+@pytest.mark.parametrize("kind", ["zpack-bridge", "mc-router"])
+@pytest.mark.parametrize("writes", [False, True], ids=["read", "written"])
+def test_case_b7_proxy_that_wants_to_be_left_alone_gets_no_other_request(
+    tmp_path: Path, kind: str, writes: bool
+) -> None:
+    listed = {"servers": [{"name": "other", "address": "10.0.0.9", "port": 25565}]} if kind == "zpack-bridge" else {}
+
+    def respond(request: Request) -> Answer:
+        limited = (request.method != "GET") is writes
+        return Answer(429, {"error": "slow down"}, {"Retry-After": "300"}) if limited else Answer(200, listed)
+
+    with http_server(respond) as server, pytest.raises(LaterError) as caught:
+        driver(tmp_path, server.url, kind).ensure(wanted("10.0.0.1"))
+    assert len(server.requests) == (2 if writes else 1), server.calls
+    assert (caught.value.code, caught.value.asked) == ("velocity-failed", True)
+    assert "it wants to be left alone until" in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["zpack-bridge", "mc-router"])
+def test_case_b7_registration_without_an_answer_is_judged_by_what_is_there(tmp_path: Path, kind: str) -> None:
+    registered: list[Request] = []
+
+    def respond(request: Request) -> Answer | None:
+        if request.method != "GET":
+            registered.append(request)
+            return None
+        hosts = {host: {"backend": "10.0.0.1:25565"} for host in HOSTS[: len(registered)]}
+        servers = [{"name": NAME, "address": "10.0.0.1", "port": 25565}][: len(registered)]
+        return Answer(200, {"servers": servers} if kind == "zpack-bridge" else hosts)
+
+    with http_server(respond) as server:
+        assert driver(tmp_path, server.url, kind).ensure(wanted("10.0.0.1"))
+    assert len(registered) == (1 if kind == "zpack-bridge" else len(HOSTS)), server.calls
+
+
+def test_case_b7_verify_leaves_a_proxy_alone_that_asks_for_it(tmp_path: Path) -> None:
+    with http_server(lambda _: Answer(429, {}, {"Retry-After": "30"})) as server:
+        proxy = driver(tmp_path, server.url, "zpack-bridge")
+        todo = [one for one in checks(Instance(wanted("10.0.0.1"), None, []), proxy) if one.name == "proxy"]
+        with pytest.raises(LaterError):
+            run(todo, time.monotonic() + 3)

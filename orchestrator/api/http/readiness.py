@@ -1,4 +1,4 @@
-"""Whether this process can serve: the database answers, the schema is this release's, and a worker is alive."""
+"""Whether this process can serve: the database answers, the schema is this release's, and a worker can work."""
 
 import asyncio
 import logging

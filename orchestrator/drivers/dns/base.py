@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,9 @@ from typing import ClassVar
 from orchestrator.domain.errors import Code
 from orchestrator.domain.publications import Publication
 from orchestrator.drivers.dns.marks import carries, first_untouchable, refusal
-from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, wanted
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.dns.records import Names, Record, RecordError, describe, differing, names, surplus, wanted
+from orchestrator.drivers.httpjson import HttpError
+from orchestrator.drivers.result import LaterError, PhaseError, refusal_of, until_known
 
 CODE = Code.DNS_FAILED
 
@@ -46,10 +48,16 @@ class Provider:
         except RecordError as error:
             raise self.failure(str(error)) from None
 
-    def failure(self, words: str, remedy: str = "") -> PhaseError:
-        """The provider's own words under its name."""
-        sentence = f"{self.name}: {words.rstrip('.')}" + (f"; {remedy}" if remedy else "")
-        return PhaseError(CODE, sentence, provider=self.name, zone=self.zone, answer=words)
+    def failure(
+        self, words: str, remedy: str = "", *, left_alone: float | None = None, unsure: bool = False
+    ) -> PhaseError:
+        """The provider's own words under its name; the rest is as in refusal_of."""
+        where = {"provider": self.name, "zone": self.zone}
+        return refusal_of(CODE, self.name, words, remedy, left_alone=left_alone, unsure=unsure, **where)
+
+    def unreachable(self, error: HttpError) -> PhaseError:
+        remedy = f"is {self.url} reachable?"
+        return self.failure(str(error), remedy, left_alone=error.left_alone, unsure=error.unsure)
 
 
 class DnsDriver(ABC):
@@ -63,12 +71,16 @@ class DnsDriver(ABC):
     ZONE: ClassVar[str] = "zone"
     """The member of an entry by which the provider knows the zone."""
 
-    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
-        """`timeout` in seconds bounds each request with its retries."""
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float, quiet: float = math.inf) -> None:
+        """`timeout` in seconds bounds each request with its retries.
+
+        A provider that wants to be left alone for longer than `quiet` seconds makes every method raise LaterError.
+        """
         self.provider = provider
         self.mark = mark
         self.secret = secret
         self.timeout = timeout
+        self.quiet = quiet
 
     @staticmethod
     def marked(records: Sequence[Record], where: Names, mark: str) -> list[Record]:
@@ -90,27 +102,43 @@ class DnsDriver(ABC):
 
     def ensure(self, where: Names, records: Sequence[Record], *, check: bool = False) -> bool:
         """True when something had to be changed. Nothing counts as done before it reads back."""
-        desired = self.marked(records, where, self.mark)
-        found = self._read_ours(where, desired)
-        changes = differing(found, desired)
-        # Addresses and aliases that would lead players elsewhere; whosever they are, the zone is wholly ours then.
-        surplus = [one for one in found if one.key not in {record.key for record in desired}]
-        if check or not (changes or surplus):
-            return bool(changes or surplus)
-        if surplus:
-            self.delete(surplus)
-        if changes:
-            self.write([one for one in found if one not in surplus], changes)
-        back = self._read_ours(where, desired)
-        if differing(back, desired):
-            raise self.provider.failure(
-                f"took the change of {where.host} but reads back {describe(back)} instead of {describe(desired)}",
-                "another system may write the same names",
-            )
-        return True
+        return until_known(lambda: self._ensure(where, records, check=check), timeout=self.timeout, quiet=self.quiet)
 
     def remove(self, publications: Sequence[Publication], *, check: bool = False) -> bool:
         """True when something of ours was there. What is somebody else's by now stays, and is not ours to remove."""
+        return until_known(lambda: self._remove(publications, check=check), timeout=self.timeout, quiet=self.quiet)
+
+    def _ensure(self, where: Names, records: Sequence[Record], *, check: bool) -> bool:
+        desired = self.marked(records, where, self.mark)
+        found = self._read_ours(where, desired)
+        wrong = bool(differing(found, desired) or surplus(found, desired))
+        if wrong and not check:
+            try:
+                self._change(found, desired)
+                self._require_there(where, desired)
+            except LaterError as later:
+                later.changed = True
+                raise
+        return wrong
+
+    def _change(self, found: Sequence[Record], desired: Sequence[Record]) -> None:
+        # Whosever the others are: the zone is wholly ours when they did not end it before.
+        others, changes = surplus(found, desired), differing(found, desired)
+        if others:
+            self.delete(others)
+        if changes:
+            self.write([one for one in found if one not in others], changes)
+
+    def _require_there(self, where: Names, desired: Sequence[Record]) -> None:
+        back = self._read_ours(where, desired)
+        if differing(back, desired) or surplus(back, desired):
+            off = not all(record.served for record in back)
+            raise self.provider.failure(
+                f"took the change of {where.host} but reads back {describe(back)} instead of {describe(desired)}",
+                "switch the zone and its records on there" if off else "another system may write the same names",
+            )
+
+    def _remove(self, publications: Sequence[Publication], *, check: bool) -> bool:
         found = self.read({(one.name, one.type) for one in publications})
         ours = [record for record in found if carries(record.mark, self.mark)]
         if ours and not check:

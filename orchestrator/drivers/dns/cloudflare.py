@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +21,9 @@ class Cloudflare(DnsDriver):
     NEEDS = ("url", "zone_id")
     ZONE = "zone_id"
 
-    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
-        super().__init__(provider, mark, secret=secret, timeout=timeout)
-        self._http = HttpJson(ca_file=provider.ca_file, bearer=secret, timeout=timeout)
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float, quiet: float = math.inf) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout, quiet=quiet)
+        self._http = HttpJson(ca_file=provider.ca_file, bearer=secret, timeout=timeout, quiet=quiet)
 
     def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
         records = [record for name in sorted({name for name, _ in keys}) for record in self._list(name)]
@@ -68,15 +69,15 @@ class Cloudflare(DnsDriver):
     ) -> Reply:
         url = f"{self.provider.url}/zones/{self.provider.zone_id}/dns_records{path}"
         try:
-            reply = self._http.call(method, url, body=body, params=params)
+            reply = self._http.call(method, url, body=body, params=params, changes=method != "GET")
         except HttpError as error:
-            raise self.provider.failure(str(error), f"is {self.provider.url} reachable?") from None
+            raise self.provider.unreachable(error) from None
         if reply.ok and reply.member("success") is True:
             return reply
         codes = _codes(reply)
         if codes & fine or (reply.status == 404 and method == "DELETE"):
             return reply
-        raise self.provider.failure(_words(reply), self._remedy(reply, codes, method))
+        raise self.provider.failure(_words(reply), self._remedy(reply, codes, method), left_alone=reply.left_alone)
 
     def _remedy(self, reply: Reply, codes: set[int], method: str) -> str:
         if reply.status in (401, 403) or codes & UNAUTHENTICATED:
@@ -85,8 +86,6 @@ class Cloudflare(DnsDriver):
                 f"the token (secret {self.provider.secret}) must be valid and have the permission "
                 f"Zone / DNS / {right} on zone {self.provider.zone}"
             )
-        if reply.status == 429:
-            return "too many requests; run it again later"
         if 7003 in codes:
             return "correct zone_id in hostwright_dns"
         return ""

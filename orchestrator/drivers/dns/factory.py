@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
@@ -47,10 +48,12 @@ def parse_provider(entry: Mapping[str, Any]) -> Provider:
     return Provider(**{str(name): value for name, value in entry.items()})
 
 
-def open_driver(provider: Provider, secrets: Secrets, *, server_id: str, timeout: float) -> DnsDriver:
-    """Raises PhaseError for a missing secret. `timeout` in seconds bounds each request with its retries."""
+def open_driver(
+    provider: Provider, secrets: Secrets, *, server_id: str, timeout: float, quiet: float = math.inf
+) -> DnsDriver:
+    """Raises PhaseError for a missing secret. `timeout` and `quiet` are in seconds, as DnsDriver says."""
     secret = secrets.get(provider.secret)
-    return DRIVERS[provider.driver](provider, mark_of(server_id), secret=secret, timeout=timeout)
+    return DRIVERS[provider.driver](provider, mark_of(server_id), secret=secret, timeout=timeout, quiet=quiet)
 
 
 def publications_of(provider: Provider, where: Names, records: list[Record], server_id: str) -> list[Publication]:

@@ -113,6 +113,16 @@ def differing(found: Iterable[Record], desired: Sequence[Record]) -> list[Record
     return [one for one in desired if [other for other in there if other.key == one.key] != [one]]
 
 
+def surplus(found: Iterable[Record], desired: Sequence[Record]) -> list[Record]:
+    """Addresses and aliases beside the desired records, which would lead players elsewhere."""
+    keys = {record.key for record in desired}
+    return [one for one in found if one.key not in keys]
+
+
 def describe(records: Iterable[Record]) -> str:
-    """For a message: `A 10.0.0.1, SRV 0 5 25565 host`, or `nothing`."""
-    return ", ".join(f"{record.type} {record.value}" for record in sorted(records)) or "nothing"
+    """For a message: `A 10.0.0.1, SRV 0 5 25565 host (switched off)`, or `nothing`."""
+    return ", ".join(_describe(record) for record in sorted(records)) or "nothing"
+
+
+def _describe(record: Record) -> str:
+    return f"{record.type} {record.value}" + ("" if record.served else " (switched off)")

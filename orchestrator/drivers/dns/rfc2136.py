@@ -7,6 +7,7 @@ task, knows one record set at a time, and no prerequisites.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -38,8 +39,8 @@ class Rfc2136(DnsDriver):
 
     NEEDS = ("key_name",)
 
-    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
-        super().__init__(provider, mark, secret=secret, timeout=timeout)
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float, quiet: float = math.inf) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout, quiet=quiet)
         self._server = provider.server or provider.nameserver
         if provider.key_algorithm not in ALGORITHMS:
             raise provider.failure(f"unknown key_algorithm {provider.key_algorithm}", f"known: {', '.join(ALGORITHMS)}")
@@ -136,9 +137,10 @@ class Rfc2136(DnsDriver):
                 f"rejects the TSIG signature: {type(error).__name__}",
                 f"check key_name, secret {self.provider.secret} and both clocks",
             ) from None
-        except (NameserverError, dns.exception.DNSException, OSError) as error:
+        except (NameserverError, dns.exception.DNSException, OSError, EOFError) as error:
             words = str(error) or type(error).__name__
-            raise self.provider.failure(f"no answer to the update: {words}") from None
+            unsure = not isinstance(error, (NameserverError, ConnectionRefusedError))
+            raise self.provider.failure(f"no answer to the update: {words}", unsure=unsure) from None
         code = response.rcode()
         if code != dns.rcode.NOERROR and code not in expected:
             raise self.provider.failure(f"answers {dns.rcode.to_text(code)} to the update", self._remedy(code))

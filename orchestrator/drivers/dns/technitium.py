@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -22,9 +23,9 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 class Technitium(DnsDriver):
     NEEDS = ("url",)
 
-    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float) -> None:
-        super().__init__(provider, mark, secret=secret, timeout=timeout)
-        self._http = HttpJson(ca_file=provider.ca_file, timeout=timeout)
+    def __init__(self, provider: Provider, mark: str, *, secret: str, timeout: float, quiet: float = math.inf) -> None:
+        super().__init__(provider, mark, secret=secret, timeout=timeout, quiet=quiet)
+        self._http = HttpJson(ca_file=provider.ca_file, timeout=timeout, quiet=quiet)
 
     def read(self, keys: Collection[tuple[str, str]]) -> list[Record]:
         records = [record for name in sorted({name for name, _ in keys}) for record in self._get(name)]
@@ -41,10 +42,12 @@ class Technitium(DnsDriver):
             self._call("delete", record.name, {"type": record.type, **_value(record)}, absent_is_fine=True)
 
     def _get(self, name: str) -> list[Record]:
-        entries = self._call("get", name, {}).get("records")
+        answer = self._call("get", name, {})
+        entries = answer.get("records")
         if not isinstance(entries, list):
             raise self.provider.failure("answered without a list of records")
-        records = [_record(entry) for entry in entries if entry.get("type") in VALUES]
+        off = bool((answer.get("zone") or {}).get("disabled"))
+        records = [_record(entry, zone_off=off) for entry in entries if entry.get("type") in VALUES]
         return [record for record in records if record.name == name]
 
     def _call(
@@ -53,11 +56,12 @@ class Technitium(DnsDriver):
         # The token as a form field is what every version takes; the Authorization header came with v15.
         form = {"token": self.secret, "domain": domain, "zone": canonical(self.provider.zone), **fields}
         try:
-            reply = self._http.call("POST", f"{self.provider.url}/api/zones/records/{verb}", form=form)
+            url = f"{self.provider.url}/api/zones/records/{verb}"
+            reply = self._http.call("POST", url, form=form, changes=verb != "get")
         except HttpError as error:
-            raise self.provider.failure(str(error), f"is {self.provider.url} reachable?") from None
+            raise self.provider.unreachable(error) from None
         if reply.status != 200 or not isinstance(reply.body, dict):
-            raise self.provider.failure(f"HTTP {reply.status}: {reply.words()}")
+            raise self.provider.failure(f"HTTP {reply.status}: {reply.words()}", left_alone=reply.left_alone)
         if reply.body.get("status") == "ok":
             return dict(reply.body.get("response") or {})
         words = short(str(reply.body.get("errorMessage") or reply.body.get("status")))
@@ -81,10 +85,11 @@ def _value(record: Record) -> dict[str, Any]:
     return dict(zip(VALUES[record.type], parts, strict=True))
 
 
-def _record(entry: Mapping[str, Any]) -> Record:
+def _record(entry: Mapping[str, Any], *, zone_off: bool) -> Record:
     kind = str(entry["type"])
     parts = [entry["rData"][name] for name in VALUES[kind]]
     value = srv_value(*parts) if kind == "SRV" else canonical(str(parts[0]))
     name, note = canonical(str(entry["name"])), str(entry.get("comments") or "")
-    # A disabled one is kept, but nobody gets it for an answer.
-    return Record(name, kind, value, int(entry["ttl"]), note, not entry.get("disabled"))
+    # A disabled one is kept, but nobody gets it for an answer; one that expires will be gone while the server lives.
+    served = not (zone_off or entry.get("disabled") or entry.get("expiryTtl"))
+    return Record(name, kind, value, int(entry["ttl"]), note, served)

@@ -7,33 +7,40 @@ from collections.abc import Iterable
 from orchestrator.drivers.dns.base import CODE, Provider
 from orchestrator.drivers.dns.factory import open_driver
 from orchestrator.drivers.proxy.base import ProxyDriver, Registration
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import PhaseError, join_failures
 from orchestrator.drivers.secrets import Secrets
 
 CHANGED, UNCHANGED = "changed", "unchanged"
 
 
 def publish_records(
-    providers: Iterable[Provider], wanted: Registration, service: str, secrets: Secrets, *, timeout: float, check: bool
+    providers: Iterable[Provider],
+    wanted: Registration,
+    service: str,
+    secrets: Secrets,
+    *,
+    timeout: float,
+    quiet: float,
+    check: bool,
 ) -> dict[str, str]:
     """Provider to `changed` or `unchanged`. Raises PhaseError, after every provider was tried, that names each failure.
 
-    `timeout` in seconds bounds each request with its retries.
+    `timeout` in seconds bounds each request with its retries, `quiet` each wait for a provider that asks for it.
     """
     outcomes: dict[str, str] = {}
     failures: list[PhaseError] = []
     for provider in providers:
         try:
-            changed = _ensure(provider, wanted, service, secrets, timeout=timeout, check=check)
+            changed = _ensure(provider, wanted, service, secrets, timeout=timeout, quiet=quiet, check=check)
             outcomes[provider.name] = CHANGED if changed else UNCHANGED
         except PhaseError as failure:
             failures.append(failure)
             outcomes[provider.name] = failure.message
     if failures:
-        message = "; ".join(failure.message for failure in failures)
         # A mistake in the inventory or the secrets is not the provider's.
         code = next((failure.code for failure in failures if failure.code != CODE), CODE)
-        raise PhaseError(code, message, changed=CHANGED in outcomes.values(), providers=outcomes)
+        changed = CHANGED in outcomes.values() or any(failure.changed for failure in failures)
+        raise join_failures(failures, code, changed=changed, providers=outcomes)
     return outcomes
 
 
@@ -47,10 +54,17 @@ def register(proxy: ProxyDriver, wanted: Registration, *, changed: bool, check: 
 
 
 def _ensure(
-    provider: Provider, wanted: Registration, service: str, secrets: Secrets, *, timeout: float, check: bool
+    provider: Provider,
+    wanted: Registration,
+    service: str,
+    secrets: Secrets,
+    *,
+    timeout: float,
+    quiet: float,
+    check: bool,
 ) -> bool:
     where = provider.names(wanted.name, service, wanted.protocol)
-    driver = open_driver(provider, secrets, server_id=wanted.server_id, timeout=timeout)
+    driver = open_driver(provider, secrets, server_id=wanted.server_id, timeout=timeout, quiet=quiet)
     try:
         return driver.ensure(where, provider.records(where, wanted.public_port), check=check)
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from orchestrator.drivers.proxy.http import PLACE
 from orchestrator.drivers.proxy.traefik import DRIVER as TRAEFIK
 from orchestrator.drivers.proxy.traefik import place_of
 from orchestrator.drivers.remote import RunModule
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import PhaseError, join_failures
 from orchestrator.drivers.secrets import Secrets
 
 Group = Sequence[Publication]
@@ -26,7 +27,8 @@ Group = Sequence[Publication]
 class Site:
     """What the inventory says today of the places, and how a task reaches them.
 
-    `run` reaches `host` of the inventory, if the task is delegated to one; `timeout` in seconds bounds each request.
+    `run` reaches `host` of the inventory, if the task is delegated to one; `timeout` in seconds bounds each request,
+    `quiet` each wait for a provider or proxy that asks to be left alone.
     """
 
     server_id: str
@@ -37,6 +39,7 @@ class Site:
     providers: Sequence[Mapping[str, Any]] = ()
     proxy: Mapping[str, Any] = field(default_factory=dict)
     host: str = ""
+    quiet: float = math.inf
 
     def remove(self, group: Group) -> bool:
         """True when something of ours was there. Raises PhaseError, also when the inventory no longer has the place."""
@@ -55,7 +58,9 @@ class Site:
             if (entry.get("name"), entry.get("driver")) == (name, driver):
                 # The zone is the recorded one; all else may have changed since.
                 provider = dns.parse_provider({**entry, dns.DRIVERS[driver].ZONE: zone})
-                opened = dns.open_driver(provider, self.secrets, server_id=self.server_id, timeout=self.timeout)
+                opened = dns.open_driver(
+                    provider, self.secrets, server_id=self.server_id, timeout=self.timeout, quiet=self.quiet
+                )
                 return opened.remove(group, check=self.check)
         raise missing(group, f"hostwright_dns no longer has the entry {name} with driver {driver}")
 
@@ -66,7 +71,7 @@ class Site:
         return self._unregister(Proxy(TRAEFIK, host=host, directory=directory), group)
 
     def _unregister(self, proxy: Proxy, group: Group) -> bool:
-        opened = proxies.open_proxy(proxy, self.secrets, run=self.run, timeout=self.timeout)
+        opened = proxies.open_proxy(proxy, self.secrets, run=self.run, timeout=self.timeout, quiet=self.quiet)
         return opened.remove(group, self.server_id, check=self.check)
 
 
@@ -82,8 +87,7 @@ class Withdrawal:
         """The result of a task. Raises PhaseError with every failure, which tells of what is gone too."""
         gone = {"withdrawn": [] if check else [one.as_dict() for one in self.gone]}
         if self.failures:
-            message = "; ".join(failure.message for failure in self.failures)
-            raise PhaseError(self.failures[0].code, message, changed=self.changed, more=gone)
+            raise join_failures(self.failures, self.failures[0].code, changed=self.changed, more=gone)
         return {"changed": self.changed, **gone}
 
 

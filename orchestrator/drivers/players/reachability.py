@@ -16,7 +16,7 @@ from orchestrator.drivers.dns.records import Names, Record
 from orchestrator.drivers.players.minecraft import PingError, ping
 from orchestrator.drivers.players.probe import ProbeError, ask
 from orchestrator.drivers.proxy.base import ProxyDriver, Registration
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import LaterError, PhaseError
 
 STEP_TIMEOUT = 2.0
 SHORTEST_STEP = 0.2
@@ -81,7 +81,7 @@ class Outcome:
 
 
 def run(todo: Sequence[Check], deadline: float) -> Outcome:
-    """One pass until the first check that fails."""
+    """One pass until the first check that fails. Raises LaterError when the proxy wants to be left alone."""
     passed: dict[str, str] = {}
     for check in todo:
         timeout = min(STEP_TIMEOUT, max(deadline - time.monotonic(), SHORTEST_STEP))
@@ -127,6 +127,8 @@ def _require_no_other_way(provider: Provider, record: Record, found: Sequence[st
 def _listed(wanted: Registration, proxy: ProxyDriver) -> str:
     try:
         backends = proxy.backends()
+    except LaterError:
+        raise  # it wants to be left alone, so it is not asked again with the next check
     except PhaseError as error:
         # It may be on its way back, so this is seen, not final.
         raise CheckError(error.message) from None

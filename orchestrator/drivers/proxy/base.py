@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from orchestrator.domain.errors import Code
 from orchestrator.domain.publications import Publication
 from orchestrator.drivers.dns.records import canonical
 from orchestrator.drivers.remote import RunModule
-from orchestrator.drivers.result import PhaseError
+from orchestrator.drivers.result import PhaseError, refusal_of, until_known
 
 CODE = Code.VELOCITY_FAILED
 
@@ -73,10 +74,12 @@ class Proxy:
     directory: str = ""
     entry_point: str = "{protocol}-{port}"
 
-    def failure(self, words: str, remedy: str = "") -> PhaseError:
-        where = self.url or f"{self.host}:{self.directory}"
-        sentence = f"proxy {self.driver} at {where}: {words.rstrip('.')}" + (f"; {remedy}" if remedy else "")
-        return PhaseError(CODE, sentence, proxy=self.driver, answer=words)
+    def failure(
+        self, words: str, remedy: str = "", *, left_alone: float | None = None, unsure: bool = False
+    ) -> PhaseError:
+        """The proxy's own words under its name; the rest is as in refusal_of."""
+        who = f"proxy {self.driver} at {self.url or f'{self.host}:{self.directory}'}"
+        return refusal_of(CODE, who, words, remedy, left_alone=left_alone, unsure=unsure, proxy=self.driver)
 
 
 class ProxyDriver(ABC):
@@ -85,12 +88,16 @@ class ProxyDriver(ABC):
     NEEDS: ClassVar[tuple[str, ...]]
     """What the inventory must say for this kind beside `driver`."""
 
-    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float) -> None:
-        """`run` reaches the proxy's host; `timeout` in seconds bounds a request, or the waiting for that host."""
+    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float, quiet: float = math.inf) -> None:
+        """`run` reaches the proxy's host; `timeout` in seconds bounds a request, or the waiting for that host.
+
+        A proxy that wants to be left alone for longer than `quiet` seconds makes every method raise LaterError.
+        """
         self.proxy = proxy
         self.secret = secret
         self.run = run
         self.timeout = timeout
+        self.quiet = quiet
 
     @staticmethod
     @abstractmethod
@@ -101,13 +108,23 @@ class ProxyDriver(ABC):
     def backends(self) -> list[Backend]:
         """What the proxy says it knows."""
 
-    @abstractmethod
     def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
         """True when something had to be changed."""
+        return until_known(lambda: self._ensure(wanted, check=check), timeout=self.timeout, quiet=self.quiet)
 
-    @abstractmethod
     def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
         """True when something was there. What is not as it was published, or has another mark, stays."""
+        return until_known(
+            lambda: self._remove(publications, server_id, check=check), timeout=self.timeout, quiet=self.quiet
+        )
+
+    @abstractmethod
+    def _ensure(self, wanted: Registration, *, check: bool) -> bool:
+        """One try of `ensure`, which begins by reading."""
+
+    @abstractmethod
+    def _remove(self, publications: Sequence[Publication], server_id: str, *, check: bool) -> bool:
+        """One try of `remove`, which begins by reading."""
 
     @abstractmethod
     def routes(self, wanted: Registration, backends: Sequence[Backend]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
@@ -46,10 +47,15 @@ def require_host(proxy: Proxy, hosts: Collection[str]) -> None:
         raise PhaseError(Code.INTERNAL, message)
 
 
-def open_proxy(proxy: Proxy, secrets: Secrets, *, run: RunModule, timeout: float) -> ProxyDriver:
-    """`run` reaches the host that the task is delegated to. Raises PhaseError for a missing secret."""
+def open_proxy(
+    proxy: Proxy, secrets: Secrets, *, run: RunModule, timeout: float, quiet: float = math.inf
+) -> ProxyDriver:
+    """`run` reaches the host that the task is delegated to; `timeout` and `quiet` are as ProxyDriver says.
+
+    Raises PhaseError for a missing secret.
+    """
     secret = secrets.get(proxy.secret) if proxy.secret else ""
-    return DRIVERS[proxy.driver](proxy, secret=secret, run=run, timeout=timeout)
+    return DRIVERS[proxy.driver](proxy, secret=secret, run=run, timeout=timeout, quiet=quiet)
 
 
 def publications_of(proxy: Proxy, wanted: Registration) -> list[Publication]:

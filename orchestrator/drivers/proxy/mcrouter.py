@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -16,10 +17,10 @@ from orchestrator.drivers.remote import RunModule
 class McRouter(HttpProxyDriver):
     NEEDS = ("url",)
 
-    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float) -> None:
-        super().__init__(proxy, secret=secret, run=run, timeout=timeout)
+    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float, quiet: float = math.inf) -> None:
+        super().__init__(proxy, secret=secret, run=run, timeout=timeout, quiet=quiet)
         # It asks for no token itself, but a front of it may.
-        self.http = HttpJson(ca_file=proxy.ca_file, bearer=secret, timeout=timeout)
+        self.http = HttpJson(ca_file=proxy.ca_file, bearer=secret, timeout=timeout, quiet=quiet)
 
     @staticmethod
     def publications(proxy: Proxy, wanted: Registration) -> list[Publication]:
@@ -31,7 +32,7 @@ class McRouter(HttpProxyDriver):
             raise self.refused(reply)
         return [_backend(host, route) for host, route in reply.body.items()]
 
-    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+    def _ensure(self, wanted: Registration, *, check: bool) -> bool:
         there = self.backends()
         missing = [route for route in _routes(wanted) if route not in there]
         if not check:
@@ -39,7 +40,7 @@ class McRouter(HttpProxyDriver):
                 self._post(route)
         return bool(missing)
 
-    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
+    def _remove(self, publications: Sequence[Publication], server_id: str, *, check: bool) -> bool:
         del server_id  # the router keeps no mark
         ours = {one.name for one in self.backends() if any(one.is_as_published(each) for each in publications)}
         if not check:

@@ -33,11 +33,11 @@ class TraefikFiles(ProxyDriver):
         files: Mapping[str, Any] = self._call(state="listed")["files"]
         return [one for name, content in files.items() for one in backends_in(name, content)]
 
-    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+    def _ensure(self, wanted: Registration, *, check: bool) -> bool:
         del check  # the module is told by Ansible
         return self._change(wanted.name, wanted.server_id, state="present", configuration=self._configuration(wanted))
 
-    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
+    def _remove(self, publications: Sequence[Publication], server_id: str, *, check: bool) -> bool:
         del check
         names = sorted({one.name for one in publications})
         return True in [self._change(name, server_id, state="absent") for name in names]

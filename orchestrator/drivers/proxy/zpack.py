@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,10 @@ from orchestrator.drivers.remote import RunModule
 class ZpackBridge(HttpProxyDriver):
     NEEDS = ("url", "secret")
 
-    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float) -> None:
-        super().__init__(proxy, secret=secret, run=run, timeout=timeout)
+    def __init__(self, proxy: Proxy, *, secret: str, run: RunModule, timeout: float, quiet: float = math.inf) -> None:
+        super().__init__(proxy, secret=secret, run=run, timeout=timeout, quiet=quiet)
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        self.http = HttpJson(ca_file=proxy.ca_file, headers={"X-Zpack-Secret": digest}, timeout=timeout)
+        self.http = HttpJson(ca_file=proxy.ca_file, headers={"X-Zpack-Secret": digest}, timeout=timeout, quiet=quiet)
 
     @staticmethod
     def publications(proxy: Proxy, wanted: Registration) -> list[Publication]:
@@ -36,7 +37,7 @@ class ZpackBridge(HttpProxyDriver):
             # Whoever passed it over would take what it stands for as gone.
             raise self.proxy.failure(f"lists a server that we cannot read ({error})") from None
 
-    def ensure(self, wanted: Registration, *, check: bool = False) -> bool:
+    def _ensure(self, wanted: Registration, *, check: bool) -> bool:
         # The plugin routes by the first label, which is the name.
         name, address, port = wanted.name, wanted.address, wanted.port
         there = next((one for one in self.backends() if one.name == name), None)
@@ -54,7 +55,7 @@ class ZpackBridge(HttpProxyDriver):
             raise self.refused(reply)
         return True
 
-    def remove(self, publications: Sequence[Publication], server_id: str, *, check: bool = False) -> bool:
+    def _remove(self, publications: Sequence[Publication], server_id: str, *, check: bool) -> bool:
         del server_id  # the plugin keeps no mark
         listed = self.backends()
         ours = {one.name for one in listed if any(one.is_as_published(each) for each in publications)}

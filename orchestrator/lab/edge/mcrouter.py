@@ -13,7 +13,8 @@ from aiohttp.typedefs import Handler
 from orchestrator.lab.edge.minecraft import Handshake
 from orchestrator.lab.edge.registrations import Backend
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.servers.http import read_json
+from orchestrator.lab.faults import Fault, Faults
+from orchestrator.lab.servers.http import read_json, with_faults
 
 
 class Routes:
@@ -45,7 +46,7 @@ class Routes:
         return [asdict(backend) for backend in self._routes.values()]
 
 
-def make_application(routes: Routes, *, token: str) -> web.Application:
+def make_application(routes: Routes, *, token: str, faults: Faults) -> web.Application:
     """The API over these routes. Like the original it gives refusals without a body."""
 
     @web.middleware
@@ -69,8 +70,12 @@ def make_application(routes: Routes, *, token: str) -> web.Application:
     async def delete(request: web.Request) -> web.Response:
         return web.Response(status=200 if routes.remove(request.match_info["host"]) else 404)
 
-    app = web.Application(middlewares=[authorize])
+    app = web.Application(middlewares=[with_faults("mc-router", faults, _answer_fault), authorize])
     app.router.add_get("/routes", list_routes)
     app.router.add_post("/routes", create)
     app.router.add_delete("/routes/{host}", delete)
     return app
+
+
+def _answer_fault(fault: Fault) -> web.Response | None:
+    return web.Response(status=fault["httpStatus"]) if "httpStatus" in fault else None

@@ -18,14 +18,14 @@ TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 
 
 def answer_query(zone: Zone, query: dns.message.Message) -> dns.message.Message:
-    """The response: REFUSED outside the zone, NXDOMAIN for an unknown name, an empty NOERROR for an unknown type."""
+    """The response: REFUSED outside the zone or when it is off, NXDOMAIN for an unknown name, else at least empty."""
     response = dns.message.make_response(query)
     if len(query.question) != 1:
         response.set_rcode(dns.rcode.FORMERR)
         return response
     question = query.question[0]
     name = question.name.to_text(omit_final_dot=True).lower()
-    if name not in zone or question.rdclass != dns.rdataclass.IN or question.rdtype in TRANSFERS:
+    if zone.disabled or name not in zone or question.rdclass != dns.rdataclass.IN or question.rdtype in TRANSFERS:
         response.set_rcode(dns.rcode.REFUSED)
         return response
     response.flags |= dns.flags.AA
@@ -64,11 +64,11 @@ def _resolve(zone: Zone, name: str, rdtype: dns.rdatatype.RdataType) -> list[dns
 def _find_records(zone: Zone, name: str) -> list[Record]:
     """The records at a name, or those that a wildcard makes up for one that does not exist (RFC 4592)."""
     if zone.exists(name):
-        return zone.records(name)
+        return zone.served(name)
     encloser = name
     while not zone.exists(encloser):
         encloser = encloser.partition(".")[2]
-    return [replace(record, name=name) for record in zone.records(f"*.{encloser}")]
+    return [replace(record, name=name) for record in zone.served(f"*.{encloser}")]
 
 
 def _find_own(zone: Zone, name: str, rdtype: dns.rdatatype.RdataType) -> list[dns.rrset.RRset]:
@@ -100,4 +100,4 @@ def _find_targets(zone: Zone, found: list[dns.rrset.RRset]) -> list[dns.rrset.RR
         if rrset.rdtype == dns.rdatatype.SRV
         for rdata in rrset
     }
-    return [rrset for name in sorted(names) for rrset in _group_records(zone.records(name, "A"))]
+    return [rrset for name in sorted(names) for rrset in _group_records(zone.served(name, "A"))]

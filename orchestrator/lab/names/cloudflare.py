@@ -37,10 +37,7 @@ def _answer_fault(fault: Fault) -> web.Response | None:
     if "httpStatus" not in fault:
         return None
     error = ApiError(fault["httpStatus"], fault.get("code", 10000), fault.get("message", "Injected fault"))
-    response = _make_failure(error)
-    if "retryAfter" in fault or error.status == 429:
-        response.headers["Retry-After"] = str(fault.get("retryAfter", 1))
-    return response
+    return _make_failure(error)
 
 
 def _make_failure(error: ApiError) -> web.Response:

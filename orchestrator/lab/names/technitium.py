@@ -5,6 +5,7 @@ Every answer is HTTP 200; its `status` says how it went.
 
 import hmac
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dns.rdtypes.IN.SRV
@@ -16,7 +17,7 @@ from orchestrator.lab.faults import Fault, Faults
 from orchestrator.lab.names.zones import Record, Zone, normalise_name, normalise_value
 from orchestrator.lab.servers.http import with_faults
 
-PREFIX = "/api/zones/records/"
+ZONES = "/api/zones/"
 DEFAULT_TTL = 3600
 # The parameters that make up a record's value, in the order of its presentation form.
 VALUE_PARAMETERS = {
@@ -38,15 +39,17 @@ def make_application(zone: Zone, *, token: str, readonly_token: str, faults: Fau
     api = _Api(zone, {token: True, readonly_token: False})
     app = web.Application(middlewares=[with_faults("technitium", faults, _answer_fault)])
     verbs: dict[str, tuple[Callable[[Params], dict[str, Any]], bool]] = {
-        "get": (api.get, False),
-        "add": (api.add, True),
-        "update": (api.update, True),
-        "delete": (api.delete, True),
+        "records/get": (api.get, False),
+        "records/add": (api.add, True),
+        "records/update": (api.update, True),
+        "records/delete": (api.delete, True),
+        "disable": (api.disable, True),
+        "enable": (api.enable, True),
     }
     for verb, (action, writes) in verbs.items():
         handler = _make_handler(api, action, writes=writes)
-        app.router.add_get(PREFIX + verb, handler)
-        app.router.add_post(PREFIX + verb, handler)
+        app.router.add_get(ZONES + verb, handler)
+        app.router.add_post(ZONES + verb, handler)
     return app
 
 
@@ -121,6 +124,7 @@ class _Api:
         changes = {name: params.get("new" + name[0].upper() + name[1:]) for name in VALUE_PARAMETERS[old.type]}
         domain = params.get("newDomain") or old.name
         renewed = self._read_record({**params, "domain": domain} | {k: v for k, v in changes.items() if v is not None})
+        renewed = replace(renewed, disabled=_is_true(params, "disable"))
         self._zone.remove([known])
         self._zone.put(renewed)
         return self._with_zone(updatedRecord=_show(renewed))
@@ -130,6 +134,18 @@ class _Api:
         if known is None:
             raise ApiError("Cannot delete record: no such record exists.")
         self._zone.remove([known])
+        return {}
+
+    def disable(self, params: Params) -> dict[str, Any]:
+        return self._switch(params, off=True)
+
+    def enable(self, params: Params) -> dict[str, Any]:
+        return self._switch(params, off=False)
+
+    def _switch(self, params: Params, *, off: bool) -> dict[str, Any]:
+        self._read_domain({"domain": _require(params, "zone")})
+        self._zone.disabled = off
+        self._zone.on_change()
         return {}
 
     def _read_domain(self, params: Params) -> str:
@@ -153,7 +169,7 @@ class _Api:
         return Record(name, kind, value, _read_ttl(params), comment=params.get("comments", ""))
 
     def _with_zone(self, **content: object) -> dict[str, Any]:
-        zone = {"name": self._zone.name, "type": "Primary", "internal": False, "disabled": False}
+        zone = {"name": self._zone.name, "type": "Primary", "internal": False, "disabled": self._zone.disabled}
         return {"zone": zone, **content}
 
 
@@ -186,5 +202,5 @@ def _show(record: Record) -> dict[str, Any]:
         rdata = {"text": record.value.strip('"')}
     else:
         rdata = {VALUE_PARAMETERS[record.type][0]: record.value}
-    shown = {"disabled": False, "name": record.name, "type": record.type, "ttl": record.ttl, "rData": rdata}
+    shown = {"disabled": record.disabled, "name": record.name, "type": record.type, "ttl": record.ttl, "rData": rdata}
     return shown | ({"comments": record.comment} if record.comment else {})

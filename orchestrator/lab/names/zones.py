@@ -20,7 +20,9 @@ AUTOMATIC_TTL = 300
 
 @dataclass(frozen=True)
 class Record:
-    """One record. `name` is complete, in lower case and without the last dot; so are the names in `value`."""
+    """One record. `name` is complete, in lower case and without the last dot; so are the names in `value`.
+
+    A `disabled` one is kept and shown, but not served."""
 
     name: str
     type: str
@@ -28,6 +30,7 @@ class Record:
     ttl: int
     comment: str = ""
     proxied: bool = False
+    disabled: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -84,6 +87,8 @@ class Zone:
         self.serial = 1
         self.on_change: Callable[[], None] = lambda: None
         self.on_record: Callable[[str, Record], None] = lambda action, record: None
+        self.disabled = False
+        """Whether the whole zone is switched off: it is kept, but not served."""
         self._records: dict[str, Record] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -93,6 +98,9 @@ class Zone:
         return [
             record for record in self._records.values() if name in (None, record.name) and kind in (None, record.type)
         ]
+
+    def served(self, name: str, kind: str | None = None) -> list[Record]:
+        return [record for record in self.records(name, kind) if not record.disabled]
 
     def get(self, record_id: str) -> Record | None:
         return self._records.get(record_id)
@@ -105,7 +113,9 @@ class Zone:
     def exists(self, name: str) -> bool:
         """Whether the name has records or names below it (an empty non-terminal exists, RFC 8020)."""
         return name == self.name or any(
-            record.name == name or record.name.endswith(f".{name}") for record in self._records.values()
+            record.name == name or record.name.endswith(f".{name}")
+            for record in self._records.values()
+            if not record.disabled
         )
 
     def put(self, record: Record) -> Record:
@@ -135,11 +145,16 @@ class Zone:
         self.on_change()
 
     def dump(self) -> dict[str, Any]:
-        return {"serial": self.serial, "records": [asdict(record) for record in self._records.values()]}
+        return {
+            "serial": self.serial,
+            "disabled": self.disabled,
+            "records": [asdict(record) for record in self._records.values()],
+        }
 
     def load(self, saved: dict[str, Any]) -> None:
         """Take back what `dump` gave."""
         self.serial = int(saved.get("serial", 1))
+        self.disabled = bool(saved.get("disabled", False))
         self._records = {entry["id"]: Record(**entry) for entry in saved.get("records", [])}
 
     def inventory(self) -> list[dict[str, Any]]:

@@ -5,7 +5,9 @@ import json
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -104,7 +106,7 @@ async def read_json_or_form(request: web.Request) -> dict[str, Any]:
 def with_faults(target: str, faults: Faults, respond: Callable[[Fault], web.Response | None]) -> Middleware:
     """A middleware that carries out an armed fault: it waits `hang` seconds, then gives the answer of `respond`.
 
-    Where `respond` gives None the request is handled as usual."""
+    Where `respond` gives None the request is handled as usual. The answer gets the Retry-After that the fault names."""
 
     @web.middleware
     async def carry_out_fault(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -113,7 +115,14 @@ def with_faults(target: str, faults: Faults, respond: Callable[[Fault], web.Resp
             await asyncio.sleep(fault.get("hang", 0))
             response = respond(fault)
             if response is not None:
+                response.headers.update(_make_retry_after(fault))
                 return response
         return await handler(request)
 
     return carry_out_fault
+
+
+def _make_retry_after(fault: Fault) -> dict[str, str]:
+    if "retryDate" in fault:
+        return {"Retry-After": formatdate(time.time() + fault["retryDate"], usegmt=True)}
+    return {"Retry-After": str(fault["retryAfter"])} if "retryAfter" in fault else {}

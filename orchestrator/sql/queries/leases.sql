@@ -112,7 +112,8 @@ where {{held}} and lease_expires_at > now()
 returning cancel_requested_at is not null as cancelled;
 
 -- name: hand_over
--- Give an operation back because its worker leaves. Another worker continues it without waiting for the lease to end.
+-- Give an operation back because its worker leaves or cannot work. Another one continues it at once, though the lease
+-- has not ended.
 with o as (
     update operation
     set status = case when status = 'running' then 'queued' else status end, fencing_token = fencing_token + 1,

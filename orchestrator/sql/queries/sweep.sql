@@ -38,23 +38,33 @@ with lost as (
 select id, {{notify}} from o;
 
 -- name: sweep_overdue
--- Fail the orders that waited too long for a worker and that nothing was done for. The machine of a retry stays kept.
+-- Fail the orders that waited too long for a worker. One that was put back, because its workers could not work, has
+-- until its deadline, too; the sweep then looks for what it may have made. The machine of a retry stays kept.
 with late as (
-    select id from operation
-    where status = 'queued' and attempt = 0 and kind = any(%(cancellable)s) and not background
+    select id, attempt > 0 as begun,
+           case when attempt > 0 then jsonb_build_object('detail', jsonb_build_object('worker', (
+               select e.message from operation_event e where e.operation_id = operation.id and e.seq = last_seq
+           ))) else '{}' end as reason
+    from operation
+    where status = 'queued' and (attempt = 0 or deadline_at < now()) and kind = any(%(cancellable)s) and not background
       and created_at < now() - make_interval(secs => %(queue_seconds)s)
     for update skip locked
 ), o as (
     update operation
-    set status = 'failed', error = %(error)s, finished_at = now(), last_seq = last_seq + 1
+    set status = 'failed', error = %(error)s::jsonb || reason, finished_at = now(), last_seq = last_seq + 1
     from late where operation.id = late.id
-    returning operation.id, instance_id, last_seq, retry_of, phase, 'error' as level, %(message)s as message
+    returning operation.id, instance_id, last_seq, retry_of, phase, begun, 'error' as level, %(message)s as message
 ), failed as (
     update instance
     set status = case when retry_of is null then 'failed' else 'quarantined' end::instance_status, updated_at = now(),
-        attend_at = case when leaked <> '{}' then now() end,
+        attend_at = case when leaked <> '{}' or (begun and retry_of is null) then now() end,
         expires_at = case when retry_of is not null then now() + make_interval(secs => %(quarantine_seconds)s) end
     from o where instance.id = o.instance_id and instance.status = 'provisioning'
+), half_started as (
+    update instance
+    set status = 'stopping', leaked = array['container:' || vmid], attend_at = now(), updated_at = now(),
+        failing_since = coalesce(failing_since, now())
+    from o where instance.id = o.instance_id and instance.status in ('stopping', 'stopped') and begun
 ), {{logged}}
 select id, {{notify}} from o;
 

@@ -1,0 +1,107 @@
+"""`hostwright doctor`: looks for what keeps orders from being carried out by this machine, and says what to do."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.domain.errors import ConfigurationError, HostwrightError
+from orchestrator.settings import Settings, load_settings
+
+app = typer.Typer()
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `message` says what is wrong and what to do, and is None when nothing is."""
+
+    name: str
+    message: str | None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.message is None
+
+
+@app.command(rich_help_panel="Administration")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check what a worker on this machine needs. It changes nothing, and ends with 1 when something is wrong."""
+    settings = load_settings()
+    findings = [_check(name, settings, check) for name, check in CHECKS.items()]
+    well = all(finding.is_ok for finding in findings)
+    if as_json:
+        checks = [asdict(finding) | {"ok": finding.is_ok} for finding in findings]
+        typer.echo(json.dumps({"ok": well, "checks": checks}, indent=2))
+    else:
+        for finding in findings:
+            told = "[green]ok[/]" if finding.message is None else f"[red]wrong[/]  {escape(finding.message)}"
+            console.print(f"{finding.name:<10} {told}", soft_wrap=True)
+    if not well:
+        raise typer.Exit(1)
+
+
+def _check(name: str, settings: Settings, check: Callable[[Settings], None]) -> Finding:
+    try:
+        check(settings)
+    except HostwrightError as error:
+        return Finding(name, " ".join(str(error).split()))
+    return Finding(name, None)
+
+
+def _check_database(settings: Settings) -> None:
+    from orchestrator.store.embedded import resolve_url
+    from orchestrator.store.migrations import require_current
+
+    require_current(resolve_url(settings))
+
+
+def _check_inventory(settings: Settings) -> None:
+    from orchestrator.play.inventory import load_catalogue, read_variables, require_filled
+
+    require_filled(settings.inventory)
+    load_catalogue(settings.catalogue_path)
+    read_variables(settings)
+
+
+def _check_secrets(settings: Settings) -> None:
+    from orchestrator.drivers.secrets import read_secrets
+    from orchestrator.play.inventory import find_problems, read_hosts, read_variables
+
+    secrets = read_secrets(settings.secrets_path)
+    if problems := find_problems(read_variables(settings), secrets, read_hosts(settings)):
+        raise ConfigurationError("; ".join(problems))
+
+
+def _check_runs(settings: Settings) -> None:
+    from orchestrator.play.selftest import self_test
+
+    self_test(settings)
+
+
+def _check_workers(settings: Settings) -> None:
+    from orchestrator.cli.admin.database import open_database
+    from orchestrator.store import sweep
+
+    with open_database(settings) as database:
+        if not sweep.live_workers(database):
+            raise ConfigurationError(
+                "no worker that can work was seen lately: start `hostwright worker`, or read its log"
+            )
+
+
+CHECKS: dict[str, Callable[[Settings], None]] = {
+    "database": _check_database,
+    "inventory": _check_inventory,
+    "secrets": _check_secrets,
+    "self-test": _check_runs,
+    "workers": _check_workers,
+}
+"""The checks by name, in their order. Each raises a HostwrightError with cause and remedy."""
