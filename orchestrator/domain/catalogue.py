@@ -1,6 +1,7 @@
 """The catalogue of what can be ordered. The roles read the same data from the inventory."""
 
-from typing import Literal, Self, cast
+import re
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -8,6 +9,7 @@ from orchestrator.domain.probes import Probe
 
 ContainerType = Literal["game", "dev"]
 _PORTS = 65536
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class _Frozen(BaseModel):
@@ -98,6 +100,21 @@ class Dev(_Frozen):
     runtimes: dict[str, Runtime]
 
 
+def _require_label(template: str, what: str, **values: Any) -> None:
+    """Raise ValueError when the servers' names could be no names in DNS (RFC 1123 section 2.1), or are all one."""
+    try:
+        hostname = template.format(**values)
+    except (LookupError, ValueError) as error:
+        raise ValueError(f"the host name {template!r} may hold {{{'}} and {'.join(values)}}} and no other") from error
+    if "{vmid}" not in template:
+        raise ValueError(f"the host name {template!r} must hold {{vmid}}, or two servers would have one name")
+    if not _LABEL.fullmatch(hostname):
+        raise ValueError(
+            f"{what} gives servers the host name {hostname!r}: a to z, 0 to 9 and hyphens inside are allowed, "
+            "63 characters in all"
+        )
+
+
 class Catalogue(_Frozen):
     """Everything that can be ordered."""
 
@@ -117,6 +134,15 @@ class Catalogue(_Frozen):
         first, last = (self.entry_points.base + vmid for vmid in self.vmids["game"])
         if not 0 < first <= last < _PORTS:
             raise ValueError(f"entry_points.base gives the VMIDs the ports {first} to {last}: ports are 1 to 65535")
+        return self
+
+    @model_validator(mode="after")
+    def _check_hostnames(self) -> Self:
+        last = self.vmids["game"][1]
+        for name, game in self.games.items():
+            for variant in game.variants:
+                _require_label(game.hostname, f"the variant {variant!r} of {name}", variant=variant, vmid=last)
+        _require_label(self.dev.hostname, "dev.hostname", vmid=self.vmids["dev"][1])
         return self
 
     def public_port(self, game: str | None, vmid: int | None) -> int | None:

@@ -16,6 +16,7 @@ from orchestrator.domain.errors import ConfigurationError
 from orchestrator.drivers.dns.factory import parse_providers
 from orchestrator.drivers.proxy.factory import parse_proxy, require_host
 from orchestrator.drivers.result import PhaseError
+from orchestrator.play.forms import find_wrong_forms
 from orchestrator.settings import PROJECT_DIR, Settings
 
 PLACEHOLDER = "CHANGE_ME"
@@ -77,6 +78,7 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], host
             for name, keys in _NEEDED.items()
             for place in _find_missing_keys(name, site[name], keys)
         ),
+        *find_wrong_forms(site, PLACEHOLDER),
         *_find_provider_problems(site["hostwright_dns"]),
         *(problem for name in proxies for problem in _find_proxy_problems(name, site[name], hosts)),
         *(

@@ -69,3 +69,29 @@ def test_game_that_cannot_be_reached_is_refused(
         load_catalogue(write(tmp_path, change))
     assert f"catalogue.yml: {place}" in str(caught.value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("variant", ["paper_beta", "Purpur", "dotted.name", "x" * 60, "-paper", "pa per", "é"])
+def test_case_d6_names_a_variant_that_makes_no_host_name(tmp_path: Path, variant: str) -> None:
+    def add(catalogue: dict[str, Any]) -> None:
+        variants = catalogue["games"]["minecraft"]["variants"]
+        variants[variant] = variants["paper"]
+        catalogue["games"]["minecraft"]["hostname"] = "{variant}-{vmid}"
+
+    with pytest.raises(ConfigurationError) as refused:
+        load_catalogue(write(tmp_path, add))
+    assert f"the variant {variant!r} of minecraft gives servers the host name" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("hostname", "said"),
+    [
+        ("dev_{vmid}", r"dev.hostname gives servers the host name 'dev_6\d+'"),
+        ("dev-{id}", r"may hold \{vmid\} and no other"),
+        ("dev-{vmid", r"may hold \{vmid\} and no other"),
+        ("dev", r"must hold \{vmid\}"),
+    ],
+)
+def test_case_d6_names_a_host_name_of_dev_containers_that_is_none(tmp_path: Path, hostname: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load_catalogue(write(tmp_path, lambda one: one["dev"].update(hostname=hostname)))

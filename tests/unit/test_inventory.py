@@ -155,6 +155,38 @@ def test_names_what_a_site_lacks(change: Any, said: str) -> None:
     assert any(said in problem for problem in find_problems(site, {}, HOSTS))
 
 
+@pytest.mark.parametrize(
+    ("variable", "key", "value", "form"),
+    [
+        ("hostwright_proxmox", "host", "https://pve1.example.net:8006/", "without https:// or a port"),
+        ("hostwright_proxmox", "host", "pve1.example.net:8006", "without https:// or a port"),
+        ("hostwright_proxmox", "host", "pve_1", "a host name or an address alone"),
+        ("hostwright_proxmox", "port", "8006", "a number from 1 to 65535"),
+        ("hostwright_proxmox", "node", "pve1.example.net", "the name of the node alone"),
+        ("hostwright_proxmox", "user", "hostwright", "a user with its realm"),
+        ("hostwright_proxmox", "user", "hostwright@pve!orders", "a user with its realm"),
+        ("hostwright_proxmox", "token_name", "hostwright@pve!orders", "the name of the token alone"),
+        ("hostwright_templates", "game", "9000", "the VMID of a template"),
+        ("hostwright_templates", "dev", 9, "the VMID of a template"),
+        ("hostwright_agent", "port", 70000, "a number from 1 to 65535"),
+    ],
+)
+def test_case_d6_names_what_has_another_form(variable: str, key: str, value: object, form: str) -> None:
+    site = copy.deepcopy(lab_site())
+    site[variable][key] = value
+    (said,) = [one for one in find_problems(site, {}, HOSTS) if one.startswith(f"{variable}.{key} is ")]
+    assert repr(value) in said
+    assert form in said
+    site[variable][key] = "{{ of_another_variable }}"
+    assert not any(one.startswith(f"{variable}.{key} is ") for one in find_problems(site, {}, HOSTS))
+
+
+def test_case_d6_names_a_bridge_of_another_form() -> None:
+    site = copy.deepcopy(lab_site())
+    site["hostwright_network"]["game"]["bridge"] = "vmbr0,firewall=0"
+    assert any("hostwright_network.game.bridge is 'vmbr0,firewall=0'" in one for one in find_problems(site, {}, HOSTS))
+
+
 def test_asks_for_no_entry_points_where_no_game_needs_them() -> None:
     site = copy.deepcopy(lab_site()) | {"hostwright_catalogue": {"games": {"minecraft": {}}}}
     del site["hostwright_entry_points"]
