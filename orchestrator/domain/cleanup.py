@@ -79,6 +79,25 @@ def close_without_vmid(cleanup: Cleanup, publications: Sequence[Publication]) ->
     return cleanup.model_copy(update={"leaked": leaked, "status": status})
 
 
+def find_published(hostname: str | None, publications: Sequence[Publication], *, whole: bool) -> Failure | None:
+    """Return why an instance cannot be forgotten yet, or None when nothing of it is published.
+
+    As long as something is, the instance keeps its VMID. `publications` is what its record holds; a record that is not
+    `whole` may not yet hold what an earlier release published.
+    """
+    if not whole:
+        message = (
+            f"what an earlier release published of {hostname} is not recorded yet: "
+            "the worker's log says what is missing for it in the inventory or the catalogue"
+        )
+    elif publications:
+        named = ", ".join(f"{each.type} {each.name} at {each.place}" for each in publications)
+        message = f"these are recorded as published, and no playbook has said that they were taken back: {named}"
+    else:
+        return None
+    return Failure(code=Code.INTERNAL, phase=Phase.UNPUBLISH_EDGE, message=message)
+
+
 def mark_published(cleanup: Cleanup, published: Failure) -> Cleanup:
     """Return the cleanup whose step that unpublishes ended well, but left something published."""
     failed = {"status": PhaseStatus.FAILED, "message": published.message}

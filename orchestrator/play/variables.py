@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.domain.models import OperationRow
+from orchestrator.domain.cleanup import find_published
+from orchestrator.domain.models import Failure, OperationRow
 from orchestrator.domain.phases import PLAYED
 from orchestrator.domain.publications import Publication
 from orchestrator.play.runner import unsafe
@@ -19,10 +20,17 @@ class Server:
     hostname: str
     publications: tuple[Publication, ...] = ()
     """What is published of it, and so taken back when it is unpublished."""
+    record_is_whole: bool = True
+    """Whether that is all. What an earlier release published may not be recorded yet."""
     clone_upid: str | None = None
     """The UPID of its clone. A clone that still runs is aborted when the container is deleted."""
     callback_url: str | None = None
     """The URL at which the instance may report, once."""
+
+    @property
+    def published(self) -> Failure | None:
+        """Why it cannot be forgotten yet. None when nothing of it is published."""
+        return find_published(self.hostname, self.publications, whole=self.record_is_whole)
 
     def variables(self, settings: Settings) -> dict[str, Any]:
         """Return the extra variables of a run. What a customer wrote is marked unsafe, so it is never a template."""

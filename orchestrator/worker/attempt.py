@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
+from orchestrator.domain.cleanup import find_published
 from orchestrator.domain.errors import Code, ConfigurationError, LostLease, WorkerUnfit
 from orchestrator.domain.models import Claim, Cleanup, Failure
 from orchestrator.domain.operations import KINDS, OperationKind
@@ -106,12 +107,12 @@ class Attempt:
         With `undoing` only the phases have a time limit, and a cancel has no effect. Raises LostLease when another
         worker holds the operation by now, and WorkerUnfit when this worker is at fault for how the run ended.
         """
-        secrets = self._read_secrets()
+        run = self._run(plan, server, self._read_secrets())
         try:
             with make_run_directory(self.operation.id, self.operation.fencing_token) as directory:
                 watch = self.watch(server, RecordedFile(directory), undoing=undoing, on_phase=on_phase)
                 end = runner.play(
-                    self._run(plan, server, secrets),
+                    run,
                     directory,
                     on_event=watch.hear,
                     should_stop=watch.should_stop,
@@ -189,12 +190,33 @@ class Attempt:
         return time.monotonic() > self._ends_at
 
     @property
+    def leaves_untouched(self) -> bool:
+        """Whether there is nothing to undo, because the server was ready before the operation and still is.
+
+        Otherwise the failed start of a running server would stop it.
+        """
+        return self.claim.was_ready and not self.kind.disturbs
+
+    @property
     def server(self) -> Server | None:
         """The server of the operation, as it was when it was claimed. It is None when the server has no VMID yet."""
         operation = self.operation
         if operation.vmid is None or operation.hostname is None:
             return None
-        return Server(operation, operation.vmid, operation.hostname, self.claim.publications, operation.clone_upid)
+        return Server(
+            operation,
+            operation.vmid,
+            operation.hostname,
+            self.claim.publications,
+            self.claim.publications_known,
+            operation.clone_upid,
+        )
+
+    @property
+    def published(self) -> Failure | None:
+        """Why the instance cannot be forgotten yet, as it was claimed. None when nothing of it is published."""
+        claim = self.claim
+        return find_published(claim.operation.hostname, claim.publications, whole=claim.publications_known)
 
     def _read_secrets(self) -> dict[str, str]:
         """Read the secrets for a run. Raises WorkerUnfit."""

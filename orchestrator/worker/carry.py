@@ -19,7 +19,6 @@ from orchestrator.play.variables import Server
 from orchestrator.store import endings, leases
 from orchestrator.store.callbacks import create_callback
 from orchestrator.worker.attempt import Attempt, Outcome, Plan
-from orchestrator.worker.published import check_unpublished, unrecorded
 from orchestrator.worker.undo import close, undo
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
         elif attempt.cancelled:
             server, failure = attempt.server, CANCELLED.model_copy(update={"phase": operation.phase})
         elif not attempt.claim.publications_known and attempt.kind.disturbs:
-            server, failure = attempt.server, unrecorded(attempt)
+            server, failure = attempt.server, attempt.published
         else:
             server, outcome = _go_on(attempt, catalogue)
             failure = outcome.failure or _succeed(attempt, server, outcome)
@@ -81,12 +80,12 @@ def _go_on(attempt: Attempt, catalogue: Catalogue) -> tuple[Server | None, Outco
                 return None, Outcome(_no_vmid(attempt))
         if server is None:
             # The order failed before it had a VMID, so there is nothing to stop or to remove.
-            published = check_unpublished(attempt, attempt.claim.publications)
-            return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else published)
-        outcome = attempt.play(Plan.of_kind(kind), _with_callback(attempt, server))
+            return None, Outcome(_NO_CONTAINER if kind.ending is Ending.READY else attempt.published)
+        server = _with_callback(attempt, server)
+        outcome = attempt.play(Plan.of_kind(kind), server)
         server = outcome.apply_to(server)
         if not _is_foreign(attempt, server, outcome.failure):
-            return server, _judge(attempt, outcome)
+            return server, _judge(attempt, server, outcome)
         taken, server = server.vmid, None
         attempt.persist(lambda vmid=taken: leases.give_up_vmid(attempt.database, attempt.lease, vmid))  # type: ignore[misc]
     return None, outcome
@@ -133,19 +132,19 @@ def _is_foreign(attempt: Attempt, server: Server, failure: Failure | None) -> bo
     """
     if failure is None or failure.code is not Code.VMID_TAKEN or not attempt.kind.makes_machine:
         return False
-    if check_unpublished(attempt, server.publications) is not None:
+    if server.published is not None:
         return False
     made_before = attempt.operation.retry_of is not None or server.clone_upid is not None
     return not (made_before and bool((failure.detail or {}).get("elsewhere")))
 
 
-def _judge(attempt: Attempt, outcome: Outcome) -> Outcome:
+def _judge(attempt: Attempt, server: Server, outcome: Outcome) -> Outcome:
     """Return what the outcome of a play means for the operation."""
     # When somebody else's machine has our VMID, ours is gone and nothing is left to remove.
     gone = attempt.kind.removes_machine and outcome.failure is not None and outcome.failure.code is Code.NOT_OURS
     if not attempt.kind.disturbs or (outcome.failure is not None and not gone):
         return outcome
-    return replace(outcome, failure=check_unpublished(attempt, outcome.publications))
+    return replace(outcome, failure=server.published)
 
 
 def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failure | None:

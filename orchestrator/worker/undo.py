@@ -9,7 +9,6 @@ from orchestrator.play.variables import Server
 from orchestrator.store import endings
 from orchestrator.store.endings import Undone
 from orchestrator.worker.attempt import Attempt, Plan
-from orchestrator.worker.published import check_unpublished
 
 _LATE_SECONDS = 60
 """The seconds after which a clone, whose playbook was killed before Proxmox answered, has either begun or never will.
@@ -40,26 +39,17 @@ def close(attempt: Attempt, server: Server | None, failure: Failure) -> None:
 def _begin(attempt: Attempt, server: Server | None, failure: Failure) -> Cleanup:
     """Return the cleanup as an earlier attempt left it, or a new one."""
     kept = cleanups.is_kept(attempt.kind, attempt.operation, failure)
-    made = server is not None and not _is_untouched(attempt)
+    made = server is not None and not attempt.leaves_untouched
     planned = cleanups.plan_cleanup(cleanups.choose_steps(attempt.kind, kept=kept, made=made))
     return attempt.operation.cleanup or planned
-
-
-def _is_untouched(attempt: Attempt) -> bool:
-    """Return whether there is nothing to undo, because the server was ready before the operation and still is.
-
-    Otherwise the failed start of a running server would stop it.
-    """
-    return attempt.claim.was_ready and not attempt.kind.disturbs
 
 
 def _close(attempt: Attempt, server: Server | None, cleanup: Cleanup) -> Cleanup:
     """Return the ended cleanup, which names what is left behind."""
     if server is None:
         return cleanups.close_without_vmid(cleanup, attempt.claim.publications)
-    published = check_unpublished(attempt, server.publications)
-    if published is not None:
-        cleanup = cleanups.mark_published(cleanup, published)
+    if server.published is not None:
+        cleanup = cleanups.mark_published(cleanup, server.published)
     return cleanups.close_cleanup(cleanup, hostname=server.hostname, vmid=server.vmid)
 
 
@@ -73,7 +63,7 @@ def _finish(attempt: Attempt, server: Server | None, failure: Failure, cleanup: 
         quarantine_seconds=attempt.settings.quarantine_seconds,
         certain=server is None or not cleanups.may_come_late(failure),
         kept=cleanups.is_kept(attempt.kind, attempt.operation, failure),
-        untouched=_is_untouched(attempt),
+        untouched=attempt.leaves_untouched,
         cancelled=failure.code is Code.CANCELLED,
     )
     attempt.persist(
