@@ -71,7 +71,7 @@ def test_case_e9_e10_begins_anew_and_prints_a_line_that_works(home: Path) -> Non
         found = re.search("^try it +(?P<command>.*)$", text, re.MULTILINE)
         assert found is not None
         listed = subprocess.run(
-            shlex.split(found["command"]), env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+            shlex.split(found["command"]), env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
         )
         assert [line.split()[1] for line in listed.stdout.splitlines()[1:]] == ["mc-vanilla-5000", "dev-6000"]
         process.send_signal(signal.SIGINT)

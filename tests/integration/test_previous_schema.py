@@ -105,6 +105,7 @@ def test_looks_after_what_the_first_schema_left_to_people(migrated: Database) ->
     assert kept.status == "quarantined"
     assert kept.expires_at is not None
     undeleted = server(migrated, "order-undeleted")
+    query(migrated, "update operation set deadline_at = now() + interval '1 hour' where deadline_at is not null")
     swept(migrated)
     again = {str(row.kind) for row in reads.list_operations(migrated, customer_id=None, status="queued", limit=500)}
     assert again == {"provision", "cleanup", "teardown"}
@@ -194,7 +195,8 @@ def test_keeps_tokens_and_the_audit_log(migrated: Database) -> None:
 def test_goes_on_where_its_workers_were(migrated: Database) -> None:
     held = query(
         migrated,
-        "update operation set lease_expires_at = now() where lease_expires_at is not null returning id, status",
+        "update operation set lease_expires_at = now(), deadline_at = now() + interval '1 hour' "
+        "where lease_expires_at is not null returning id, status",
     )
     assert set(swept(migrated).lost) == {each for each, status in held if status == "running"}
     now = Counter((str(found.status), found.losses) for found in (operation(migrated, each) for each, _ in held))

@@ -167,7 +167,7 @@ def test_failed_task_shows_its_own_words_and_no_secret(proxmox: FakeProxmox) -> 
     # A server that repeats the token in its answer must not get it into our output.
     text = f"startup failed for token {TOKEN}"
     proxmox.pve.add_ct(5000, node="pve1", config={"tags": f"hw-{OURS}"}).start_error = text
-    failed = run(state_dir, ("phases/start_container",), "-vvv")
+    failed = run(state_dir, ("phases/start_container",), "-vvv", start_container_timeout=5)
     assert (failed.code, failed.failure["code"]) == (2, "proxmox-task-failed")
     assert failed.failure["detail"]["exitstatus"] == "startup failed for token ***"
     assert TOKEN not in failed.output

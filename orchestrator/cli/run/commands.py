@@ -122,8 +122,9 @@ def worker(
 
     settings = load_settings(concurrency=concurrency, threads=threads)
     _log_to_stderr()
+    made = Worker(settings)
     _require_database(settings)
-    Worker(settings).run()
+    made.run()
 
 
 def _require_database(settings: Settings) -> None:
