@@ -24,28 +24,35 @@ select customer_id, ctype, count(*), sum(memory_mib), sum(cpu_cores) from counte
 drop view counted_instance;
 drop index instance_counted;
 
+create function add_usage(
+    of_customer text, of_ctype container_type, more_instances numeric, more_memory_mib numeric, more_cpu_cores numeric
+) returns void language sql as $$
+    insert into customer_usage as u (customer_id, ctype, instances, memory_mib, cpu_cores)
+    values (of_customer, of_ctype, more_instances, more_memory_mib, more_cpu_cores)
+    on conflict (customer_id, ctype) do update
+    set instances = u.instances + excluded.instances, memory_mib = u.memory_mib + excluded.memory_mib,
+        cpu_cores = u.cpu_cores + excluded.cpu_cores
+$$;
+
 -- The differences are added in the order of the primary key, so that two statements never wait for each other in turn.
--- EXECUTE, because a transition table only exists for the operations that have it.
+-- Each operation has a statement of its own, whose plan is kept: an EXECUTE for all three would cost an order 0.3 ms.
 create function count_instances() returns trigger language plpgsql as $$
 begin
-    execute format(
-        $query$
-        insert into customer_usage as u
-        select customer_id, ctype, sum(n), sum(n * memory_mib), sum(n * cpu_cores)
-        from (%s) changed
+    if tg_op = 'INSERT' then
+        perform add_usage(customer_id, ctype, count(*), sum(memory_mib), sum(cpu_cores))
+        from added where status not in ('failed', 'quarantined')
+        group by customer_id, ctype order by customer_id, ctype;
+    elsif tg_op = 'DELETE' then
+        perform add_usage(customer_id, ctype, -count(*), -sum(memory_mib), -sum(cpu_cores))
+        from removed where status not in ('failed', 'quarantined')
+        group by customer_id, ctype order by customer_id, ctype;
+    else
+        perform add_usage(customer_id, ctype, sum(n), sum(n * memory_mib), sum(n * cpu_cores))
+        from (select 1 as n, * from added union all select -1, * from removed) changed
         where status not in ('failed', 'quarantined')
         group by customer_id, ctype having sum(n) <> 0 or sum(n * memory_mib) <> 0 or sum(n * cpu_cores) <> 0
-        order by customer_id, ctype
-        on conflict (customer_id, ctype) do update
-        set instances = u.instances + excluded.instances, memory_mib = u.memory_mib + excluded.memory_mib,
-            cpu_cores = u.cpu_cores + excluded.cpu_cores
-        $query$,
-        case tg_op
-            when 'INSERT' then 'select 1 as n, * from added'
-            when 'DELETE' then 'select -1 as n, * from removed'
-            else 'select 1 as n, * from added union all select -1, * from removed'
-        end
-    );
+        order by customer_id, ctype;
+    end if;
     return null;
 end $$;
 create trigger instance_made after insert on instance
