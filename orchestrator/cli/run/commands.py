@@ -118,13 +118,14 @@ def worker(
     threads: Annotated[int | None, typer.Option(min=1, max=256, help=_describe("threads"))] = None,
 ) -> None:
     """Run one worker alone, as production does."""
+    from orchestrator.play.inventory import require_filled
     from orchestrator.worker.loop import Worker
 
     settings = load_settings(concurrency=concurrency, threads=threads)
     _log_to_stderr()
-    made = Worker(settings)
+    require_filled(settings.inventory)
     _require_database(settings)
-    made.run()
+    Worker(settings).run()
 
 
 def _require_database(settings: Settings) -> None:
