@@ -8,13 +8,15 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.client.display import _describe_outcome, instances_table, print_whole
+from orchestrator.cli.client.facts import describe_instance
 
 STEP = {"name": "unpublish-edge", "status": "ok", "message": None}
 
 
 def said(**changes: Any) -> list[str]:
     operation: dict[str, Any] = {
-        "operationId": "the-operation", "vmid": 5000, "kind": "provision", "links": {}, "error": None,
+        "operationId": "the-operation", "vmid": 5000, "kind": "provision", "status": "failed", "links": {},
+        "error": None,
         "cleanup": {"status": "ok", "steps": [STEP], "leaked": []},
     }  # fmt: skip
     return [line.plain for line in _describe_outcome(operation | changes) if isinstance(line, Text)]
@@ -37,6 +39,23 @@ def test_says_what_became_of_what_was_undone(kind: str, words: str) -> None:
 def test_says_what_was_left_behind_and_that_it_is_tried_again() -> None:
     cleanup = {"status": "failed", "steps": [STEP], "leaked": ["container:5000"]}
     assert said(cleanup=cleanup) == ["left behind, tried again by itself: container:5000"]
+
+
+def test_names_the_operation_that_a_failure_asks_to_tell() -> None:
+    error = {"code": "ip-timeout", "phase": "wait-for-ip", "message": "tell your provider the operation's id"}
+    told = said(error=error, cleanup=None)
+    assert told == ["ip-timeout at wait-for-ip: tell your provider the operation's id", "operation the-operation"]
+    assert said(error=error, cleanup=None, status="cancelled") == told[:1]
+
+
+def test_case_a10_shows_of_one_server_what_a_list_shows() -> None:
+    instance = dict.fromkeys(
+        ("memoryMiB", "cpuCores", "diskGiB", "hostname", "vmid", "customerId", "address", "createdAt", "readyAt",
+         "proxyStatus", "expiresAt", "activeOperationId", "runtime"), None,
+    ) | {"serverId": "s", "status": "deleting", "ctype": "game", "variant": "vanilla", "version": "1", "leaked": []}  # fmt: skip
+    shown = dict(describe_instance(instance | {"failingSince": "18:00", "nextTryAt": "18:04"}))
+    assert (shown["failing since"], shown["next try"]) == ("18:00", "18:04")
+    assert "failing since" not in dict(describe_instance(instance))
 
 
 def listed(width: int, **changes: Any) -> str:

@@ -1,7 +1,7 @@
 """Operations on a terminal, live with a line for each phase; without a terminal, as plain lines."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from threading import Thread
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.client.api import Client
-from orchestrator.cli.client.facts import name_order
+from orchestrator.cli.client.facts import TROUBLES, name_order
 from orchestrator.cli.printing import print_json, spell_command
 
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
@@ -159,6 +159,8 @@ def _describe_outcome(operation: dict[str, Any]) -> list[RenderableType]:
     if error:
         where = f" at {error['phase']}" if error["phase"] else ""
         lines.append(Text(f"{error['code']}{where}: {error['message']}", style="red"))
+        if operation["status"] == "failed":
+            lines.append(Text(f"operation {operation['operationId']}", style="dim"))
     if cleanup and cleanup["leaked"]:
         lines.append(Text(f"left behind, tried again by itself: {', '.join(cleanup['leaked'])}", style="red"))
     if "retry" in operation["links"]:
@@ -169,33 +171,19 @@ def _describe_outcome(operation: dict[str, Any]) -> list[RenderableType]:
     return lines
 
 
-def _describe_next_try(item: dict[str, Any]) -> str:
-    if not item["failingSince"]:
-        return ""
-    return item["nextTryAt"] or "now"
-
-
-_TROUBLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "left behind": lambda item: ", ".join(item["leaked"]),
-    "failing since": lambda item: item["failingSince"] or "",
-    "next try": _describe_next_try,
-}
-"""The columns that only a table with troubled instances has."""
-
-
 def instances_table(instances: list[dict[str, Any]], *, customers: bool = False) -> Table:
     """Make a table of instances, with whose they are if `customers`. Its first columns are what other commands take
     for a server."""
     table = Table("server", "name", "type", "what", "status", header_style="bold", box=None)
     if customers:
         table.add_column("customer")
-    told = [name for name, tell in _TROUBLES.items() if any(tell(item) for item in instances)]
+    told = [name for name, tell in TROUBLES.items() if any(tell(item) for item in instances)]
     for name in told:
         table.add_column(name)
     for item in instances:
         first = [str(item["vmid"] or item["serverId"]), item["hostname"] or "-", item["ctype"], name_order(item)]
         cells = [*first, item["status"], *([item["customerId"]] if customers else [])]
-        cells += [_TROUBLES[name](item) for name in told]
+        cells += [TROUBLES[name](item) for name in told]
         table.add_row(*map(escape, cells))
     return table
 

@@ -1,5 +1,6 @@
 """What a person is told of one server. An API of an earlier release tells less."""
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -19,6 +20,20 @@ def describe_reach(instance: dict[str, Any]) -> list[tuple[str, str]]:
     return []
 
 
+def _describe_next_try(instance: dict[str, Any]) -> str:
+    if not instance.get("failingSince"):
+        return ""
+    return instance.get("nextTryAt") or "now"
+
+
+TROUBLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "left behind": lambda instance: ", ".join(instance["leaked"]),
+    "failing since": lambda instance: instance.get("failingSince") or "",
+    "next try": _describe_next_try,
+}
+"""What only some instances have. A table has a column for it when one of its instances has."""
+
+
 def describe_instance(instance: dict[str, Any]) -> list[tuple[str, str]]:
     """Name all that is known of an instance, without what it does not have."""
     size = f"{instance['memoryMiB']} MiB, {instance['cpuCores']} cores, {instance['diskGiB']} GiB"
@@ -35,7 +50,7 @@ def describe_instance(instance: dict[str, Any]) -> list[tuple[str, str]]:
         ("ordered", instance["createdAt"]),
         ("ready", instance["readyAt"]),
         ("proxy", instance["proxyStatus"]),
-        ("left behind", ", ".join(instance["leaked"])),
+        *((name, tell(instance)) for name, tell in TROUBLES.items()),
         ("deleted at", instance["expiresAt"]),
         ("in progress", instance["activeOperationId"]),
     ]
