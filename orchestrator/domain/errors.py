@@ -49,6 +49,8 @@ class Code(StrEnum):
         return _CUSTOMER_SENTENCES[self]
 
 
+WAITING = "waiting: "
+"""How the log line begins that tells operators, in a provider's or proxy's own words, what a phase waits for."""
 _LATER = "try again later; if it happens again, tell your provider the operation's id"
 _PROVIDER = "your provider has to see to it: tell them the operation's id"
 _CUSTOMER_SENTENCES = {

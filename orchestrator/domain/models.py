@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
-from orchestrator.domain.errors import Code
+from orchestrator.domain.errors import WAITING, Code
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import InstanceStatus, OperationStatus, PhaseStatus
@@ -143,7 +143,13 @@ class Failure(Row):
     detail: dict[str, Any] | None = None
 
     def for_customer(self) -> "Failure":
-        """The same failure in the words for customers. `message`, `task` and `detail` name parts of the site."""
+        """The same failure in the words for customers. `message`, `task` and `detail` name parts of the site.
+
+        An agent's error is the customer's own, because it comes from within its server and says what to mend there.
+        """
+        if self.code is Code.AGENT_ERROR:
+            tail = (self.detail or {}).get("logTail")
+            return self.model_copy(update={"task": None, "detail": {"logTail": tail} if tail else None})
         code = self.code if isinstance(self.code, Code) else Code.INTERNAL
         return Failure(code=self.code, phase=self.phase, message=code.customer_sentence)
 
@@ -256,7 +262,12 @@ class EventRow(Row):
     message: str
 
     def for_customer(self, failure: Failure | None) -> "EventRow":
-        """The same line as the customer of an operation that failed so may see it. Errors are told to operators."""
+        """The same line as the customer of an operation that failed so may see it.
+
+        Errors, and what a provider or proxy says that wants to be left alone, are told to operators.
+        """
+        if self.message.startswith(WAITING):
+            return self.model_copy(update={"message": f"{WAITING}a name service or the proxy asks for some time"})
         if self.level != "error":
             return self
         told = failure.for_customer().message if failure else Code.INTERNAL.customer_sentence

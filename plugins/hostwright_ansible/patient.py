@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
+from orchestrator.domain.errors import WAITING
 from orchestrator.drivers.result import LaterError, waiting
 from orchestrator.drivers.secrets import Secrets
 
@@ -56,4 +57,4 @@ class PatientAction(PhaseAction):
             raise later
         tries.resume = later.at
         result = waiting(later.code, later.message, progress=later.message)
-        return result | {"notice": f"waiting: {later.message}"}
+        return result | {"notice": f"{WAITING}{later.message}"}

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.errors import Code
+from orchestrator.domain.errors import WAITING, Code
 from orchestrator.domain.models import Cleanup, CleanupStep, Failure
 from orchestrator.domain.operations import PROVISION
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.states import PhaseStatus
-from orchestrator.store import endings
+from orchestrator.domain.updates import Logged
+from orchestrator.store import endings, leases
 from orchestrator.store.endings import Undone
 from tests.support.fix_api import Api, Caller, lease_of
 from tests.support.fix_stack import GAME
@@ -43,7 +44,7 @@ def told(caller: Caller, operation_id: str) -> list[dict[str, Any]]:
 
 def test_case_c7_a_customer_sees_no_facts_of_the_site(api: Api) -> None:
     customer, operator = api.customer(), api.caller(None)
-    for code in Code:
+    for code in set(Code) - {Code.AGENT_ERROR}:
         operation_id = fail(api, customer, code)
         text = json.dumps(told(customer, operation_id))
         assert [fact for fact in FACTS if fact in text] == []
@@ -61,6 +62,29 @@ def test_case_c7_a_customer_sees_no_facts_of_the_site(api: Api) -> None:
         shown, listed, log = told(operator, operation_id)
         assert all(fact in json.dumps(each) for fact in FACTS for each in (shown, listed, log))
         assert shown["error"]["detail"] == {"proxmox": TEXT}
+
+
+def test_case_c7_a_customer_sees_what_its_own_server_says_and_nothing_else(api: Api) -> None:
+    customer = api.customer()
+    row = api.claim(customer.order(GAME)["operationId"])
+    detail = {"logTail": ["writing level.dat", "no space left on device"], "address": TEXT}
+    words = "the disk of the world is full"
+    failure = Failure(code=Code.AGENT_ERROR, phase=Phase.WAIT_FOR_AGENT, task=TEXT, message=words, detail=detail)
+    endings.begin_cleaning(api.database, lease_of(row), failure)
+    shown, _, log = told(customer, str(row.id))
+    assert shown["error"] == {
+        "code": "agent-error", "phase": "wait-for-agent-terminal-state", "task": None, "message": words,
+        "detail": {"logTail": detail["logTail"]},
+    }  # fmt: skip
+    assert log["events"][-1]["message"] == words
+
+
+def test_case_c7_a_customer_does_not_read_what_a_provider_says(api: Api) -> None:
+    customer, operator = api.customer(), api.caller(None)
+    row = api.claim(customer.order(GAME)["operationId"])
+    leases.record(api.database, lease_of(row), [Logged(Phase.PUBLISH_EDGE, "info", f"{WAITING}{TEXT}")])
+    assert [fact for fact in FACTS if fact in json.dumps(told(customer, str(row.id)))] == []
+    assert TEXT in json.dumps(told(operator, str(row.id)))
 
 
 def test_case_c7_a_code_of_a_newer_release_is_told_too(api: Api) -> None:

@@ -49,10 +49,10 @@ def test_names_the_operation_that_a_failure_asks_to_tell() -> None:
 
 
 def test_case_a10_shows_of_one_server_what_a_list_shows() -> None:
-    instance = dict.fromkeys(
-        ("memoryMiB", "cpuCores", "diskGiB", "hostname", "vmid", "customerId", "address", "createdAt", "readyAt",
-         "proxyStatus", "expiresAt", "activeOperationId", "runtime"), None,
-    ) | {"serverId": "s", "status": "deleting", "ctype": "game", "variant": "vanilla", "version": "1", "leaked": []}  # fmt: skip
+    unknown = ("memoryMiB", "cpuCores", "diskGiB", "hostname", "vmid", "customerId", "address", "createdAt", "readyAt")
+    instance = dict.fromkeys((*unknown, "proxyStatus", "expiresAt", "activeOperationId", "runtime"))
+    instance |= {"serverId": "s", "status": "deleting", "ctype": "game", "variant": "vanilla", "version": "1"}
+    instance |= {"leaked": []}
     shown = dict(describe_instance(instance | {"failingSince": "18:00", "nextTryAt": "18:04"}))
     assert (shown["failing since"], shown["next try"]) == ("18:00", "18:04")
     assert "failing since" not in dict(describe_instance(instance))

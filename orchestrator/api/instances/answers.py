@@ -111,7 +111,7 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: flo
         row,
         **_NOT_IN_EVERY_ORDER | row.spec,
         server_id=row.id,
-        join=_find_join(row.records or ()),
+        join=_read_join(row.records or ()),
         editor=_find_editor(row, catalogue.dev.code_server_port),
         public_port=catalogue.public_port(row.spec.get("game"), row.vmid),
         active_operation_id=row.active_operation,
@@ -119,6 +119,14 @@ def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: flo
         next_try_at=row.attend_at if row.failing_since is not None else None,
         links=links,
     )
+
+
+def _read_join(records: Iterable[Publication]) -> JoinAnswer | None:
+    """Return where players join. None, too, when a newer release has recorded it in another form."""
+    try:
+        return _find_join(records)
+    except ValueError:
+        return None
 
 
 def _find_join(records: Iterable[Publication]) -> JoinAnswer | None:

@@ -36,8 +36,8 @@ ENDPOINTS = (
         "Take a failed order up again on the machine that was kept",
         status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.RETRY,
         problems=(
-            ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.PAYMENT_REQUIRED,
-            ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,
+            ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.INSTANCE_BUSY,
+            ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,
         ),
     ),
 )  # fmt: skip

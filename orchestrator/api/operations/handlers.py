@@ -103,7 +103,9 @@ def events(call: Call) -> Response:
     # A log may grow, so its last page leads on too.
     following = lines[-1].seq if lines else call.read(EVENT_PAGES.after)
     if not call.principal.is_operator:
-        lines = [line.for_customer(row.error) for line in lines]
+        # Read after the lines: an operation may have failed since, and then its error explains them.
+        error = _get(call).error
+        lines = [line.for_customer(error) for line in lines]
     return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
 
 

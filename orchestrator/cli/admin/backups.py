@@ -1,6 +1,5 @@
 """`hostwright backup` and `hostwright restore`: write the database into a file, and load it again."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,8 +32,11 @@ def backup(
     settings = load_settings()
     held = back_up(resolve_url(settings), file, force=force)
     # A database of another release is backed up as it is, before it is migrated: its log may be another one.
-    with suppress(ConfigurationError), open_database(settings) as database:
-        note(database, "backup", str(file))
+    try:
+        with open_database(settings) as database:
+            note(database, "backup", str(file))
+    except ConfigurationError as error:
+        console.print(f"not noted in the audit log: {escape(str(error))}", soft_wrap=True)
     console.print(f"{escape(str(file))}: {_describe(held)}", soft_wrap=True)
 
 
