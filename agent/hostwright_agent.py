@@ -787,6 +787,8 @@ class Agent:
         self._report(job, state="verifying", installStep="verifying")
         workspace.command()
         with self.changed:
+            # One that was replaced meanwhile must not say of the configuration after it that it is installed.
+            job.pause(0)
             self._save(installed=True)
 
     def _misbehave(self, job: Job) -> None:

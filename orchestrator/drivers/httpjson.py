@@ -26,6 +26,8 @@ LARGEST_ANSWER = 4 * 1024 * 1024
 # Far more than any server needs, and few enough for all who later walk through an answer or write it down.
 DEEPEST_ANSWER = 256
 RETRY_DELAY = 0.5
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""In OpenSSL's words for a certificate that nobody should trust. Other errors of TLS are those of a connection."""
 UNSAID_WAIT = 1.0
 """Seconds to leave a server alone that asks for it without saying for how long."""
 LONGEST_WAIT = 366 * 86400.0
@@ -138,9 +140,9 @@ class HttpJson:
             attempt += 1
             try:
                 reply = self._once(method, url, deadline, json=body, data=form, params=params)
-            except requests.exceptions.SSLError as error:
-                raise HttpError(f"TLS: {_cause(error)}") from None
             except (requests.RequestException, TimeoutError) as error:
+                if isinstance(error, requests.exceptions.SSLError) and UNTRUSTED in str(error):
+                    raise HttpError(f"TLS: {_cause(error)}") from None
                 unsure = changes and not _was_never_sent(error)
                 if unsure or not patient or not _sleep(RETRY_DELAY, deadline):
                     raise HttpError(_cause(error), unsure=unsure) from None

@@ -100,17 +100,20 @@ def join_failures(failures: Sequence[PhaseError], code: Code, **more: Any) -> Ph
 def until_known(change: Callable[[], bool], *, timeout: float, quiet: float) -> bool:
     """What `change` returns, which reads first. While it may or may not have happened, it is called again.
 
-    So a change is judged by what is there afterwards. Raises the LaterError after `timeout` seconds, and at once when
-    the other side wants to be left alone for more than `quiet` seconds.
+    So a change is judged by what is there afterwards, also once when it has used up all the time itself. Raises the
+    LaterError after `timeout` seconds, and at once when the other side wants to be left alone for more than `quiet`
+    seconds.
     """
     deadline, perhaps = time.monotonic() + timeout, False
     while True:
+        looked_again = perhaps
         try:
             return change() or perhaps
         except LaterError as later:
             pause = max(later.at - time.monotonic(), 0)
             later.changed = perhaps = perhaps or later.changed
-            if later.at >= deadline or (later.asked and pause > quiet):
+            is_over = later.at >= deadline and (later.asked or looked_again)
+            if is_over or (later.asked and pause > quiet):
                 raise
             time.sleep(pause)
 

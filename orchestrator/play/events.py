@@ -107,7 +107,8 @@ def to_updates(event: Event) -> Sequence[Update | AddressSeen | Failure]:
             return [PhaseEntered(phase, phase.first_line)]
         case "runner_retry":
             notice = _make_line(result.get("notice"))
-            return [Retried(phase, _read_attempts(result)), *([Logged(phase, "info", notice)] if notice else [])]
+            told = [*_read_publications(result), Retried(phase, _read_attempts(result))]
+            return [*told, Logged(phase, "info", notice)] if notice else told
         case "runner_on_ok":
             return _read_ok(phase, result)
         case "runner_on_failed" if _get_data(event).get("ignore_errors"):

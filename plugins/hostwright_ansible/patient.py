@@ -57,4 +57,4 @@ class PatientAction(PhaseAction):
             raise later
         tries.resume = later.at
         result = waiting(later.code, later.message, progress=later.message)
-        return result | {"notice": f"{WAITING}{later.message}"}
+        return result | later.more | {"notice": f"{WAITING}{later.message}"}

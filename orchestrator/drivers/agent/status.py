@@ -69,7 +69,7 @@ def holds(status: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
 
     Agents drop members they do not know and empty ones; what both sides have must be equal.
     """
-    return status.get("state") not in SEND_AGAIN and differences(status, payload) == []
+    return _word(status, "state") not in SEND_AGAIN and differences(status, payload) == []
 
 
 def differences(status: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str] | None:

@@ -55,6 +55,8 @@ class Cloudflare(DnsDriver):
             records += [_record(entry) for entry in entries]
             if page >= int((reply.member("result_info") or {}).get("total_pages") or 1):
                 break
+        else:
+            raise self.provider.failure(f"lists more than {MOST_PAGES} pages of records for one name")
         # A server that does not know the filter lists the whole zone.
         return [record for record in records if record.name == name]
 

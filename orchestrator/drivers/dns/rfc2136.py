@@ -139,7 +139,8 @@ class Rfc2136(DnsDriver):
             ) from None
         except (NameserverError, dns.exception.DNSException, OSError, EOFError) as error:
             words = str(error) or type(error).__name__
-            unsure = not isinstance(error, (NameserverError, ConnectionRefusedError))
+            # One that only asks changes nothing.
+            unsure = bool(update.update) and not isinstance(error, (NameserverError, ConnectionRefusedError))
             raise self.provider.failure(f"no answer to the update: {words}", unsure=unsure) from None
         code = response.rcode()
         if code != dns.rcode.NOERROR and code not in expected:

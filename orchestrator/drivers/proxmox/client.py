@@ -17,6 +17,7 @@ from proxmoxer.backends import https as _https  # noqa: F401 - proxmoxer imports
 from proxmoxer.core import ResourceException
 
 from orchestrator.domain.errors import Code
+from orchestrator.drivers.httpjson import UNTRUSTED
 from orchestrator.drivers.proxmox.answers import CODES, Kind, Verb, classify
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ def attempt(call: Callable[[], T], verb: Verb = Verb.READ) -> T:
 def _failure(error: Exception, verb: Verb) -> ProxmoxError:
     if isinstance(error, ResourceException):
         return _from_answer(error, verb)
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+    if isinstance(error, requests.exceptions.SSLError) and UNTRUSTED in str(error):
         return ProxmoxError(Kind.UNTRUSTED, _reason(error), verb=verb)
     if isinstance(error, requests.RequestException):
         return ProxmoxError(Kind.UNREACHABLE, _reason(error), verb=verb)
