@@ -93,8 +93,7 @@ def name_secrets(variables: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the names of the secrets that the roles use. None when a template may still name any."""
     site = {name: value for name, value in variables.items() if name in (*_NEEDED, "hostwright_dns", *_PROXIES)}
     named = _name_secrets(site)
-    is_open = any(isinstance(value, str) for value in site.values()) or any("{{" in name for name in named)
-    return None if is_open else frozenset(named)
+    return None if "{{" in json.dumps(site, default=str) else frozenset(named)
 
 
 def read_variables(settings: Settings) -> dict[str, Any]:

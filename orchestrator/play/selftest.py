@@ -6,9 +6,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from orchestrator.domain.errors import ConfigurationError, WorkerUnfit
-from orchestrator.drivers.secrets import read_secrets
+from orchestrator.drivers.secrets import Secrets, read_secrets
 from orchestrator.play import runner
 from orchestrator.play.events import Heard
+from orchestrator.play.named_secrets import read_named_secrets
 from orchestrator.play.run_directory import describe_no_room, make_run_directory
 from orchestrator.settings import Settings
 
@@ -35,13 +36,23 @@ def self_test(settings: Settings) -> None:
         raise WorkerUnfit(str(error)) from error
     except OSError as error:
         raise WorkerUnfit(describe_no_room(error)) from error
+    fault = _find_fault(heard, end)
+    if fault is None:
+        try:
+            read_named_secrets(settings)  # last, because ansible-playbook says better what it lacks
+        except ConfigurationError as error:
+            fault = str(error)
+    if fault is not None:
+        raise WorkerUnfit(Secrets(settings.secrets_path).scrub(fault))  # Ansible's words may quote any variable
+
+
+def _find_fault(heard: Heard, end: runner.End) -> str | None:
     fault = heard.find_fault([_PLAY], successful=end == "successful")
     if end == "stopped":
-        fault = f"the self-test of the worker took longer than {_SECONDS} s"
-    elif end == "failed" and fault is None:
-        fault = f"the task of the self-test failed: play {_PLAYBOOK} by hand"
-    if fault is not None:
-        raise WorkerUnfit(fault)
+        return f"the self-test of the worker took longer than {_SECONDS} s"
+    if end == "failed" and fault is None:
+        return f"the task of the self-test failed: play {_PLAYBOOK} by hand"
+    return fault
 
 
 def _make_run(settings: Settings, secrets: dict[str, str]) -> runner.Run:

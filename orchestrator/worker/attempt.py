@@ -16,6 +16,7 @@ from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import OperationStatus, PhaseStatus
 from orchestrator.domain.updates import CleanupRecorded, PhaseEntered, PhasesClosed
+from orchestrator.drivers.secrets import Secrets
 from orchestrator.play import runner
 from orchestrator.play.named_secrets import read_named_secrets
 from orchestrator.play.run_directory import RecordedFile, describe_no_room, make_run_directory
@@ -119,7 +120,7 @@ class Attempt:
                     lease_ends_at=lambda: self._held.ends_at,
                 )
         except OSError as error:
-            raise WorkerUnfit(describe_no_room(error)) from error
+            raise self._unfit(describe_no_room(error)) from error
         return self._conclude(watch, plan, end)
 
     def watch(
@@ -160,7 +161,8 @@ class Attempt:
         if not handed_over and (end == "successful" or watch.stopped is None):
             fault = watch.find_fault(plan.phases, successful=end == "successful")
             if fault is not None:
-                raise WorkerUnfit(fault)
+                self._held.flush()  # another worker that holds the operation has ended this run: that is no fault
+                raise self._unfit(fault)
         if not handed_over:
             self._held.put(PhasesClosed(PhaseStatus.OK if end == "successful" else PhaseStatus.FAILED))
         self._held.flush()
@@ -223,7 +225,11 @@ class Attempt:
         try:
             return read_named_secrets(self.settings)
         except ConfigurationError as error:
-            raise WorkerUnfit(str(error)) from error
+            raise self._unfit(str(error)) from error
+
+    def _unfit(self, fault: str) -> WorkerUnfit:
+        """Return the error. Ansible's words may quote any variable."""
+        return WorkerUnfit(Secrets(self.settings.secrets_path).scrub(fault))
 
     @property
     def cancelled(self) -> bool:

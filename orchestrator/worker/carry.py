@@ -6,7 +6,6 @@ undoes what can be undone.
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from orchestrator.domain.catalogue import Catalogue
@@ -25,14 +24,14 @@ log = logging.getLogger(__name__)
 
 Undoing = Callable[[Attempt, Server | None, Failure], object]
 
-_CLEANUP_TRIES = 10
-"""After this many attempts a cleanup that meets a defect ends, and names what it could not remove."""
+_TRIES = 10
+"""After this many attempts an operation that meets a defect or only unfit workers ends. It names what is left."""
 _VMID_TRIES = 10
 """How many VMIDs an operation tries when they turn out to be somebody else's."""
 _UNKNOWN = Failure(code=Code.INTERNAL, message="why it failed is not recorded")
 _DEFECT = Failure(code=Code.INTERNAL, message="something went wrong on our side: the worker's log says what")
 _UNFIT_WORKER = "its worker cannot work, as that worker's log and `hostwright doctor` say"
-_UNFIT = Failure(code=Code.INTERNAL, message=f"no worker could carry it out in time: {_UNFIT_WORKER}")
+_UNFIT = Failure(code=Code.INTERNAL, message=f"no worker could carry it out: {_UNFIT_WORKER}")
 _NO_CONTAINER = Failure(code=Code.INTERNAL, message="the server has no container: delete it and order again")
 
 
@@ -40,7 +39,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
     """Take an operation to its end.
 
     A defect of Hostwright fails the operation, and another attempt undoes it. Raises LostLease when another worker
-    holds the operation by now, and WorkerUnfit when this worker could not carry it out and has put it back.
+    holds the operation by now, and WorkerUnfit when this worker cannot carry it out and must put it back.
     """
     operation = attempt.operation
     failure: Failure | None
@@ -56,11 +55,7 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
             failure = outcome.failure or _succeed(attempt, server, outcome)
         if failure is not None:
             _fail(attempt, server, failure, undo)
-    except LostLease:
-        raise
-    except WorkerUnfit as fault:
-        with suppress(LostLease):
-            _put_back(attempt, fault)
+    except (LostLease, WorkerUnfit):
         raise
     except Exception:
         log.exception("operation %s", operation.id)
@@ -180,20 +175,21 @@ def _leave_to_another(attempt: Attempt, server: Server | None, failure: Failure)
     """
     if attempt.claim.operation.status is not OperationStatus.CLEANING:
         attempt.hand_over("what failed is undone by another attempt")
-    elif attempt.operation.attempt >= _CLEANUP_TRIES:
+    elif attempt.operation.attempt >= _TRIES:
         close(attempt, server, attempt.operation.error or failure)
 
 
-def _put_back(attempt: Attempt, fault: WorkerUnfit) -> None:
+def put_back(attempt: Attempt, fault: WorkerUnfit) -> None:
     """Give the operation to another worker, because this one cannot work. Neither a loss nor a failure is counted.
 
-    So that it does not go round among unfit workers for ever, it fails when its time is over, and its undoing ends
-    unfinished after too many attempts.
+    So that it does not go round for ever, it fails when its time is over or after too many attempts, and its undoing
+    ends unfinished after too many. What makes workers unfit that pass their self-test again is of the operation: it
+    must not keep them from all others. Raises LostLease when another worker is to go on.
     """
-    cleaning = attempt.operation.status is OperationStatus.CLEANING
-    if cleaning and attempt.operation.attempt >= _CLEANUP_TRIES:
+    cleaning, tried = attempt.operation.status is OperationStatus.CLEANING, attempt.operation.attempt >= _TRIES
+    if cleaning and tried:
         close(attempt, attempt.server, attempt.operation.error or _UNKNOWN)
-    elif attempt.is_overdue and not cleaning:
+    elif not cleaning and (tried or attempt.is_overdue):
         told = {"phase": attempt.operation.phase, "detail": {"worker": str(fault)}}
         _fail(attempt, attempt.server, _UNFIT.model_copy(update=told), _leave_to_another)
     else:

@@ -31,7 +31,7 @@ from orchestrator.store.embedded import resolve_url
 from orchestrator.store.leases import Claimant
 from orchestrator.store.wakeups import Wakeups
 from orchestrator.worker.attempt import Attempt
-from orchestrator.worker.carry import carry_out
+from orchestrator.worker.carry import carry_out, put_back
 from orchestrator.worker.duties import all_duties
 from orchestrator.worker.duties.duty import perform_until
 from orchestrator.worker.ends import log_end
@@ -140,12 +140,14 @@ class Worker:
             if operation.attempt > 1:
                 run_directory.remove_leftovers(operation.id, operation.fencing_token)
             with Attempt(self.database, self.settings, claim, claimed_at, self._handing_over) as attempt:
-                carry_out(attempt, self.catalogue)
+                try:
+                    carry_out(attempt, self.catalogue)
+                except WorkerUnfit as fault:
+                    self.fitness.doubt(fault)  # first, or another thread takes the operation again
+                    put_back(attempt, fault)
             log_end(self.database, operation.id)
         except LostLease as error:
             log.warning("%s", error)
-        except WorkerUnfit as fault:
-            self.fitness.doubt(fault)
         except HostwrightError as error:
             # Nothing is swallowed: the lease runs out, and a sweep resumes the operation or fails it as worker-lost.
             log.error("operation %s: %s", operation.id, error)  # noqa: TRY400  # a sentence, not a trace

@@ -52,7 +52,9 @@ class Watch:
         self.failure: Failure | None = None
         """Why the run failed, in its own words."""
         self.stopped: Failure | None = None
-        """Why the run was made to stop."""
+        """Why the run was made to stop, unless this worker is at fault."""
+        self.fault: str | None = None
+        """Why the run was made to stop, when this worker is at fault."""
         self.address: str | None = None
         self.clone_upid: str | None = None
         self.publications = list(publications)
@@ -100,11 +102,14 @@ class Watch:
             raise self._recorded.error
         if self.stopped is None:
             self.stopped = self._reason()
-        return self._held.lost.is_set() or self._handing_over.is_set() or self.stopped is not None
+        if self.phase is None and time.monotonic() > self._since + _START_SECONDS:
+            self.fault = f"ansible-playbook came to no play within {_START_SECONDS} s"
+        is_over = self.stopped is not None or self.fault is not None
+        return self._held.lost.is_set() or self._handing_over.is_set() or is_over
 
     def find_fault(self, phases: Sequence[Phase], *, successful: bool) -> str | None:
         """Return why this worker is at fault for how a run of these phases ended, or None when it is not."""
-        fault = self.heard.find_fault(phases, successful=successful)
+        fault = self.fault or self.heard.find_fault(phases, successful=successful)
         if fault is None and successful and Phase.WAIT_FOR_IP in phases and self.address is None:
             return "ansible-playbook ended well, but the event that tells the address did not arrive"
         return fault
@@ -127,8 +132,7 @@ class Watch:
         if now > self._ends_at:
             return _too_long(phase, "the operation", self._settings.deadline(self._kind))
         if phase is None:
-            late = now > self._since + _START_SECONDS
-            return _too_long(phase, "the start of the playbook", _START_SECONDS) if late else None
+            return None
         limit = self._settings.timeout(phase)
         late = now > self._since + limit + _PHASE_GRACE_SECONDS
         return _too_long(phase, f"the phase {phase}", limit) if late else None

@@ -46,7 +46,18 @@ def test_case_c6_a_run_gets_only_what_its_roles_name(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "templated", [{"hostwright_proxy": "{{ mine }}"}, {"hostwright_proxy": {"secret": "{{ mine }}"}}], ids=str
+    "templated",
+    [
+        {"hostwright_proxy": "{{ mine }}"},
+        {"hostwright_proxy": {"secret": "{{ mine }}"}},
+        {"hostwright_dns": ["{{ first }}"]},
+    ],
+    ids=str,
 )
 def test_case_c6_a_template_may_name_any(home: Path, templated: dict[str, Any]) -> None:
     assert "velocity_secret" in secrets_of_a_run(home, SITE | templated)
+
+
+def test_case_c6_a_file_that_is_gone_meanwhile_spoils_no_order(home: Path) -> None:
+    (home / "inventory" / "site.yml~").symlink_to(home / "nowhere")
+    assert secrets_of_a_run(home, SITE) == NAMED

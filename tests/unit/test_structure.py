@@ -57,6 +57,7 @@ KEEPERS = {
 # What production code takes of the drivers: secrets, plans, the names of variables and what only reads. The changing
 # verbs are for tasks.
 READING = {
+    "secrets.Secrets",
     "secrets.read_secrets",
     "result.PhaseError",
     "dns.factory.parse_providers",
