@@ -57,12 +57,13 @@ with late as (
 ), failed as (
     update instance
     set status = case when retry_of is null then 'failed' else 'quarantined' end::instance_status, updated_at = now(),
-        attend_at = case when leaked <> '{}' or (begun and retry_of is null) then now() end,
+        attend_at = case when leaked <> '{}' or begun then now() end,
         expires_at = case when retry_of is not null then now() + make_interval(secs => %(quarantine_seconds)s) end
     from o where instance.id = o.instance_id and instance.status = 'provisioning'
 ), half_started as (
     update instance
-    set status = 'stopping', leaked = array['container:' || vmid], attend_at = now(), updated_at = now(),
+    set status = 'stopping', attend_at = now(), updated_at = now(),
+        leaked = array_append(array_remove(leaked, 'container:' || vmid), 'container:' || vmid),
         failing_since = coalesce(failing_since, now())
     from o where instance.id = o.instance_id and instance.status in ('stopping', 'stopped') and begun
 ), {{logged}}
