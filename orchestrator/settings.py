@@ -96,6 +96,12 @@ class Settings(BaseSettings):
         description="Seconds after which the removal of what was left behind is tried again; "
         "they double with each try, up to an hour.",
     )
+    publish_within_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="Seconds after an order within which its publish is put off for a name service or proxy "
+        "that wants to be left alone. Its machine is kept until then.",
+    )
     quarantine_seconds: float = Field(
         default=86400, gt=0, description="Seconds for which a failed machine is kept when its customer asked for that."
     )

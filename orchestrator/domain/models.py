@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
-from orchestrator.domain.errors import WAITING, Code
+from orchestrator.domain.errors import PAUSE, WAITING, Code
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import InstanceStatus, OperationStatus, PhaseStatus
@@ -142,6 +142,12 @@ class Failure(Row):
     message: str
     detail: dict[str, Any] | None = None
 
+    @property
+    def pause(self) -> float | None:
+        """The seconds after which the same can work, where a provider or proxy has named them."""
+        seconds = (self.detail or {}).get(PAUSE)
+        return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
     def for_customer(self) -> "Failure":
         """The same failure in the words for customers. `message`, `task` and `detail` name parts of the site.
 
@@ -216,6 +222,8 @@ class OperationRow(Row):
     started_at: datetime | None
     finished_at: datetime | None
     deadline_at: datetime | None
+    due_at: datetime | None = None
+    """Until when it is put off. None when it is not."""
     error: Failure | None
     cleanup: Cleanup | None
     last_seq: int
@@ -244,6 +252,8 @@ class Claim(Frozen):
     operation: OperationRow
     left_seconds: float
     """The seconds until its deadline. The number is negative when the deadline has passed."""
+    age_seconds: float
+    """The seconds since it was asked for."""
     was_ready: bool
     """Whether its instance was ready before the operation."""
     publications: tuple[Publication, ...]

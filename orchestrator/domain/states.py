@@ -38,7 +38,8 @@ OPERATION_TRANSITIONS: dict[OperationStatus, frozenset[OperationStatus]] = {
     OperationStatus.FAILED: frozenset(),
     OperationStatus.CANCELLED: frozenset(),
 }
-"""`running -> queued` is taken only when a lost worker's operation is resumed, or a leaving worker hands it over."""
+"""`running -> queued` is taken only when a lost worker's operation is resumed, a leaving worker hands it over, or its
+publish is put off."""
 
 
 class InstanceStatus(StrEnum):

@@ -27,9 +27,13 @@ pg_notify('hostwright_operation', id::text);
                                      'value', p.value) order by p.recorded_at)
  from publication p where p.instance_id = i.id and i.status = 'ready') as records;
 
+-- name: due
+-- The operations that are not put off.
+(due_at is null or due_at <= now());
+
 -- name: waiting
--- The operations that wait for a worker: they are queued, or nobody undoes them any more.
-(status = 'queued' or (status = 'cleaning' and lease_expires_at < now()));
+-- The operations that wait for a worker: they are queued and not put off, or nobody undoes them any more.
+((status = 'queued' and (due_at is null or due_at <= now())) or (status = 'cleaning' and lease_expires_at < now()));
 
 -- name: unread
 -- The operation `o` that this worker has not passed over, or that was claimed since. Passed over are fencing tokens by

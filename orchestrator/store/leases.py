@@ -103,7 +103,7 @@ def _read_claim(row: Mapping[str, Any]) -> Claim:
     unknown = _find_unknown(operation)
     if unknown is not None:
         raise UnreadableOperation(f"its {unknown} is not known here")
-    facts = {name: row[name] for name in ("left_seconds", "was_ready", "publications_known")}
+    facts = {name: row[name] for name in ("left_seconds", "age_seconds", "was_ready", "publications_known")}
     return Claim(operation=operation, publications=publications, **facts)
 
 
@@ -143,6 +143,12 @@ def hand_over(database: Database, lease: Lease, reason: str = "its worker is lea
     with database.transaction() as connection:
         execute_held(connection, "hand_over", lease, message=f"handed over: {reason}")
         rouse(connection, lease.operation_id)
+
+
+def put_off(database: Database, lease: Lease, seconds: float, reason: str) -> None:
+    """Put the operation back for so many seconds, and say why in its log. Raises LostLease."""
+    with database.connection() as connection:
+        execute_held(connection, "put_off", lease, seconds=seconds, message=reason)
 
 
 def record(database: Database, lease: Lease, updates: Sequence[Update]) -> None:

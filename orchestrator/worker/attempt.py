@@ -85,6 +85,7 @@ class Attempt:
         self.lease = self._held.lease
         self._handing_over = handing_over
         self._ends_at = claimed_at + claim.left_seconds
+        self._asked_at = claimed_at - claim.age_seconds
 
     def __enter__(self) -> Self:
         self._held.start()
@@ -185,6 +186,16 @@ class Attempt:
         """Put the operation back for another worker. `reason` is a clause. Always raises LostLease."""
         self.persist(lambda: leases.hand_over(self.database, self.lease, reason))
         raise LostLease(f"operation {self.operation.id}: handed over, {reason}")
+
+    def put_off(self, seconds: float, reason: str) -> NoReturn:
+        """Put the operation back for so many seconds. `reason` is a line for its log. Always raises LostLease."""
+        self.persist(lambda: leases.put_off(self.database, self.lease, seconds, reason))
+        raise LostLease(f"operation {self.operation.id}: put off for {seconds:.0f} s")
+
+    @property
+    def age_seconds(self) -> float:
+        """The seconds since somebody asked for the operation."""
+        return time.monotonic() - self._asked_at
 
     @property
     def is_overdue(self) -> bool:

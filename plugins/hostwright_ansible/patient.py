@@ -5,13 +5,14 @@ The role repeats it with `until: result.done`. Each try is an object of its own,
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
-from orchestrator.domain.errors import WAITING
+from orchestrator.domain.errors import PAUSE, WAITING
 from orchestrator.drivers.result import LaterError, waiting
 from orchestrator.drivers.secrets import Secrets
 
@@ -54,6 +55,7 @@ class PatientAction(PhaseAction):
             raise later
         if later.at >= tries.begun + limit:
             later.message += ", which is longer than this phase may wait"
+            later.detail[PAUSE] = math.ceil(later.at - time.monotonic())
             raise later
         tries.resume = later.at
         result = waiting(later.code, later.message, progress=later.message)

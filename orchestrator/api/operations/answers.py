@@ -59,6 +59,7 @@ class OperationAnswer(Answer):
     phases: list[PhaseAnswer] | None
     heartbeat_at: datetime | None
     queue_position: int | None
+    next_try_at: datetime | None = Field(description="Until when an operation in the queue is put off.")
     queue_reason: str | None = Field(description="Why an operation in the queue waits, in a few words.")
     created_at: datetime
     started_at: datetime | None
@@ -123,6 +124,7 @@ def operation_answer(row: OperationRow) -> OperationAnswer:
         operation_id=row.id,
         server_id=row.instance_id,
         **{name: row.spec.get(name) for name in _ORDERED},
+        next_try_at=row.due_at,
         queue_reason=_say_why_queued(row),
         phases=_list_phases(row),
         request=_hide_secrets(row.spec),
@@ -161,7 +163,8 @@ def _show_phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> P
 
 def _say_why_queued(row: OperationRow) -> str | None:
     if row.queue_position is None:
-        return None
+        until = f"{row.due_at:%H:%M:%S} UTC" if row.due_at else None
+        return until and f"it is put off until {until}: a name service or the proxy asks for some time"
     if not row.worker_alive:
         return "no worker is running"
     if row.queue_position > 1:

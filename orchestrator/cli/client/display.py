@@ -144,9 +144,8 @@ def _make_headline(operation: dict[str, Any]) -> Text:
 
 def _describe_wait(operation: dict[str, Any]) -> str | None:
     """Say where in the queue an operation waits, and why."""
-    if operation["queuePosition"] is None:
-        return None
-    return ", ".join(filter(None, (f"number {operation['queuePosition']} in the queue", operation.get("queueReason"))))
+    place = f"number {operation['queuePosition']} in the queue" if operation["queuePosition"] else None
+    return ", ".join(filter(None, (place, operation.get("queueReason")))) or None
 
 
 _UNDONE = {"provision": "cleaned up: nothing is left", "start": "the server is as it was before"}

@@ -44,7 +44,7 @@ with claimed as (
     set status = case when status = 'queued' then 'running' else status end,
         fencing_token = fencing_token + 1, attempt = attempt + 1, worker = %(worker)s, node = %(node)s,
         heartbeat_at = now(), started_at = coalesce(started_at, now()),
-        lease_expires_at = now() + make_interval(secs => %(lease_seconds)s),
+        lease_expires_at = now() + make_interval(secs => %(lease_seconds)s), due_at = null,
         deadline_at = coalesce(
             deadline_at, now() + make_interval(secs => coalesce((%(deadlines)s::jsonb ->> kind)::float, 0))
         )
@@ -66,6 +66,7 @@ with claimed as (
 )
 select o.*, {{phases}}, null::int as queue_position,
        extract(epoch from deadline_at - now())::float as left_seconds,
+       extract(epoch from now() - created_at)::float as age_seconds,
        (select i.status = 'ready' from instance i where i.id = o.instance_id) is true as was_ready,
        coalesce(
            (select jsonb_agg(to_jsonb(p) order by p.recorded_at, p.driver, p.place, p.type, p.name, p.value)
@@ -124,6 +125,21 @@ with o as (
 ), halted as (
     update operation_phase p set status = 'pending', finished_at = null
     from o where p.operation_id = o.id and p.status = 'running'
+), {{logged}}
+select {{notify}} from o;
+
+-- name: put_off
+-- Give an operation back until somebody outside takes requests again. Its deadline is put off as well.
+with o as (
+    update operation
+    set status = 'queued', fencing_token = fencing_token + 1, lease_expires_at = null, enqueued_at = now(),
+        due_at = case when cancel_requested_at is null then now() + make_interval(secs => %(seconds)s) end,
+        deadline_at = deadline_at + make_interval(secs => %(seconds)s), last_seq = last_seq + 1
+    where {{held}} and status = 'running'
+    returning id, last_seq, phase, 'warning' as level, %(message)s as message
+), halted as (
+    update operation_phase p set status = 'pending', finished_at = null
+    from o where p.operation_id = o.id and p.name = o.phase
 ), {{logged}}
 select {{notify}} from o;
 

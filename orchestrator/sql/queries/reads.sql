@@ -6,14 +6,15 @@
 select o.*,
        {{phases}},
        exists(select from worker where seen_at > now() - make_interval(secs => %(live_seconds)s)) as worker_alive,
-       case when o.status = 'queued' then
+       case when o.status = 'queued' and {{due}} then
            (select r.position from (
                 select w.id, row_number() over (
                     order by w.background, w.attempt = 0, w.turn, w.created_at, w.id
                 ) as position
                 from (select q.id, q.background, q.attempt, q.created_at, row_number() over (
                           partition by q.customer_id, q.background, q.attempt = 0 order by q.created_at, q.id) as turn
-                      from (select * from operation where status = 'queued' order by created_at limit 1000) q) w
+                      from (select * from operation where status = 'queued' and {{due}}
+                            order by created_at limit 1000) q) w
             ) r where r.id = o.id)
        end::int as queue_position
 from operation o

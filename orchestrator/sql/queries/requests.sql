@@ -66,7 +66,7 @@ select {{notify}} from o;
 -- name: request_cancel
 -- Ask the worker that holds an operation, or takes it next, to cancel it.
 with o as (
-    update operation set cancel_requested_at = now(), last_seq = last_seq + 1
+    update operation set cancel_requested_at = now(), due_at = null, last_seq = last_seq + 1
     where id = %(operation_id)s and cancel_requested_at is null
     returning id, last_seq, phase, 'info' as level, %(message)s as message
 ), {{logged}}
