@@ -69,7 +69,7 @@ class Heard:
     def find_fault(self, plays: Sequence[str], *, successful: bool) -> str | None:
         """Return why this machine, and not what was played, is at fault for how a run of these plays ended."""
         if not successful:
-            return None if self._begun else f"ansible-playbook ended before its first play: {self._quote()}"
+            return None if self._begun else f"ansible-playbook ended before its first play: {self.quote()}"
         unseen = [play for play in plays if play not in self._begun]
         if unseen or not self._ended:
             named = ", ".join(unseen) or "the end"
@@ -81,7 +81,7 @@ class Heard:
         if line:
             self._printed.append(line)
 
-    def _quote(self) -> str:
+    def quote(self) -> str:
         """Return the end of what was printed, where ansible-playbook says why it ended."""
         text = " ".join(self._printed[-_PRINTED_LINES:])
         return text[-_MESSAGE_CHARACTERS:] or "it printed nothing"

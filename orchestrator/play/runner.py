@@ -48,11 +48,16 @@ class Run:
 
 
 class _PromptSpawn(pexpect.spawn):  # type: ignore[misc]
-    """pexpect's child process, which dies with its worker and closes promptly.
+    """pexpect's child process, which dies with its worker, closes promptly and waits by no wall clock.
 
     pexpect sleeps 0.1 s after it has closed a child that has ended. A customer waits for that tenth, which is 7 % of an
-    order on an idle lab (docs/adr/0006-prompt-close-of-runs.md).
+    order on an idle lab (docs/adr/0006-prompt-close-of-runs.md). And it reckons by the wall clock how long it may read:
+    when that is set back an hour, a silent run would be left alone for an hour.
     """
+
+    def read_nonblocking(self, size: int = 1, timeout: float | None = -1) -> str:
+        read: str = super().read_nonblocking(size, min(_POLL_SECONDS if timeout is None else timeout, _POLL_SECONDS))
+        return read
 
     def _spawnpty(self, args: Sequence[str], **options: Any) -> Any:
         # A playbook whose worker was killed must not go on: after the lease another worker has the operation.

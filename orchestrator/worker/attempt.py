@@ -169,9 +169,15 @@ class Attempt:
         self._held.flush()
         if handed_over:
             self.hand_over("its worker is leaving")
-        unsaid = Failure(code=Code.INTERNAL, message="the playbook ended without saying why: see the worker's log")
-        failure = None if end == "successful" else watch.stopped or watch.failure or unsaid
+        failure = None if end == "successful" else watch.stopped or watch.failure or self._quote(watch)
         return _sum_up(watch, failure)
+
+    def _quote(self, watch: Watch) -> Failure:
+        """Return the failure of a run that no task has failed, in Ansible's own words."""
+        words = self._scrub(watch.heard.quote())
+        return Failure(
+            code=Code.INTERNAL, phase=watch.phase, message=f"the playbook ended without a failed task: {words}"
+        )
 
     def _is_handed_over(self, watch: Watch, end: runner.End) -> bool:
         """Return whether a run ended because its worker leaves.
@@ -240,7 +246,10 @@ class Attempt:
 
     def _unfit(self, fault: str) -> WorkerUnfit:
         """Return the error. Ansible's words may quote any variable."""
-        return WorkerUnfit(Secrets(self.settings.secrets_path).scrub(fault))
+        return WorkerUnfit(self._scrub(fault))
+
+    def _scrub(self, words: str) -> str:
+        return Secrets(self.settings.secrets_path).scrub(words)
 
     @property
     def cancelled(self) -> bool:

@@ -1,5 +1,6 @@
 """The runner with real, tiny playbooks: outcomes, what a run may see, and that nothing of it stays behind."""
 
+import itertools
 import math
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -155,6 +157,21 @@ def test_stops_the_whole_process_tree_soon(bench: Bench) -> None:
     assert bench.play(bench.playbook("long", LONG), should_stop=should_stop) == "stopped"
     assert time.monotonic() - asked_at < KILL_SECONDS
     assert marked(bench.operation_id) == []
+
+
+def test_asks_whether_it_must_stop_when_the_clock_is_set_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    jumps = itertools.count()
+    clock = SimpleNamespace(time=lambda: time.monotonic() - 3600 * next(jumps), sleep=time.sleep)
+    monkeypatch.setattr("pexpect.expect.time", clock)
+
+    def should_stop() -> bool:
+        asked.append(time.monotonic())
+        return False
+
+    silent = bench.playbook("silent", [{"ansible.builtin.shell": "sleep 2"}])
+    assert bench.play(silent, should_stop=should_stop) == "successful"
+    assert max(later - sooner for sooner, later in itertools.pairwise(asked)) < 1.5
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("a defect")])
