@@ -47,6 +47,7 @@ class Control:
         app.router.add_get("/inventory", self._show_inventory)
         app.router.add_get("/history", self._show_history)
         app.router.add_post("/faults", self._inject_fault)
+        app.router.add_get("/faults/unmet", self._show_unmet)
         app.router.add_delete("/faults", self._clear_faults)
         app.router.add_put("/speed", self._set_speed)
         app.router.add_post("/containers", self._place_foreign)
@@ -84,6 +85,9 @@ class Control:
             check_guest_fault(fault)
             self._lab.proxmox.inject(fault)
         return web.json_response(fault, status=201)
+
+    async def _show_unmet(self, request: web.Request) -> web.Response:
+        return web.json_response({"faults": [*self._lab.faults.unmet(), *self._lab.proxmox.unmet_faults()]})
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         self._lab.faults.clear()

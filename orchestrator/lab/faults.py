@@ -4,7 +4,7 @@ A fault is a JSON object with a `target`. The services of the lab take theirs fr
 their own lists, and have their fields checked here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from orchestrator.lab.errors import InputError
@@ -101,11 +101,17 @@ def check_guest_fault(fault: Fault) -> None:
 def take_first(waiting: list[Fault], fits: Callable[[Fault], bool]) -> Fault | None:
     """The oldest waiting fault that fits, counted as used once; a fault without `times` is never used up."""
     fault = next(filter(fits, waiting), None)
+    if fault is not None:
+        fault["met"] = True
     if fault is not None and fault.get("times") is not None:
         fault["times"] -= 1
         if fault["times"] <= 0:
             waiting.remove(fault)
     return fault
+
+
+def find_unmet(waiting: Iterable[Fault]) -> list[Fault]:
+    return [fault for fault in waiting if not fault.get("met")]
 
 
 class Faults:
@@ -141,6 +147,10 @@ class Faults:
                 and fault.get("view", view) == view
             ),
         )
+
+    def unmet(self) -> list[Fault]:
+        """The faults that no request has met."""
+        return find_unmet(self._waiting)
 
     def clear(self) -> None:
         self._waiting.clear()

@@ -96,6 +96,20 @@ class Customer:
         server.leaving = True
         server.operation_id = _expect(self.ask("DELETE", f"/api/instances/{server.server_id}"), 202)["operationId"]
 
+    def act(self, server: Server, verb: str) -> None:
+        """Ask to start or to stop it."""
+        answer = self.ask("POST", f"/api/instances/{server.server_id}/{verb}")
+        server.operation_id = _expect(answer, 202)["operationId"]
+
+    def retry(self, server: Server) -> None:
+        """Ask to take its failed order up again."""
+        answer = self.ask("POST", f"/api/instances/operations/{server.operation_id}/retry")
+        server.operation_id = _expect(answer, 202)["operationId"]
+
+    def see(self, server: Server) -> dict[str, Any]:
+        """The server as it is now."""
+        return _expect(self.ask("GET", f"/api/instances/{server.server_id}"), 200)
+
     def cancel(self, server: Server) -> int:
         """Ask to cancel the operation; returns the status of the answer, 202 or 409."""
         return self.ask("POST", f"/api/instances/operations/{server.operation_id}/cancel").status_code

@@ -202,6 +202,17 @@ def kill_workers_with_wrong_clock(stage: Stage) -> str:
     return "; ".join(done)
 
 
+def jump_clock(stage: Stage) -> str:
+    """The clock of the only worker jumps an hour in the midst of three orders, and back in the midst of the next."""
+    done = []
+    for jump in (stage.site.clock_flag.touch, stage.site.clock_flag.unlink):
+        servers = [stage.order() for _ in range(3)]
+        stage.phases.wait(servers[-1].operation_id, "clone-container", seconds=REACH_SECONDS)
+        jump()
+        done.append(_expect_success(stage, servers))
+    return "; ".join(done)
+
+
 def _find_worker(stage: Stage, place: Place) -> Part:
     worker = stage.site.worker_named(place.worker)
     if worker is None:

@@ -9,9 +9,8 @@ from tests.chaos.customer import BrokenError, Server
 from tests.chaos.holds import REACH_SECONDS
 from tests.chaos.stage import Stage
 
-NODE = "/nodes/{node}/lxc"
-READS = (f"{NODE}/{{vmid}}/config", f"{NODE}/{{vmid}}/status/current", f"{NODE}/{{vmid}}/interfaces")
-TASK = "/nodes/{node}/tasks/{upid}/status"
+CONFIG = "/lxc/*/config"
+READS = (CONFIG, "/lxc/*/status/current", "/lxc/*/interfaces", "/tasks/*/status")
 ERRORS: dict[str, tuple[int, str]] = {
     "595": (595, "Connection refused"),
     "596": (596, "Connection timed out"),
@@ -26,10 +25,10 @@ def fail_reads(name: str) -> Callable[[Stage], str]:
     status, message = ERRORS[name]
 
     def run(stage: Stage) -> str:
-        with _clearing_faults(stage):
-            for path in (*READS, TASK):
+        with clearing_faults(stage):
+            for path in READS:
                 stage.site.lab.fault(target="proxmox", method="GET", path=path, status=status, message=message, times=2)
-            return _expect_success(stage, stage.order())
+            return expect_success(stage, stage.order())
 
     return run
 
@@ -37,11 +36,9 @@ def fail_reads(name: str) -> Callable[[Stage], str]:
 def refuse_configuration(stage: Stage) -> str:
     """Proxmox refuses to change the configuration twice, because something else holds the lock."""
     status, message = ERRORS["got-timeout"]
-    with _clearing_faults(stage):
-        stage.site.lab.fault(
-            target="proxmox", method="PUT", path=f"{NODE}/{{vmid}}/config", status=status, message=message, times=2
-        )
-        return _expect_success(stage, stage.order())
+    with clearing_faults(stage):
+        stage.site.lab.fault(target="proxmox", method="PUT", path=CONFIG, status=status, message=message, times=2)
+        return expect_success(stage, stage.order())
 
 
 def restart_proxmox(stage: Stage) -> str:
@@ -50,49 +47,49 @@ def restart_proxmox(stage: Stage) -> str:
     for phase in ("clone-container", "start-container"):
         stage.phases.wait(server.operation_id, phase, seconds=REACH_SECONDS)
         stage.site.lab.restart_proxmox(5)
-    return _expect_success(stage, server)
+    return expect_success(stage, server)
 
 
 def delay_clone(stage: Stage) -> str:
     """Proxmox carries a clone out 20 s late, after its client has given up."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(
             target="proxmox", method="POST", path="/lxc/9000/clone", error="delay", seconds=20, times=1
         )
-        return _expect_success(stage, stage.order(), seconds=stage.patience + 60)
+        return expect_success(stage, stage.order(), seconds=stage.patience + 60)
 
 
 def hang_request(stage: Stage) -> str:
     """Proxmox does not answer one request for 30 s."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(target="proxmox", method="GET", path="/status/current", error="hang", seconds=30, times=1)
-        return _expect_success(stage, stage.order(), seconds=stage.patience + 30)
+        return expect_success(stage, stage.order(), seconds=stage.patience + 30)
 
 
 def cut_clone_answer(stage: Stage) -> str:
     """Proxmox accepts the clone, and the connection is cut before the answer. The clone is found, not made twice."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(target="proxmox", method="POST", path="/lxc/9000/clone", error="drop", times=1)
-        return _expect_success(stage, stage.order())
+        return expect_success(stage, stage.order())
 
 
 def fail_clone_task(stage: Stage) -> str:
     """The clone's task fails at Proxmox. The order fails with that reason, and nothing is left."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(target="proxmox", error="task", task="vzclone", message="no space left", times=1)
-        return _expect_failure(stage, stage.order())
+        return expect_failure(stage, stage.order())
 
 
 def end_agent(stage: Stage) -> str:
     """The agent ends while it installs and does not come back. The order fails, and nothing is left."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(target="agent", behaviour="die", times=1)
-        return _expect_failure(stage, stage.order(), seconds=stage.patience + FAILS_SECONDS)
+        return expect_failure(stage, stage.order(), seconds=stage.patience + FAILS_SECONDS)
 
 
 def end_agent_for_a_moment(stage: Stage) -> str:
     """The agent ends while it installs and is back 3 s later, as if its container's init had started it again."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(target="agent", behaviour="die", back=3, times=1)
         server = stage.order()
         operation = stage.finish(server, "succeeded", "failed", seconds=stage.patience + FAILS_SECONDS)
@@ -105,22 +102,22 @@ def take_proxy_away(stage: Stage) -> str:
     server = stage.order()
     stage.phases.wait(server.operation_id, "wait-for-agent-terminal-state", seconds=REACH_SECONDS)
     stage.site.lab.take_proxy_away(5)
-    return _expect_success(stage, server)
+    return expect_success(stage, server)
 
 
 def refuse_dns_requests(stage: Stage) -> str:
     """Each DNS provider in turn is unavailable for two requests."""
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         for provider in ("technitium", "cloudflare"):
             stage.site.lab.fault(target=provider, httpStatus=503, times=2)
-        return _expect_success(stage, stage.order())
+        return expect_success(stage, stage.order())
 
 
 def break_edge(code: str, *faults: dict[str, Any]) -> Callable[[Stage], str]:
     """The scenario in which a part of the edge fails for the order and its cleanup. What is left is retried later."""
 
     def run(stage: Stage) -> str:
-        with _clearing_faults(stage):
+        with clearing_faults(stage):
             for fault in faults:
                 stage.site.lab.fault(**fault)
             server = stage.order()
@@ -140,12 +137,12 @@ def restart_proxy(stage: Stage) -> str:
     """The proxy restarts while a server is being registered: it forgets all, and knows the server in the end."""
     for server in [one for one in stage.servers if one.is_there]:
         stage.delete(server)  # the proxy forgets them, and nobody registers a server that is ready a second time
-    with _clearing_faults(stage):
+    with clearing_faults(stage):
         stage.site.lab.fault(target="velocity", path="/register", hang=2, times=1)
         server = stage.order()
         stage.phases.wait(server.operation_id, "publish-edge", seconds=REACH_SECONDS)
         stage.site.lab.restart_proxy()
-        return _expect_success(stage, server)
+        return expect_success(stage, server)
 
 
 def occupy_next_vmid(stage: Stage) -> str:
@@ -155,7 +152,7 @@ def occupy_next_vmid(stage: Stage) -> str:
     site.lab.place_foreign(taken, "intruder")
     stage.before = _add_intruder(stage, taken)
     server = stage.order(customer)
-    seen = _expect_success(stage, server)
+    seen = expect_success(stage, server)
     if server.last["vmid"] == taken:
         raise BrokenError(f"the order was given {taken}, which is somebody else's")
     return f"{seen}, on another VMID"
@@ -177,21 +174,24 @@ def _add_intruder(stage: Stage, vmid: int) -> Any:
 
 
 @contextmanager
-def _clearing_faults(stage: Stage) -> Iterator[None]:
-    """Clear all faults in the end, so that none outlives its scenario."""
+def clearing_faults(stage: Stage) -> Iterator[None]:
+    """Clear all faults in the end, so that none outlives its scenario. Raises BrokenError when one met nothing."""
     try:
         yield
+        unmet = stage.site.lab.unmet_faults()
+        if unmet:
+            raise BrokenError(f"nothing met these faults, so nothing was tried: {unmet}")
     finally:
         stage.site.lab.clear_faults()
 
 
-def _expect_success(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
+def expect_success(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
     operation = stage.finish(server, "succeeded", seconds=seconds)
     stage.require_consistent(server)
     return f"succeeded, attempt {operation['attempt']}"
 
 
-def _expect_failure(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
+def expect_failure(stage: Stage, server: Server, *, seconds: float | None = None) -> str:
     operation = stage.finish(server, "failed", seconds=seconds)
     stage.require_consistent(server)
     return f"failed with {operation['error']['code']}"

@@ -6,7 +6,7 @@ from typing import get_args
 
 from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
 from orchestrator.domain.phases import Phase
-from tests.chaos import load, outages, outside
+from tests.chaos import lifecycle, load, outages, outside
 from tests.chaos.attacks import Deed, Target, attack, cancel, phases_of
 from tests.chaos.site import Plan
 from tests.chaos.stage import Stage
@@ -79,6 +79,9 @@ def _list_cancels() -> Iterator[Scenario]:
 
 _FAST_AGENT = {"HOSTWRIGHT_PHASE_TIMEOUTS": '{"wait-for-agent-terminal-state": 20, "send-agent-config": 20}'}
 _FAST_PHASES = {"HOSTWRIGHT_PHASE_TIMEOUTS": '{"configure-container": 20, "publish-edge": 20}'}
+_FAST_LIFE = {
+    "HOSTWRIGHT_PHASE_TIMEOUTS": '{"wait-for-agent-terminal-state": 20, "send-agent-config": 20, "publish-edge": 10}'
+}
 _FAST_CLEANUP = {"HOSTWRIGHT_CLEANUP_RETRY_SECONDS": "2"}
 _FINE = "succeeds, one instance"
 _CLEAN = "fails, nothing left"
@@ -146,14 +149,31 @@ _EDGE = (
              outside.break_edge("velocity-failed",
                                {"target": "velocity", "path": "/register", "httpStatus": 400},
                                {"target": "cloudflare", "method": "DELETE", "httpStatus": 500})),
-    Scenario("proxy-away", "the proxy takes a server, and then neither lists nor forgets it",
+    Scenario("proxy-away", "the proxy takes a server, and then does not say what it has",
              "fails with velocity-failed, nothing left in the end",
-             outside.break_edge("velocity-failed",
-                               {"target": "velocity", "path": "/status", "httpStatus": 500},
-                               {"target": "velocity", "path": "/unregister", "httpStatus": 500})),
+             outside.break_edge("velocity-failed", {"target": "velocity", "path": "/status", "httpStatus": 500})),
     Scenario("proxy-restarted", "the proxy restarts while a server is being registered", _FINE,
              outside.restart_proxy),
 )  # fmt: skip
+_LIFECYCLE = (
+    Scenario("stop-fails", "Proxmox refuses to stop a ready server until that has failed",
+             "it is stopping, stopped by itself later, and starts again", lifecycle.fail_stop),
+    Scenario("start-fails", "Proxmox refuses to start a stopped server until that has failed",
+             "stopped as before, and starts again", lifecycle.fail_start),
+    Scenario("retry-fails", "the proxy refuses a kept machine in its retry, too", "kept, the next retry succeeds",
+             lifecycle.fail_retry),
+    Scenario("keep-stays-published", "a kept machine while the proxy does not say what it has",
+             "unpublished by itself later, deleted on request", lifecycle.keep_what_is_published),
+    Scenario("publish-put-off", "a DNS provider wants no request for longer than the phase may take",
+             "put off with its machine, then succeeds", lifecycle.put_publish_off),
+    Scenario("proxy-restarted-between-orders", "the proxy restarts between two orders",
+             "both are there after a start of the first", lifecycle.restart_proxy_between_orders),
+    Scenario("cluster-file-system-away", "Proxmox refuses right tokens, cannot read its rights, and cannot write",
+             _FINE, lifecycle.take_cluster_file_system_away),
+    Scenario("newer-rows", "an operation of a kind that only a newer release knows, before an order",
+             "the order succeeds, the other waits untouched", lifecycle.pass_newer_rows_over),
+)  # fmt: skip
+_JUMP = "the only worker's clock jumps an hour {} in the midst of 3 orders, and as far back in the midst of 3 more"
 _CLOCK = "one worker of two has a clock that is an hour {}; each is killed once with 3 orders under way"
 
 GROUPS: tuple[Group, ...] = (
@@ -165,6 +185,7 @@ GROUPS: tuple[Group, ...] = (
     Group("disk", _DISK, Plan(settings=_FAST_PHASES | _FAST_CLEANUP)),
     Group("proxmox", _PROXMOX),
     Group("edge", _EDGE, Plan(settings=_FAST_AGENT | _FAST_CLEANUP)),
+    Group("lifecycle", _LIFECYCLE, Plan(settings=_FAST_LIFE | _FAST_CLEANUP)),
     Group(
         "sweepers",
         (
@@ -183,6 +204,16 @@ GROUPS: tuple[Group, ...] = (
             Plan(concurrency=3, clock_offset=offset),
         )
         for word, offset in (("ahead", 3600), ("behind", -3600))
+    ),
+    *(
+        Group(
+            f"clock-jumps-{word}",
+            (
+                Scenario(f"clock-jumps-{word}", _JUMP.format(word), "all succeed", outages.jump_clock),
+            ),
+            Plan(workers=1, concurrency=3, clock_offset=offset, clock_jumps=True),
+        )
+        for word, offset in (("ahead", 3600), ("back", -3600))
     ),
     Group(
         "drain",

@@ -47,6 +47,8 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=dict)
     clock_offset: int = 0
     """Seconds by which the wall clock of the first worker is wrong."""
+    clock_jumps: bool = False
+    """Whether it is wrong only while the site's flag is there."""
 
 
 class Site:
@@ -60,6 +62,7 @@ class Site:
         self.state_dir.chmod(0o755)  # PostgreSQL's own user must pass; what is secret below is 0600 or 0700
         self.logs = self.state_dir / "logs"
         self.logs.mkdir()
+        self.clock_flag = self.state_dir / "clock-is-wrong"
         self.postgres = Postgres(EmbeddedPostgres(self.state_dir))
         self.workers: list[Part] = []
         self.apis: list[Part] = []
@@ -121,6 +124,8 @@ class Site:
         """A worker process, which does not run yet."""
         offset = self.plan.clock_offset if number == 0 else 0
         shifted = {"PYTHONPATH": str(CLOCK), "CHAOS_CLOCK_OFFSET": str(offset)} if offset else {}
+        if self.plan.clock_jumps:
+            shifted["CHAOS_CLOCK_FLAG"] = str(self.clock_flag)
         return self._make_part(f"worker-{number}", "orchestrator.cli", "worker", **shifted)
 
     # the thread that starts everything

@@ -66,9 +66,10 @@ class Stage:
         """Wait until the last operation is final. Raises BrokenError when it has another status, or takes too long."""
         operation = server.customer.finish(server, self.patience if seconds is None else seconds)
         if statuses and operation["status"] not in statuses:
+            error = self.site.operator().show(operation["operationId"])["error"]
             raise BrokenError(
                 f"{operation['kind']} {operation['operationId']} ended {operation['status']}, "
-                f"not {' or '.join(statuses)}: {operation['error']}"
+                f"not {' or '.join(statuses)}: {error}"
             )
         return operation
 

@@ -51,6 +51,11 @@ class Lab:
     def fault(self, **fault: Any) -> None:
         self._done("POST", "/faults", fault)
 
+    def unmet_faults(self) -> list[dict[str, Any]]:
+        """The faults that nothing has met yet, which therefore had no effect."""
+        found: list[dict[str, Any]] = self._done("GET", "/faults/unmet").json()["faults"]
+        return found
+
     def clear_faults(self) -> None:
         self._done("DELETE", "/faults")
 

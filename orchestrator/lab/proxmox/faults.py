@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from orchestrator.lab.errors import InputError
-from orchestrator.lab.faults import SECONDS, STATUS, Fault, require, take_first
+from orchestrator.lab.faults import SECONDS, STATUS, Fault, find_unmet, require, take_first
 
 REQUEST_ERRORS = (None, "hang", "delay", "drop", "cut")
 """The values of `error` in a fault of requests; None is one with a `status`."""
@@ -55,7 +55,10 @@ class ProxmoxFaults:
 
     def find(self, condition: str) -> Fault | None:
         """The condition of this name, if the node is in it."""
-        return next((fault for fault in self._conditions if fault["error"] == condition), None)
+        fault = next((fault for fault in self._conditions if fault["error"] == condition), None)
+        if fault is not None:
+            fault["met"] = True
+        return fault
 
     def take(self, condition: str) -> Fault | None:
         """The same, counted as used once."""
@@ -79,6 +82,10 @@ class ProxmoxFaults:
         """Hold a request back so long, or until the faults are cleared."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._cleared.wait(), seconds)
+
+    def unmet(self) -> list[Fault]:
+        """The faults that no request, task or look at the node has met."""
+        return find_unmet([*self._requests, *self._tasks, *self._conditions])
 
     def clear(self) -> None:
         self._requests.clear()

@@ -179,6 +179,9 @@ class LabProxmox(PveViews):
         except (ValueError, TypeError) as error:
             raise InputError("error", str(error)) from error
 
+    def unmet_faults(self) -> list[dict[str, Any]]:
+        return self.faults.unmet()
+
     def clear_faults(self) -> None:
         self.failures.clear()
         self.faults.clear()
