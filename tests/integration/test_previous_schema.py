@@ -204,3 +204,20 @@ def test_goes_on_where_its_workers_were(migrated: Database) -> None:
     assert now == {("queued", 1): 3, ("cleaning", 2): 1, ("cleaning", 0): 1}
     resumed = claim(migrated, ordered(migrated, "order-running").id)
     assert resumed.fencing_token == 3
+
+
+@pytest.mark.parametrize("schema", [5])
+def test_case_c5_the_env_of_a_server_that_was_deleted_before_goes_too(previous_url: str, schema: int) -> None:
+    env = json.dumps({"env": {"API_KEY": "s3cret-of-old"}})
+    with psycopg.connect(previous_url) as connection:
+        connection.execute("update archived_instance set spec = spec || %s", [env])
+        connection.execute("update operation set spec = spec || %s", [env])
+    migrate(previous_url)
+    with psycopg.connect(previous_url) as connection:
+        left = connection.execute("select count(*) from archived_instance where spec::text like '%s3cret%'").fetchone()
+        kept = connection.execute(
+            "select distinct i.id is not null from operation o left join instance i on i.id = o.instance_id "
+            "where o.spec::text like '%s3cret%'"
+        ).fetchall()
+    assert left == (0,)
+    assert kept == [(True,)], "of servers that are there, a retry needs it"
