@@ -334,6 +334,16 @@ class Store(RuleBasedStateMachine):
         leases.hand_over(self.database, self.lease(operation))
         self.model.hand_over(operation)
 
+    def running(self) -> list[Operation]:
+        return [each for each in self.held() if each.status is OperationStatus.RUNNING]
+
+    @precondition(lambda self: self.running())
+    @rule(data=st.data())
+    def put_off(self, data: st.DataObject) -> None:
+        operation: Operation = data.draw(st.sampled_from(self.running()))
+        leases.put_off(self.database, self.lease(operation), HOUR, "waiting: slow down")
+        self.model.put_off(operation)
+
     def stale(self) -> list[Lease]:
         current = {each.id: each.token for each in self.model.operations.values() if each.held}
         return [lease for lease in self.given if current.get(lease.operation_id) != lease.fencing_token]
@@ -393,6 +403,9 @@ class Store(RuleBasedStateMachine):
         for column in ("attend_at", "expires_at"):
             text = f"update instance set {column} = now() - interval '1 second' where {column} is not null"  # noqa: S608
             query(self.database, text)
+        query(self.database, "update operation set due_at = now() - interval '1 second' where due_at is not null")
+        for operation in self.model.operations.values():
+            operation.due = operation.due and "due"
         for instance in self.model.instances.values():
             instance.attend = instance.attend and "due"
             instance.expires = instance.expires and "due"

@@ -196,6 +196,7 @@ def lease_verbs(instance_id: UUID) -> dict[str, Callable[[Database, Lease], obje
     return {
         "heartbeat": lambda d, lease: leases.heartbeat(d, lease, lease_seconds=60),
         "hand_over": leases.hand_over,
+        "put_off": lambda d, lease: leases.put_off(d, lease, 60, "x"),
         "record a phase": lambda d, lease: leases.record(d, lease, [PhaseEntered(Phase.CLONE_CONTAINER, "x")]),
         "record a line": lambda d, lease: leases.record(d, lease, [Logged(None, "info", "x")]),
         "record a retry": lambda d, lease: leases.record(d, lease, [Retried(Phase.ALLOCATE_VMID, 9)]),

@@ -37,6 +37,7 @@ class Operation:
     lease: Literal["live", "over"] | None = None
     cancelling: bool = False
     forgotten: bool = False
+    due: Moment = None
 
     def __repr__(self) -> str:
         return f"{self.kind} {self.status} {str(self.id)[:8]}"
@@ -55,7 +56,7 @@ class Operation:
     def waiting(self) -> bool:
         """Whether a worker may take it."""
         cut_off = self.status is OperationStatus.CLEANING and self.lease == "over"
-        return self.status is OperationStatus.QUEUED or cut_off
+        return (self.status is OperationStatus.QUEUED and self.due != "later") or cut_off
 
 
 @dataclass(eq=False)
@@ -216,7 +217,7 @@ class Model:
             if operation.kind is PROVISION:
                 operation.instance.status = InstanceStatus.FAILED
         elif operation.status is OperationStatus.QUEUED:
-            self.queue_empty = False
+            operation.due, self.queue_empty = None, False
         return None
 
     # what workers do
@@ -244,7 +245,7 @@ class Model:
             operation.status = OperationStatus.RUNNING
         operation.token += 1
         operation.attempt += 1
-        operation.lease = "live"
+        operation.lease, operation.due = "live", None
         if operation.kind is STOP:
             operation.instance.status = InstanceStatus.STOPPING
         self.customers[operation.instance.customer].served = self.tick()
@@ -269,6 +270,12 @@ class Model:
         else:
             operation.lease = "over"
         operation.forgotten = self.queue_empty = False
+
+    def put_off(self, operation: Operation) -> None:
+        """Somebody outside wants to be left alone."""
+        operation.token += 1
+        operation.status, operation.lease, operation.forgotten = OperationStatus.QUEUED, None, False
+        operation.due = None if operation.cancelling else "later"
 
     def complete(self, operation: Operation) -> None:
         """It succeeded."""
