@@ -1,8 +1,5 @@
 """Give the agent its configuration unless it has it; `until: result.done` waits for one that is busy. One that
 runs with another configuration is left alone.
-
-Arguments: address, port, payload, secret (name of the agent's token, optional), window (seconds),
-deadline (seconds of /proc/uptime at which the whole wait ends, optional).
 """
 
 from __future__ import annotations

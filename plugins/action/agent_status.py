@@ -1,8 +1,4 @@
-"""Wait one window for the agent's terminal state; `until: result.done` makes a phase of it.
-
-Arguments: address, port, vmid, secret (name of the agent's token, optional), window (seconds),
-deadline (seconds of /proc/uptime at which the whole wait ends, optional).
-"""
+"""Wait one window for the agent's terminal state; `until: result.done` makes a phase of it."""
 
 from __future__ import annotations
 

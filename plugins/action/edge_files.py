@@ -1,8 +1,5 @@
 """Remove what was published as files on one host, by its record; an answer for edge_withdraw, whatever it is.
 
-Arguments: host (of the inventory, to which the task is to be delegated), publications (of which those on this host are
-taken), server_id (for the mark), timeout (seconds of waiting for a host that is away).
-
 What failed is a part of the result, because the task is one of several in a loop: edge_withdraw fails for all of them,
 after it has removed the rest. It does so too when Ansible could not begin this task at all.
 """

@@ -1,8 +1,6 @@
 """What will be published of a server: its records at every DNS provider and its registration. Makes no request.
 
-Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), server, and hosts (of
-the inventory, among which that of the proxy must be; left out when nothing will be published). The result is
-`publishing`, a list of publications (orchestrator/domain/publications.py).
+The result is `publishing`, a list of publications (orchestrator/domain/publications.py).
 """
 
 from __future__ import annotations

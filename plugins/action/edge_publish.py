@@ -1,10 +1,7 @@
 """Make what edge_plan planned: the records at every DNS provider, then the registration. All is recorded before.
 
-Arguments: those of edge_plan, timeout (seconds a request may take with its retries), limit (seconds within which a
-provider or proxy that wants to be left alone is asked again), and record_timeout (seconds that the worker may take to
-record what was planned). To be delegated to the host of the proxy, if it names one. Every provider is tried, then each
-failure is named; the proxy follows when none failed. Use it with `until: result.done`. The result has `seconds`, which
-it took with its waits.
+To be delegated to the host of the proxy, if it names one. Every provider is tried, then each failure is named; the
+proxy follows when none failed. Use it with `until: result.done`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Wait one window until a player gets through; `until: result.done` makes the end of a phase of it.
 
-Arguments: providers (`hostwright_dns`), proxy (`hostwright_proxy` or `hostwright_entry_points`), server, probe (the
-catalogue's: how the game is asked whether it is there), window (seconds), limit (seconds within which a proxy that
-wants to be left alone is asked again). To be delegated to the host of the proxy, if it names one.
+To be delegated to the host of the proxy, if it names one.
 """
 
 from __future__ import annotations

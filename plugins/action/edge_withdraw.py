@@ -1,10 +1,7 @@
 """Remove what was published of a server, by its record and nothing beside it.
 
-Arguments: publications, providers (`hostwright_dns`), proxy (`hostwright_proxy`), hostname and server_id (for the
-message and for the mark), files (the results of edge_files in a loop over the hosts with files), timeout (seconds a
-request may take with its retries), limit (seconds within which a provider or proxy that wants to be left alone is asked
-again). Every place is tried, then each failure is named. Use it with `until: result.done`. The result is `withdrawn`,
-the publications that are gone now, also when the task fails.
+Every place is tried, then each failure is named. Use it with `until: result.done`. The result is `withdrawn`, the
+publications that are gone now, also when the task fails.
 """
 
 from __future__ import annotations

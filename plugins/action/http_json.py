@@ -1,8 +1,4 @@
-"""JSON over HTTP in-process: one request, the statuses it expects, a secret by name.
-
-Arguments: url, method, body, secret (name of a bearer token), expect (statuses), unchanged (those of `expect`
-that mean nothing was changed), ca_file, timeout (seconds, with retries of refused connections and of 429), error_code.
-"""
+"""JSON over HTTP in-process: one request, the statuses it expects, a secret by name."""
 
 from __future__ import annotations
 

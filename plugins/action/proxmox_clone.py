@@ -1,8 +1,7 @@
 """Clone a template into a VMID that is free, or already ours.
 
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), template, hostname, server_id,
-operation_id, full, storage, pool. It returns once Proxmox has accepted the clone; a second task with `wait: true` is
-given the `clone_upid` (as upid) and `waited` of that result, and waits for the rest of the same timeout.
+It returns once Proxmox has accepted the clone; a second task with `wait: true` is given the `clone_upid` (as upid) and
+`waited` of that result, and waits for the rest of the same timeout.
 """
 
 from __future__ import annotations

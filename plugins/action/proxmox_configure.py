@@ -1,8 +1,4 @@
-"""Give a container of ours its resources, network, name, tags and disk.
-
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id, hostname, cores, memory_mib,
-bridge, interface, disk_gib (a disk only grows; 0 leaves it).
-"""
+"""Give a container of ours its resources, network, name, tags and disk."""
 
 from __future__ import annotations
 

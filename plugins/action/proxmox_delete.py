@@ -1,8 +1,4 @@
-"""Delete a stopped container of ours and everything of its own, or abort the clone that makes it.
-
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id, clone_upid (of the clone that may be
-aborted).
-"""
+"""Delete a stopped container of ours and everything of its own, or abort the clone that makes it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Read a container: its status, its configuration, or (waiting one window) its address.
-
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), what (status, config, address); for a status
-server_id (fails `not-ours` when the container is another instance's) and must_exist (also when it is missing); for an
-address interface and window (seconds): use it with `until: result.done`.
-"""
+"""Read a container: its status, its configuration, or (waiting one window) its address, with `until: result.done`."""
 
 from __future__ import annotations
 

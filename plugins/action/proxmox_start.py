@@ -1,7 +1,4 @@
-"""Start a container of ours.
-
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id.
-"""
+"""Start a container of ours."""
 
 from __future__ import annotations
 

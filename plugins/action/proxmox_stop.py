@@ -1,7 +1,4 @@
-"""Shut a container of ours down, and stop it when it does not.
-
-Arguments: proxmox (`hostwright_proxmox`), vmid, timeout (seconds), server_id, grace (seconds to shut down).
-"""
+"""Shut a container of ours down, and stop it when it does not."""
 
 from __future__ import annotations
 
