@@ -198,11 +198,17 @@ def role_readme(spec: Path) -> str:
 
 
 def _by_hand(role: str) -> list[str]:
-    if not (ROOT / "playbooks" / "phases" / f"{role}.yml").exists():
-        return ["By hand, with any connection to the container:\n", "```\nansible-playbook -i HOSTS playbooks/template.yml\n```\n"]
+    playbook = ROOT / "playbooks" / "phases" / f"{role}.yml"
+    if not playbook.exists():
+        command = "<!-- not run: needs root -->\n```sh\nansible-playbook -i HOSTS playbooks/template.yml\n```\n"
+        return ["By hand, with any connection to the container:\n", command]
+    # What a phase takes from those before it, it says in the mapping of its variables.
+    before = re.findall(r"\b(\w+)_result\b", playbook.read_text(encoding="utf-8"))
+    together = [*dict.fromkeys(sorted(before, key=[phase.role for phase in PLAYED].index)), role]
+    names = together[0] if len(together) == 1 else f"{{{','.join(together)}}}"
     return [
         "By hand, with the lab running and the instance's VMID:\n",
-        f"```\nansible-playbook playbooks/phases/{role}.yml -e vmid=5000\n```\n",
+        f"```sh\nansible-playbook playbooks/phases/{names}.yml -e vmid=5000\n```\n",
     ]
 
 
