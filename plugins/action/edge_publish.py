@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 from hostwright_ansible.patient import QUIET, PatientAction
 from hostwright_ansible.server import SERVER, registration
 
+from orchestrator.domain.errors import Code
 from orchestrator.drivers.dns.factory import parse_providers
 from orchestrator.drivers.edge.plan import plan
 from orchestrator.drivers.edge.publish import CHANGED, publish_records, register
 from orchestrator.drivers.edge.recorded import wait_until_recorded
 from orchestrator.drivers.proxy.factory import open_proxy, parse_proxy
+from orchestrator.drivers.result import PhaseError
 from orchestrator.drivers.secrets import Secrets
 
 
@@ -30,6 +32,10 @@ class ActionModule(PatientAction):
     }
 
     def attempt(self, args: dict[str, Any], secrets: Secrets, *, check: bool) -> dict[str, Any]:
+        if not args["server"]["address"] and not check:
+            raise PhaseError(
+                Code.INTERNAL, "there is no address to publish: run wait_for_ip before, or give -e address=…"
+            )
         providers, proxy = parse_providers(args["providers"]), parse_proxy(args["proxy"])
         wanted, service, timeout = registration(args["server"]), args["server"]["service"], args["timeout"]
         driver = open_proxy(proxy, secrets, run=self.run_module, timeout=timeout, quiet=QUIET)

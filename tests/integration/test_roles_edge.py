@@ -406,6 +406,13 @@ def test_bridge_that_reads_forms_is_a_setting(lab: Lab, order: dict[str, Any]) -
     assert_published(lab, order)
 
 
+def test_publish_without_an_address_says_what_to_run_before_and_changes_nothing(lab: Lab, game: dict[str, Any]) -> None:
+    before = lab.inventory()
+    run = publish(lab, {name: value for name, value in game.items() if name != "address"})
+    assert run.result(PUBLISH)["msg"] == "there is no address to publish: run wait_for_ip before, or give -e address=…"
+    assert lab.inventory() == before
+
+
 def test_verify_names_a_container_that_does_not_answer(lab: Lab, order: dict[str, Any]) -> None:
     nobody = order["address"].rpartition(".")[0] + ".254"
     run = publish(lab, order, "-e", "publish_edge_timeout=3", address=nobody)
