@@ -175,12 +175,11 @@ def customer(running: Running) -> Client:
 
 def _environment(running: Running, home: Path, port: int) -> dict[str, str]:
     """What a reader's terminal has, who has read about the page's variables."""
-    ours = re.compile(r"(HOSTWRIGHT|ANSIBLE|PG)[A-Z_]*|VIRTUAL_ENV")
+    ours = re.compile(r"(HOSTWRIGHT|ANSIBLE)_[A-Z_]*")
     kept = {name: value for name, value in os.environ.items() if not ours.fullmatch(name)}
     known = conninfo_to_dict(running.stack.run["databaseUrl"])
-    postgres = {
-        f"PG{name.upper()}": str(known[name]) for name in ("host", "port", "user", "password") if known.get(name)
-    }
+    wanted = ("host", "port", "user", "password", "sslmode", "sslrootcert")
+    postgres = {f"PG{name.upper()}": str(known[name]) for name in wanted if known.get(name)}
     path = [str(Path(sys.executable).parent), os.environ["PATH"], str(POSTGRES_PROGRAMS)]
     return (
         kept
