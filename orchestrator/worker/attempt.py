@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 from orchestrator.domain.cleanup import find_published
-from orchestrator.domain.errors import Code, ConfigurationError, LostLease, WorkerUnfit
+from orchestrator.domain.errors import WAITING, Code, ConfigurationError, LostLease, WorkerUnfit
 from orchestrator.domain.models import Claim, Cleanup, Failure
 from orchestrator.domain.operations import KINDS, OperationKind
 from orchestrator.domain.phases import Phase
@@ -164,13 +164,29 @@ class Attempt:
             if fault is not None:
                 self._held.flush()  # another worker that holds the operation has ended this run: that is no fault
                 raise self._unfit(fault)
-        if not handed_over:
+        pause = None if handed_over or end == "successful" else self._find_pause(watch)
+        if not handed_over and pause is None:
             self._held.put(PhasesClosed(PhaseStatus.OK if end == "successful" else PhaseStatus.FAILED))
         self._held.flush()
         if handed_over:
             self.hand_over("its worker is leaving")
+        if pause is not None:
+            self.put_off(*pause)
         failure = None if end == "successful" else watch.stopped or watch.failure or self._quote(watch)
         return _sum_up(watch, failure)
+
+    def _find_pause(self, watch: Watch) -> tuple[float, str] | None:
+        """Return for how long a publish is put off, and why, or None when it is not.
+
+        Its machine is installed, so to undo it would cost its customer minutes for nothing.
+        """
+        failure = watch.failure
+        if watch.stopped is not None or failure is None or failure.pause is None or self.cancelled:
+            return None
+        within = self.settings.publish_within_seconds
+        if failure.phase is not Phase.PUBLISH_EDGE or self.age_seconds + failure.pause > within:
+            return None
+        return failure.pause, f"{WAITING}{failure.message}"
 
     def _quote(self, watch: Watch) -> Failure:
         """Return the failure of a run that no task has failed, in Ansible's own words."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.errors import WAITING, CancelRequested, Code, LostLease, WorkerUnfit
+from orchestrator.domain.errors import CancelRequested, Code, LostLease, WorkerUnfit
 from orchestrator.domain.models import CANCELLED, Failure
 from orchestrator.domain.operations import Ending
 from orchestrator.domain.phases import Phase
@@ -52,7 +52,6 @@ def carry_out(attempt: Attempt, catalogue: Catalogue) -> None:
             server, failure = attempt.server, attempt.published
         else:
             server, outcome = _go_on(attempt, catalogue)
-            _put_off(attempt, outcome.failure)
             failure = outcome.failure or _succeed(attempt, server, outcome)
         if failure is not None:
             _fail(attempt, server, failure, undo)
@@ -141,18 +140,6 @@ def _judge(attempt: Attempt, server: Server, outcome: Outcome) -> Outcome:
     if not attempt.kind.disturbs or (outcome.failure is not None and not gone):
         return outcome
     return replace(outcome, failure=server.published)
-
-
-def _put_off(attempt: Attempt, failure: Failure | None) -> None:
-    """Put the operation off when it only has to be published, and who publishes it wants to be left alone.
-
-    Its machine is installed, so to undo it would cost its customer minutes for nothing. Raises LostLease.
-    """
-    pause = None if failure is None else failure.pause
-    if failure is None or pause is None or attempt.cancelled:
-        return
-    if failure.phase is Phase.PUBLISH_EDGE and attempt.age_seconds + pause <= attempt.settings.publish_within_seconds:
-        attempt.put_off(pause, f"{WAITING}{failure.message}")
 
 
 def _succeed(attempt: Attempt, server: Server | None, outcome: Outcome) -> Failure | None:
