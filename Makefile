@@ -76,7 +76,7 @@ format: $(VENV)/.stamp-dev ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.stamp-dev ## measure against the bare parts; writes bench/results/latest.json
+bench: $(VENV)/.stamp-dev ## measure against the bare parts, and with much data; writes bench/results/*.json
 	@$(BIN)/python -m bench
 
 bench-guests: $(VENV)/.stamp-dev ## what each phase takes on processes and on real containers (root, after lab-setup)

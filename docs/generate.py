@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 
 from bench.__main__ import RESULTS, TARGETS
+from bench.growth import MOST_MS
+from bench.growth import RESULTS as GROWTH_RESULTS
 from bench.guests import RESULTS as GUEST_RESULTS
 from orchestrator.domain.billing import ALLOWED, REFUSALS, Action, BillingState
 from orchestrator.domain.errors import PROBLEM_STATUS
@@ -30,6 +32,9 @@ CHAOS_RESULTS = ROOT / "tests" / "chaos" / "results" / "latest.json"
 PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 OWNER = "A container that an order made belongs to that order's instance: name it with `-e server_id=…`.\n"
+
+SLOWEST = 12
+"""The queries that the table of growth names one by one. The file has all of them."""
 
 # Defaults that depend on who runs it or where it lies.
 SPOKEN_DEFAULTS = {
@@ -125,6 +130,18 @@ def benchmarks_table() -> str:
     return head + "| figure | measured | target | |\n|---|---|---|---|\n" + "".join(rows)
 
 
+def growth_table() -> str:
+    if not GROWTH_RESULTS.exists():
+        return "There is no result yet: run `make bench`, then `make docs`.\n"
+    results = json.loads(GROWTH_RESULTS.read_text(encoding="utf-8"))
+    figures = sorted(results["figures"].items(), key=lambda figure: -figure[1])
+    slowest, others = figures[:SLOWEST], figures[SLOWEST:]
+    rows = [f"| `{name}` | {ms:g} | {'held' if ms <= MOST_MS else 'missed'} |\n" for name, ms in slowest]
+    rows += [f"| {len(others)} others | at most {others[0][1]:g} | held |\n"]
+    head = f"Measured at commit `{results['commit']}` on {results['machine']}; target: at most {MOST_MS:g} ms.\n\n"
+    return head + "| query | median ms | |\n|---|---|---|\n" + "".join(rows)
+
+
 def guests_table() -> str:
     if not GUEST_RESULTS.exists():
         return "There is no result yet: run `make bench-guests`, then `make docs`.\n"
@@ -174,6 +191,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "billing": billing_table,
     "benchmarks": benchmarks_table,
     "chaos": chaos_table,
+    "growth": growth_table,
     "guests": guests_table,
 }
 

@@ -312,6 +312,19 @@ class InstanceRow(Row):
     """The seconds since the proxy said so, on the database's clock."""
 
 
+class ServerRow(Row):
+    """An instance as the predecessor told it."""
+
+    id: UUID
+    vmid: int | None
+    hostname: str | None
+    ctype: CtypeRead
+    status: InstanceStatusRead
+    runtime: str | None
+    variant: str | None
+    version: str | None
+
+
 class Lease(Frozen):
     """The right to write to an operation. It consists of the operation's id and the fencing token of the claim."""
 

@@ -1,5 +1,11 @@
 -- What many queries have in common. A query includes one as {{name}}, where it stands for the text below its name.
 
+-- name: active
+-- The operation that holds the instance `i` now. It is looked up for each instance, because a join may read all that are
+-- active for each.
+(select o.id from operation o
+ where o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')) as active_operation;
+
 -- name: held
 -- The operation that a worker holds: nobody has taken it over, and it has not ended.
 id = %(operation_id)s and fencing_token = %(fencing_token)s and status in ('running', 'cleaning');

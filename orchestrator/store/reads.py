@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from orchestrator.domain.models import EventRow, InstanceRow, OperationRow
+from orchestrator.domain.models import EventRow, InstanceRow, OperationRow, ServerRow
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import read_rows
 from orchestrator.store.sweep import LIVE_SECONDS
@@ -61,6 +61,12 @@ def list_instances(
     """
     rows = read_rows(database, "list_instances", customer_id=customer_id, leaked=leaked, after=after, limit=limit)
     return [InstanceRow.model_validate(row) for row in rows]
+
+
+def list_servers(database: Database, *, customer_id: str | None, limit: int) -> list[ServerRow]:
+    """List the first instances with no more of each than the predecessor tells."""
+    rows = read_rows(database, "list_servers", customer_id=customer_id, limit=limit)
+    return [ServerRow.model_validate(row) for row in rows]
 
 
 def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> datetime | None:

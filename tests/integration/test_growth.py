@@ -1,6 +1,7 @@
 """What lists, sweeps and orders read does not grow with what has piled up. Counted in pages of the database."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -8,39 +9,32 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from bench.growth import Findings, all_verbs
+from bench.pile import BIG, pile_up
+from bench.rehearsal import Rehearsal, find_scans
+from bench.verbs import UNMEASURED
 from orchestrator.domain.billing import STOPPED_STATES
 from orchestrator.domain.operations import EXPIRED, PROVISION, SWEPT
 from orchestrator.sql import QUERIES
 from tests.support.fix_database import fresh_database
 
-BIG = "big"
 MOST_PAGES = 400
 """Pages of 8 KiB that a query may touch. Reading a whole table of this test takes 1000 and more."""
-FILL = """
-insert into customer (id, billing_state) values ('big', 'active'), ('late', 'suspended');
-insert into customer (id) select 'c' || n from generate_series(0, 1999) n;
-insert into instance (id, customer_id, ctype, status, spec, memory_mib, cpu_cores, created_at, attend_at)
-select gen_random_uuid(), case when n % 2 = 0 then 'big' when n % 2000 = 1 then 'late' else 'c' || n % 2000 end, 'game',
-       case when n % 10 = 3 then 'stopped' else 'ready' end::instance_status, spec.spec, 2048, 2,
-       now() - make_interval(secs => n), case when n % 2000 = 1 then now() + interval '1 hour' end
-from generate_series(1, 20000) n, spec;
-insert into operation (id, instance_id, customer_id, kind, status, ctype, spec, request_id, request_hash, created_at,
-                       finished_at)
-select gen_random_uuid(), gen_random_uuid(), case when n % 2 = 0 then 'big' else 'c' || n % 2000 end,
-       case when n > 39900 then 'stop' when n % 3 = 0 then 'provision' else 'teardown' end,
-       case when n > 39800 and n % 3 = 0 then 'failed' else 'succeeded' end::operation_status, 'game', spec.spec,
-       gen_random_uuid(), '', now() - make_interval(secs => n), now()
-from generate_series(1, 40000) n, spec;
-analyze;
-"""
 
 
 @pytest.fixture(scope="module")
-def grown(server_url: str, template: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a database in which much has piled up: few of many operations have failed or are stops."""
-    with fresh_database(server_url, "growth", template=template) as url, psycopg.connect(url) as connection:
-        connection.execute("create temporary table spec as select %s::jsonb as spec", [Jsonb({"world": "w" * 200})])
-        connection.execute(FILL)
+def grown_url(server_url: str, template: str) -> Iterator[str]:
+    """The URL of a database in which much has piled up."""
+    with fresh_database(server_url, "growth", template=template) as url:
+        with psycopg.connect(url) as connection:
+            pile_up(connection, instances=20_000, operations=40_000, detailed=1000)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def grown(grown_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to that database."""
+    with psycopg.connect(grown_url) as connection:
         yield connection
 
 
@@ -101,3 +95,33 @@ def test_case_g5_decides_about_an_order_without_counting_all(grown: psycopg.Conn
     facts = {"kind": PROVISION.name, "key": None, "ctype": "game", "request_hash": b"", "keep": keep, "max_failed": 5}
     assert touched(grown, "order_facts", customer_id=BIG, **facts) < MOST_PAGES
     assert touched(grown, "list_customers", customer_id=None, after=None, limit=51) < MOST_PAGES
+
+
+def test_tries_every_named_query_or_says_why_not(grown_url: str) -> None:
+    tried: set[str] = set()
+    with closing(Rehearsal(grown_url)) as rehearsal:
+        for verb in all_verbs().values():
+            with rehearsal.attempt():
+                verb(rehearsal)
+            tried |= rehearsal.seconds.keys()
+    assert tried | UNMEASURED.keys() == QUERIES.keys()
+    assert not tried & UNMEASURED.keys()
+
+
+def test_finds_a_table_that_a_plan_reads_from_end_to_end() -> None:
+    scan = {"Node Type": "Seq Scan", "Relation Name": "operation"}
+    nested = {"Node Type": "Limit", "Plans": [{"Node Type": "Index Scan", "Relation Name": "instance"}, scan]}
+    assert list(find_scans(nested)) == ["operation"]
+
+
+def test_names_what_takes_too_long_and_what_is_read_from_end_to_end() -> None:
+    findings = Findings(
+        {"claim": 9.9, "order_facts": 10.1}, {"order_facts": "an order"}, {"claim reads all of operation"}
+    )
+    assert findings.problems() == ["order_facts takes 10.1 ms in: an order", "claim reads all of operation"]
+
+
+def test_case_g3_reads_a_thousand_servers_without_what_the_predecessor_does_not_tell(
+    grown: psycopg.Connection[Any],
+) -> None:
+    assert touched(grown, "list_servers", customer_id=BIG, limit=1000) < 3 * MOST_PAGES

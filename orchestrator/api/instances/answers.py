@@ -10,7 +10,7 @@ from pydantic import Field
 from orchestrator.api.http.answers import Address, Answer
 from orchestrator.api.operations.answers import OPERATIONS_PATH
 from orchestrator.domain.catalogue import Catalogue
-from orchestrator.domain.models import InstanceRow, InstanceStatusRead
+from orchestrator.domain.models import InstanceRow, InstanceStatusRead, ServerRow
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import InstanceStatus
 from orchestrator.drivers.dns.records import srv_parts
@@ -154,14 +154,14 @@ def _read_proxy_status(row: InstanceRow, vouched_seconds: float) -> str | None:
     return row.proxy_status if told and row.status in _REGISTERED_IN else None
 
 
-def legacy_server(row: InstanceRow) -> LegacyServer:
+def legacy_server(row: ServerRow) -> LegacyServer:
     """Turn an instance's row into an entry of the predecessor's list."""
     return LegacyServer(
         id=str(row.vmid or row.id),
         name=row.hostname,
         category=row.ctype.upper(),
-        runtime=row.spec.get("runtime"),
-        flavor=row.spec.get("variant"),
-        version=row.spec.get("version"),
+        runtime=row.runtime,
+        flavor=row.variant,
+        version=row.version,
         status=row.status,
     )

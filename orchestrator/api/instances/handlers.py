@@ -98,7 +98,7 @@ def list_all(call: Call) -> Response:
 
 def list_legacy(call: Call) -> Response:
     """List the same instances in the predecessor's shape, which has no pages."""
-    rows = reads.list_instances(call.parts.database, customer_id=call.principal.customer_id, limit=_MOST_LISTED)
+    rows = reads.list_servers(call.parts.database, customer_id=call.principal.customer_id, limit=_MOST_LISTED)
     headers = {"Link": f'</api/instances?after={rows[-1].id}>; rel="next"'} if len(rows) == _MOST_LISTED else {}
     return answer(LegacyPage(servers=[legacy_server(row) for row in rows]), headers=headers)
 

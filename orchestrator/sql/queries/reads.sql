@@ -42,10 +42,9 @@ where operation_id = %(operation_id)s and seq > %(after)s order by seq limit %(l
 -- name: list_instances
 -- List instances in the order in which they were ordered, each with its active operation. The last instance of the page
 -- before may be deleted by now.
-select i.*, o.id as active_operation, extract(epoch from now() - i.proxy_status_at)::float as proxy_status_age,
+select i.*, {{active}}, extract(epoch from now() - i.proxy_status_at)::float as proxy_status_age,
        {{records}}
 from instance i
-left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
   and (not %(leaked)s or i.leaked <> '{}' or i.failing_since is not null)
   and (%(after)s::uuid is null
@@ -57,12 +56,20 @@ where (%(customer_id)s::text is null or i.customer_id = %(customer_id)s)
 order by i.created_at, i.id
 limit %(limit)s;
 
+-- name: list_servers
+-- List instances in the same order, with no more of each than the predecessor tells.
+select id, vmid, hostname, ctype, status,
+       spec ->> 'runtime' as runtime, spec ->> 'variant' as variant, spec ->> 'version' as version
+from instance
+where %(customer_id)s::text is null or customer_id = %(customer_id)s
+order by created_at, id
+limit %(limit)s;
+
 -- name: get_instance
 -- Read one instance by its id or its VMID. A customer sees only its own.
-select i.*, o.id as active_operation, extract(epoch from now() - i.proxy_status_at)::float as proxy_status_age,
+select i.*, {{active}}, extract(epoch from now() - i.proxy_status_at)::float as proxy_status_age,
        {{records}}
 from instance i
-left join operation o on o.instance_id = i.id and o.status in ('queued', 'running', 'cleaning')
 where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
   and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);
 
