@@ -72,6 +72,8 @@ REFUSALS: dict[BillingState, tuple[ProblemCode, str]] = {
 }
 """The answer to what a state does not allow."""
 
+ORDERING_STATES = frozenset(state for state, allowed in ALLOWED.items() if Action.ORDER in allowed)
+"""The states in which an order is accepted."""
 STOPPED_STATES = frozenset(state for state, allowed in ALLOWED.items() if Action.START not in allowed)
 """The states in which a customer's servers must not run."""
 

@@ -7,12 +7,16 @@ from uuid import UUID, uuid4
 from psycopg.types.json import Jsonb
 
 from orchestrator.domain import admission
+from orchestrator.domain.billing import ORDERING_STATES
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import AuditEntry
 from orchestrator.domain.operations import PROVISION
 from orchestrator.store import wakeups
 from orchestrator.store.connection import Connection, Database
 from orchestrator.store.queries import execute, fetch_row, read_rows, write_rows
+
+_ORDERING_STATES = f"{{{','.join(sorted(ORDERING_STATES))}}}"
+"""As PostgreSQL writes an array: a list would be turned into this for each order."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +39,22 @@ class Placed:
 
 
 def place_order(database: Database, order: Order, line: AuditEntry | None = None) -> Placed:
-    """Decide about an order and write it. The decision is made again when its customer has changed meanwhile.
+    """Write an order if the facts of its customer allow it, in one statement, or say what becomes of it instead.
 
-    This ends, because another order of the same customer got through each time that the writing is refused. `line` goes
-    into the audit log with an accepted order, in the same statement. Raises Problem when the order is refused,
-    StoreUnavailable when nothing could be written.
+    An order that was allowed but not written is tried again, because its customer has changed meanwhile. This ends,
+    because each time another order or change of the same customer got through. `line` goes into the audit log with an
+    accepted order. Raises Problem when the order is refused, StoreUnavailable when nothing could be written.
     """
+    placed = Placed("accept", uuid4(), uuid4(), uuid4())
+    parameters = _ask_for_facts(order) | _fill_in(order, placed, line)
     with database.connection() as connection:
         while True:
-            facts = read_facts(connection, order)
-            decision = admission.decide(order.demand, facts)
+            row = fetch_row(connection, "place_order", **parameters)
+            if row is not None and row.pop("written"):
+                return placed
+            decision = admission.decide(order.demand, _read_facts(row, order))
             if decision.operation_id is not None:
                 return _read_placed(connection, decision.kind, decision.operation_id)
-            placed = Placed("accept", uuid4(), uuid4(), uuid4())
-            if execute(connection, "insert_order", **_fill_in(order, placed, facts.revision, line)) == 1:
-                return placed
 
 
 def find_replay(database: Database, customer_id: str, key: str, body_hash: bytes) -> Placed | None:
@@ -58,41 +63,42 @@ def find_replay(database: Database, customer_id: str, key: str, body_hash: bytes
     return Placed("replay", rows[0]["id"], rows[0]["instance_id"], rows[0]["request_id"]) if rows else None
 
 
-def _fill_in(order: Order, placed: Placed, revision: int, line: AuditEntry | None) -> dict[str, Any]:
+def _fill_in(order: Order, placed: Placed, line: AuditEntry | None) -> dict[str, Any]:
     names = ("principal", "token_id", "customer_id", "address", "method", "route", "status")
     return {
         "operation_id": placed.operation_id,
         "instance_id": placed.instance_id,
         "request_id": placed.request_id,
-        "customer_id": order.customer_id,
-        "kind": PROVISION.name,
-        "revision": revision,
-        "ctype": order.demand.ctype,
+        "ordering_states": _ORDERING_STATES,
+        "max_kept": admission.MAX_KEPT,
         "spec": Jsonb(order.spec),
         "memory_mib": order.demand.memory_mib,
         "cpu_cores": order.demand.cpu_cores,
-        "request_hash": order.demand.request_hash,
         "body_hash": order.demand.body_hash or order.demand.request_hash,
-        "key": order.demand.key,
         "queue": wakeups.QUEUE,
         "message": wakeups.message(placed.operation_id),
-        **{f"audit_{name}": getattr(line, name, None) for name in names},
+        **{f"by_{name}": getattr(line, name, None) for name in names},
     }
 
 
 def read_facts(connection: Connection, order: Order) -> admission.Facts:
     """Read what the decision about an order needs, in one snapshot. Raises Problem when there is no such customer."""
-    row = fetch_row(
-        connection,
-        "order_facts",
-        customer_id=order.customer_id,
-        kind=PROVISION.name,
-        key=order.demand.key,
-        ctype=order.demand.ctype,
-        request_hash=order.demand.request_hash,
-        keep=order.demand.keep,
-        max_failed=admission.MAX_FAILED,
-    )
+    return _read_facts(fetch_row(connection, "order_facts", **_ask_for_facts(order)), order)
+
+
+def _ask_for_facts(order: Order) -> dict[str, Any]:
+    return {
+        "customer_id": order.customer_id,
+        "kind": PROVISION.name,
+        "key": order.demand.key,
+        "ctype": order.demand.ctype,
+        "request_hash": order.demand.request_hash,
+        "keep": order.demand.keep,
+        "max_failed": admission.MAX_FAILED,
+    }
+
+
+def _read_facts(row: dict[str, Any] | None, order: Order) -> admission.Facts:
     if row is None:
         raise Problem(
             ProblemCode.INVALID_REQUEST,

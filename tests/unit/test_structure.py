@@ -305,7 +305,7 @@ def test_runs_under_a_lease_only_what_asks_for_the_lease() -> None:
 def test_notifies_of_every_line_in_a_log_but_of_no_order_and_no_heartbeat() -> None:
     telling = {name for name, text in QUERIES.items() if f"pg_notify('{OPERATION_CHANNEL}'" in text}
     assert {name for name, text in QUERIES.items() if "insert into operation_event" in text} <= telling
-    assert not telling & {"heartbeat", "insert_order"}  # docs/adr/0004-notify-outside-the-order.md
+    assert not telling & {"heartbeat", "place_order"}  # docs/adr/0004-notify-outside-the-order.md
 
 
 def test_notifies_only_the_channels_that_are_listened_to() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,6 +87,10 @@ class Changes:
                 event.set()
 
 
+_WAKE_SECONDS = 0.02
+"""The shortest time between two notifications. The first order of many is told at once, the others together."""
+
+
 class Waker:
     """Wakes the workers after orders, once for many orders.
 
@@ -124,3 +129,4 @@ class Waker:
                 wake_workers(self._database)
             except StoreUnavailable as error:
                 self._database.outage.noticed(error)
+            time.sleep(_WAKE_SECONDS)

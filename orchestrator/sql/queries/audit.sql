@@ -1,7 +1,7 @@
 -- The audit log.
 
 -- name: insert_audit
--- Append a line. The line of an accepted order is written with the order (insert_order).
+-- Append a line. The line of an accepted order is written with the order (place_order).
 insert into audit (principal, token_id, customer_id, address, method, route, target, status, code, operation_id)
 values (%(principal)s, %(token_id)s, %(customer_id)s, %(address)s, %(method)s, %(route)s, %(target)s, %(status)s,
         %(code)s, %(operation_id)s);
