@@ -38,6 +38,7 @@ def worker_verbs() -> dict[str, Verb]:
     return {
         "a claim, and an order carried out": _carry_out,
         "an order that is handed over": _hand_over,
+        "an order that is put off": lambda database: leases.put_off(database, _claim(database)[1], 60, "waiting"),
         "an order that fails, and its retry": _fail_and_retry,
         "orders that are cancelled": _cancel,
         "a stop": lambda database: endings.complete(database, STOP, *_begin(database, STOP)),

@@ -8,13 +8,15 @@ from psycopg.types.json import Jsonb
 
 from orchestrator.domain import admission
 from orchestrator.domain.billing import ORDERING_STATES
-from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.domain.errors import Problem, ProblemCode, StoreUnavailable
 from orchestrator.domain.models import AuditEntry
 from orchestrator.domain.operations import PROVISION
 from orchestrator.store import wakeups
 from orchestrator.store.connection import Connection, Database
 from orchestrator.store.queries import execute, fetch_row, read_rows, write_rows
 
+_TRIES = 1000
+"""How often an order is decided about anew. Each time another one of its customer got through."""
 _ORDERING_STATES = f"{{{','.join(sorted(ORDERING_STATES))}}}"
 """As PostgreSQL writes an array: a list would be turned into this for each order."""
 
@@ -48,13 +50,14 @@ def place_order(database: Database, order: Order, line: AuditEntry | None = None
     placed = Placed("accept", uuid4(), uuid4(), uuid4())
     parameters = _ask_for_facts(order) | _fill_in(order, placed, line)
     with database.connection() as connection:
-        while True:
+        for _ in range(_TRIES):
             row = fetch_row(connection, "place_order", **parameters)
             if row is not None and row.pop("written"):
                 return placed
             decision = admission.decide(order.demand, _read_facts(row, order))
             if decision.operation_id is not None:
                 return _read_placed(connection, decision.kind, decision.operation_id)
+    raise StoreUnavailable(f"an order was decided about {_TRIES} times, and each time its customer had changed")
 
 
 def find_replay(database: Database, customer_id: str, key: str, body_hash: bytes) -> Placed | None:
