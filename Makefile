@@ -33,23 +33,33 @@ $(VENV)-sql/.stamp: requirements/sql.lock | $(VENV)/bin/python
 	@$(VENV)-sql/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/sql.lock
 	@touch $@
 
+# Another one: the generator of clients wants an older typer than the command line has.
+$(VENV)-client/.stamp: requirements/client.lock | $(VENV)/bin/python
+	@echo "installing requirements/client.lock into $(VENV)-client …"
+	@$(PYTHON) -m venv $(VENV)-client
+	@$(VENV)-client/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/client.lock
+	@touch $@
+
+# What the tests need: the client of tests/e2e/test_generated_client.py is made anew in each run.
+TESTED := $(VENV)/.stamp-dev $(VENV)-client/.stamp
+
 demo: $(VENV)/.stamp-lab ## order a game server and a dev container on the lab (ONCE=1: verify, tear down, exit)
 	@$(BIN)/hostwright demo $(if $(ONCE),--once) $(if $(GUESTS),--guests $(GUESTS))
 
 # Three processes on two cores, because tests also wait. Who is through takes tests of the others.
-test: $(VENV)/.stamp-dev ## all tests (JOBS=3: so many processes)
+test: $(TESTED) ## all tests (JOBS=3: so many processes)
 	@$(BIN)/pytest -n $(or $(JOBS),3) --dist worksteal $(ARGS)
 
-near: $(VENV)/.stamp-dev ## the tests that are nearest to what was changed (SINCE=main; N=5: so many files)
+near: $(TESTED) ## the tests that are nearest to what was changed (SINCE=main; N=5: so many files)
 	@$(BIN)/python -m tests.support.neighbours $(or $(SINCE),HEAD) $(or $(N),5) $(ARGS)
 
-servers: $(VENV)/.stamp-dev ## all tests on Debian's PostgreSQL, and DNS on Debian's name servers
+servers: $(TESTED) ## all tests on Debian's PostgreSQL, and DNS on Debian's name servers
 	@$(BIN)/python -m tests.servers $(ARGS)
 
 lab-setup: $(VENV)/.stamp-lab ## what real containers need: Debian's packages, a plain Debian and the template (root)
 	@$(BIN)/python -m orchestrator.lab.guests.lxc.setup
 
-e2e: $(VENV)/.stamp-dev ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
+e2e: $(TESTED) ## orders from end to end, on processes or, as root after lab-setup, on real containers (GUESTS=lxc)
 	@HOSTWRIGHT_TEST_GUESTS=$(or $(GUESTS),process) $(BIN)/pytest -n 2 $(or $(TESTS),tests/e2e $(if $(filter lxc,$(GUESTS)),tests/lxc)) $(ARGS)
 
 molecule: $(VENV)/.stamp-dev ## each role in a container or lab of its own (ROLE="a b"; DRIVER=podman; BROKEN=1: broken on purpose)
@@ -86,4 +96,4 @@ docs: $(VENV)/.stamp-dev ## generate the role READMEs and the generated parts of
 	@$(BIN)/python -m docs.generate
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(VENV)-sql build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-sql $(VENV)-client build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,3 +12,4 @@ lock runtime pyproject.toml requirements/build.in
 lock lab --extra lab pyproject.toml requirements/build.in
 lock dev --extra dev pyproject.toml requirements/build.in
 lock sql requirements/sql.in
+lock client requirements/client.in

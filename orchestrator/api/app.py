@@ -14,7 +14,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from orchestrator.api import openapi
 from orchestrator.api.endpoints import TABLES
 from orchestrator.api.http.auth import Tokens, TokenUses
 from orchestrator.api.http.call import Parts
@@ -25,6 +24,7 @@ from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.problems import handle_defect, handle_http_error
 from orchestrator.api.http.readiness import Readiness
 from orchestrator.api.http.serving import serve
+from orchestrator.api.openapi.document import document
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import Settings
@@ -82,10 +82,10 @@ def make_app(settings: Settings) -> ASGIApp:
 
 
 def _routes(parts: Parts) -> list[Route]:
-    document = JSONResponse(openapi.document(metadata.version("hostwright"))).body
+    rendered = JSONResponse(document(metadata.version("hostwright"))).body
 
     async def show_document(request: Request) -> Response:
-        return Response(document, media_type="application/json")
+        return Response(rendered, media_type="application/json")
 
     routes = [Route("/openapi.json", show_document, methods=["GET"])]
     for prefix, endpoints in TABLES:

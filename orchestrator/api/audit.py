@@ -35,7 +35,7 @@ def list_all(call: Call) -> Response:
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/audit", list_all, "Read the audit log, newest first", operator=True,
+        "GET", "/audit", "listAuditEntries", list_all, "Read the audit log, newest first", operator=True,
         result=AuditPage, parameters=(*PAGES.parameters, CUSTOMER), problems=OPERATOR_PROBLEMS,
     ),
 )  # fmt: skip

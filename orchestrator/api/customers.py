@@ -147,15 +147,16 @@ def customer_answer(row: CustomerRow) -> CustomerAnswer:
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/customers", list_all, "List customers", operator=True,
+        "GET", "/customers", "listCustomers", list_all, "List customers", operator=True,
         result=CustomerPage, parameters=PAGES.parameters, problems=OPERATOR_PROBLEMS,
     ),
     Endpoint(
-        "GET", "/customers/{customer_id}", show, "Show a customer", operator=True, result=CustomerAnswer,
+        "GET", "/customers/{customer_id}", "showCustomer", show,
+        "Show a customer", operator=True, result=CustomerAnswer,
         parameters=(CUSTOMER_IN_PATH,), problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
-        "PUT", "/customers/{customer_id}", put, "Make a customer, or set its billing state and limits",
+        "PUT", "/customers/{customer_id}", "putCustomer", put, "Make a customer, or set its billing state and limits",
         operator=True, result=CustomerAnswer, body=(CustomerChange,),
         parameters=(CUSTOMER_IN_PATH,), problems=(ProblemCode.FORBIDDEN, *BODY_PROBLEMS),
     ),

@@ -19,6 +19,6 @@ async def readyz(call: Call) -> Response:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/healthz", healthz, "The process answers", public=True),
-    Endpoint("GET", "/readyz", readyz, "Database, schema and a worker are there", public=True),
+    Endpoint("GET", "/healthz", "isAlive", healthz, "The process answers", public=True),
+    Endpoint("GET", "/readyz", "isReady", readyz, "Database, schema and a worker are there", public=True),
 )

@@ -98,15 +98,15 @@ def token_answer(row: TokenRow) -> TokenAnswer:
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/tokens", list_all, "List access tokens, newest first", operator=True,
+        "GET", "/tokens", "listTokens", list_all, "List access tokens, newest first", operator=True,
         result=TokenPage, parameters=(CUSTOMER, *PAGES.parameters), problems=OPERATOR_PROBLEMS,
     ),
     Endpoint(
-        "POST", "/tokens", create, "Make an access token; it is shown this once", operator=True,
+        "POST", "/tokens", "createToken", create, "Make an access token; it is shown this once", operator=True,
         status=201, result=NewToken, body=(TokenRequest,), problems=(ProblemCode.FORBIDDEN, *BODY_PROBLEMS),
     ),
     Endpoint(
-        "DELETE", "/tokens/{token_id}", revoke, "Revoke an access token", operator=True, status=204,
+        "DELETE", "/tokens/{token_id}", "revokeToken", revoke, "Revoke an access token", operator=True, status=204,
         parameters=(TOKEN,), problems=(ProblemCode.FORBIDDEN, ProblemCode.NOT_FOUND),
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from orchestrator.api import openapi
+from orchestrator.api.openapi.document import document
 from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
 from orchestrator.domain.models import Lease
 from orchestrator.domain.phases import Phase
@@ -36,7 +36,7 @@ from tests.support.storage import FAILURE, LEAKED, undone
 
 Operation = APIOperation[Any, Any, Any, Any]
 Asked = Case[Any]
-DOCUMENT = openapi.document("0")
+DOCUMENT = document("0")
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 OPERATIONS: dict[str, Operation] = {
     operation.label: operation

@@ -335,6 +335,14 @@ def test_has_only_valid_schemas(document: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
 
 
+def test_case_f1_describes_every_map_as_generators_of_clients_read_it(document: dict[str, Any]) -> None:
+    """They take no notice of `patternProperties`, and drop what is in no property when nothing else may be there."""
+    assert not [node for node in walk(document) if "patternProperties" in node]
+    maps = [node for node in walk(document) if isinstance(node.get("additionalProperties"), dict)]
+    assert {"maxLength": 1024, "type": "string"} in [node["additionalProperties"] for node in maps]
+    assert not [node for node in walk(document) if node.get("additionalProperties") is False and not node["properties"]]
+
+
 def schema_of_header(document: dict[str, Any], path: str, name: str) -> dict[str, Any]:
     """What the document says of a header of a POST."""
     parameters = document["paths"][path]["post"]["parameters"]

@@ -26,6 +26,8 @@ class Endpoint:
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
+    name: str
+    """What the operation is called in the OpenAPI document and in clients made of it. It is never renamed."""
     handler: Handler
     summary: str
     status: int = 200

@@ -26,31 +26,33 @@ _POWER_PROBLEMS = (
 )
 
 LIST = Endpoint(
-    "GET", "", handlers.list_all, "List instances in the order they were ordered", result=InstancePage,
+    "GET", "", "listInstances", handlers.list_all, "List instances in the order they were ordered", result=InstancePage,
     parameters=(handlers.LEAKED, *handlers.PAGES.parameters), problems=(ProblemCode.INVALID_REQUEST,),
 )  # fmt: skip
-LEGACY_LIST = Endpoint("GET", "", handlers.list_legacy, "List instances as the predecessor does", result=LegacyPage)
+LEGACY_LIST = Endpoint(
+    "GET", "", "listServers", handlers.list_legacy, "List instances as the predecessor does", result=LegacyPage
+)
 ENDPOINTS = (
     Endpoint(
-        "POST", "", handlers.create, "Order a game server or a dev container",
+        "POST", "", "orderInstance", handlers.create, "Order a game server or a dev container",
         status=202, result=Accepted, body=(GameOrder, DevOrder), parameters=(KEY, WAIT), problems=_ORDER_PROBLEMS,
     ),
     LIST,
     Endpoint(
-        "GET", "/{server_id}", handlers.show, "Show an instance, by its id or its VMID",
+        "GET", "/{server_id}", "showInstance", handlers.show, "Show an instance, by its id or its VMID",
         result=InstanceAnswer, parameters=(SERVER,), problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED),
     ),
     Endpoint(
-        "DELETE", "/{server_id}", handlers.delete, "Tear an instance down",
+        "DELETE", "/{server_id}", "deleteInstance", handlers.delete, "Tear an instance down",
         status=202, result=Accepted, parameters=(SERVER,), action=TEARDOWN.action,
         problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
     ),
     Endpoint(
-        "POST", "/{server_id}/start", handlers.start, "Start a stopped instance and publish it again",
+        "POST", "/{server_id}/start", "startInstance", handlers.start, "Start a stopped instance and publish it again",
         status=202, result=Accepted, parameters=(SERVER,), action=START.action, problems=_POWER_PROBLEMS,
     ),
     Endpoint(
-        "POST", "/{server_id}/stop", handlers.stop, "Take an instance off the edge and stop it",
+        "POST", "/{server_id}/stop", "stopInstance", handlers.stop, "Take an instance off the edge and stop it",
         status=202, result=Accepted, parameters=(SERVER,), action=STOP.action, problems=_POWER_PROBLEMS,
     ),
 )  # fmt: skip

@@ -70,9 +70,7 @@ class GameOrder(_Order):
     variant: str = Field(max_length=64)
     version: str = Field(max_length=64)
     world: str = Field(default="world", pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,63}$")
-    env: dict[EnvName, EnvValue] = Field(
-        default_factory=dict, max_length=32, json_schema_extra={"additionalProperties": False}
-    )
+    env: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=32)
 
     @field_validator("game", "variant", "version")
     @classmethod

@@ -9,22 +9,25 @@ from orchestrator.domain.errors import ProblemCode
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/operations", handlers.list_all, "List operations, newest first", result=OperationPage,
+        "GET", "/operations", "listOperations", handlers.list_all,
+        "List operations, newest first", result=OperationPage,
         parameters=(handlers.STATUS, handlers.KIND, CUSTOMER, *handlers.PAGES.parameters),
         problems=(ProblemCode.INVALID_REQUEST, ProblemCode.FORBIDDEN),
     ),
     Endpoint(
-        "GET", "/operations/{operation_id}", handlers.show, "Show an operation, or wait for its next change",
+        "GET", "/operations/{operation_id}", "showOperation", handlers.show,
+        "Show an operation, or wait for its next change",
         result=OperationAnswer, parameters=(handlers.OPERATION, WAIT, IF_NONE_MATCH),
         problems=(ProblemCode.NOT_FOUND,),
     ),
     Endpoint(
-        "GET", "/operations/{operation_id}/events", handlers.events, "Read an operation's log",
+        "GET", "/operations/{operation_id}/events", "listEvents", handlers.events, "Read an operation's log",
         result=EventPage, parameters=(handlers.OPERATION, *handlers.EVENT_PAGES.parameters),
         problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
-        "POST", "/operations/{operation_id}/cancel", handlers.cancel, "Cancel an order or a start, and undo it",
+        "POST", "/operations/{operation_id}/cancel", "cancelOperation", handlers.cancel,
+        "Cancel an order or a start, and undo it",
         status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.CANCEL,
         problems=(
             ProblemCode.NOT_FOUND, ProblemCode.ALREADY_FINISHED, ProblemCode.NOT_CANCELLABLE,
@@ -32,7 +35,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "POST", "/operations/{operation_id}/retry", handlers.retry,
+        "POST", "/operations/{operation_id}/retry", "retryOperation", handlers.retry,
         "Take a failed order up again on the machine that was kept",
         status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.RETRY,
         problems=(

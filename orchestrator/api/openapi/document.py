@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
-
 from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES
 from orchestrator.api.http.answers import ProblemAnswer
 from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.parameters import IF_NONE_MATCH
+from orchestrator.api.openapi.schemas import make_schemas, reference
 from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
 
-_REF = "#/components/schemas/{model}"
 _EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE)
 
 
@@ -21,7 +18,7 @@ def document(version: str) -> dict[str, Any]:
     endpoints = [(prefix + endpoint.path, endpoint) for prefix, table in tables for endpoint in table]
     paths: dict[str, dict[str, Any]] = {}
     for path, endpoint in endpoints:
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(path, endpoint)
+        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hostwright", "version": version, "license": {"name": "GPL-3.0-or-later"}},
@@ -35,22 +32,15 @@ def document(version: str) -> dict[str, Any]:
 
 
 def _schemas(endpoints: list[Endpoint]) -> dict[str, Any]:
-    answers: dict[type[BaseModel], Any] = {ProblemAnswer: "serialization"}
-    for endpoint in endpoints:
-        answers |= dict.fromkeys(endpoint.body, "validation")
-        if endpoint.result is not None:
-            answers[endpoint.result] = "serialization"
-    _, models = models_json_schema(list(answers.items()), by_alias=True, ref_template=_REF)
-    schemas: dict[str, Any] = models["$defs"]
-    return schemas
+    bodies = [model for endpoint in endpoints for model in endpoint.body]
+    answers = [endpoint.result for endpoint in endpoints if endpoint.result is not None]
+    return make_schemas(bodies, [ProblemAnswer, *answers])
 
 
-def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
-        "operationId": f"{endpoint.method.lower()}{path.title()}".translate(
-            {ord(character): None for character in "/{}_-"}
-        ),
+        "operationId": endpoint.name,
         "parameters": [
             {"name": each.name, "in": each.place, "required": each.place == "path", "schema": each.schema}
             for each in endpoint.parameters
@@ -58,7 +48,7 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
         "responses": _responses(endpoint),
     }
     if endpoint.takes_body:
-        body: dict[str, Any] = {"oneOf": [{"$ref": _REF.format(model=model.__name__)} for model in endpoint.body]}
+        body: dict[str, Any] = {"oneOf": [reference(model) for model in endpoint.body]}
         if endpoint.free_body:
             body = {"type": "object"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
@@ -70,17 +60,16 @@ def _operation(path: str, endpoint: Endpoint) -> dict[str, Any]:
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     success: dict[str, Any] = {"description": endpoint.summary}
     if endpoint.result is not None:
-        success["content"] = {"application/json": {"schema": {"$ref": _REF.format(model=endpoint.result.__name__)}}}
+        success["content"] = {"application/json": {"schema": reference(endpoint.result)}}
     responses: dict[str, Any] = {str(endpoint.status): success}
     if IF_NONE_MATCH in endpoint.parameters:
         responses["304"] = {"description": "Nothing has changed"}
     for code in _problems(endpoint):
         status = str(PROBLEM_STATUS[code])
         known = responses.get(status, {}).get("description", "")
-        problem = {"$ref": _REF.format(model=ProblemAnswer.__name__)}
         responses[status] = {
             "description": f"{known}, {code}".strip(", "),
-            "content": {"application/problem+json": {"schema": problem}},
+            "content": {"application/problem+json": {"schema": reference(ProblemAnswer)}},
         }
     if endpoint.path == "/readyz":
         responses["503"] = {"description": "Not ready; the body says what is missing"}

@@ -1,0 +1,1 @@
+"""The OpenAPI document: made of the route table, the models, and one example of each body."""
