@@ -9,6 +9,7 @@ import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -48,8 +49,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^\s/?#]+(/[^\s/?#]+)*$",
-        description="URL at which containers reach the API, such as https://api.example.net; "
-        "unset: agents get no callback_url.",
+        description="URL at which clients and containers reach the API, such as https://example.net/hostwright; every "
+        "link of an answer begins with its path. Unset: agents get no callback_url.",
     )
     inventory: Path = Field(
         default=PROJECT_DIR / "inventory" / "lab",
@@ -129,7 +130,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: str | None = Field(
         default=None,
-        description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed; unset: none.",
+        description="Addresses or networks, separated by commas, whose X-Forwarded-For and X-Forwarded-Prefix are "
+        "believed; unset: none.",
     )
     pool_size: int = Field(default=8, ge=2, description="Database connections of one process.")
 
@@ -200,8 +202,13 @@ class Settings(BaseSettings):
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The networks whose X-Forwarded-For is believed."""
+        """The networks whose X-Forwarded-For and X-Forwarded-Prefix are believed."""
         return _parse_networks(self.trusted_proxies)
+
+    @property
+    def public_path(self) -> str:
+        """The path of the public URL, such as /hostwright, or nothing."""
+        return urlsplit(self.public_url or "").path
 
     @property
     def secrets_path(self) -> Path:

@@ -9,8 +9,6 @@ from importlib import metadata
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -24,12 +22,15 @@ from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.problems import handle_defect, handle_http_error
 from orchestrator.api.http.readiness import Readiness
 from orchestrator.api.http.serving import serve
-from orchestrator.api.openapi.document import document
+from orchestrator.api.openapi.document import make_renderer
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play.inventory import load_catalogue
 from orchestrator.settings import Settings
 from orchestrator.store.connection import Database
 from orchestrator.store.embedded import resolve_url
+
+_ROOMS = frozenset(f"{prefix}{endpoint.path}".split("/")[1] for prefix, table in TABLES for endpoint in table)
+"""The first parts of all paths."""
 
 
 def make_app(settings: Settings) -> ASGIApp:
@@ -52,6 +53,7 @@ def make_app(settings: Settings) -> ASGIApp:
         limiter=Limiter(settings),
         threads=threads,
         readiness=Readiness(database, threads),
+        document=make_renderer(metadata.version("hostwright")),
     )
 
     @asynccontextmanager
@@ -78,16 +80,11 @@ def make_app(settings: Settings) -> ASGIApp:
     )
     # A redirect would repeat any host that the client names, and name plain HTTP behind a TLS front.
     application.router.redirect_slashes = False
-    return Guard(application)
+    return Guard(application, settings, _ROOMS)
 
 
 def _routes(parts: Parts) -> list[Route]:
-    rendered = JSONResponse(document(metadata.version("hostwright"))).body
-
-    async def show_document(request: Request) -> Response:
-        return Response(rendered, media_type="application/json")
-
-    routes = [Route("/openapi.json", show_document, methods=["GET"])]
+    routes = []
     for prefix, endpoints in TABLES:
         by_path: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints:

@@ -1,4 +1,4 @@
-"""Whether the process is alive and ready, for probes."""
+"""Whether the process is alive and ready, for probes, and the description of the API."""
 
 from starlette.responses import JSONResponse, Response
 
@@ -18,7 +18,13 @@ async def readyz(call: Call) -> Response:
     return JSONResponse({"ready": ready, **checks}, 200 if ready else 503)
 
 
+async def show_document(call: Call) -> Response:
+    """Show the OpenAPI document of the running release."""
+    return Response(call.parts.document(call.prefix), media_type="application/json")
+
+
 ENDPOINTS = (
     Endpoint("GET", "/healthz", "isAlive", healthz, "The process answers", public=True),
     Endpoint("GET", "/readyz", "isReady", readyz, "Database, schema and a worker are there", public=True),
+    Endpoint("GET", "/openapi.json", "showDocument", show_document, "Describe the API in OpenAPI 3.1", public=True),
 )

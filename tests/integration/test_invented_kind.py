@@ -108,7 +108,7 @@ def test_carries_out_a_kind_that_only_the_table_knows(site: Site) -> None:
     assert site.power == "running"
     assert storage.instance(site.database, site.server.id).status is InstanceStatus.READY
     assert storage.messages(site.database, operation_id)[-1] == f"{site.server.hostname} is awake"
-    answer = operation_answer(operation)
+    answer = operation_answer(operation, "")
     assert [phase.name for phase in answer.phases or ()] == [Phase.START_CONTAINER, Phase.COMPLETE]
     assert reads.list_operations(site.database, customer_id=CUSTOMER, kind=WAKE_UP.name) != []
 
@@ -124,7 +124,7 @@ def test_cancels_it_and_undoes_what_was_done(site: Site) -> None:
     operation_id = site.place(WAKE_UP)
     lose(site, operation_id)
     site.proxmox.pve.ct(site.server.vmid).status = "running"  # its worker had come so far
-    assert "cancel" in operation_answer(storage.operation(site.database, operation_id)).links
+    assert "cancel" in operation_answer(storage.operation(site.database, operation_id), "").links
     assert requests.place_cancel(site.database, operation_id, CUSTOMER)
     site.assert_undone(site.carry_out(), OperationStatus.CANCELLED, Code.CANCELLED)
 

@@ -18,6 +18,12 @@ def client_address(peer: str | None, forwarded_for: str | None, trusted: Network
     return None if found is None else str(found)
 
 
+def is_trusted(peer: str | None, trusted: Networks) -> bool:
+    """Whether a request comes from a trusted proxy itself."""
+    found = _parse(peer)
+    return found is not None and any(found in network for network in trusted)
+
+
 def _parse(text: str | None) -> IPv4Address | IPv6Address | None:
     """Read an address. One with a scope means nothing elsewhere and is none; a mapped IPv4 address becomes IPv4."""
     try:

@@ -40,6 +40,8 @@ class Parts:
     limiter: Limiter
     threads: ThreadPoolExecutor
     readiness: Readiness
+    document: Callable[[str], bytes]
+    """Renders the OpenAPI document for clients that see the API below a prefix."""
     started: float = field(default_factory=time.monotonic)
     """When the process started, on time.monotonic()."""
 
@@ -62,6 +64,8 @@ class Call:
     headers: Headers
     parameters: tuple[Parameter[Any], ...] = ()
     """The parameters that the endpoint's row names."""
+    prefix: str = ""
+    """The path below which the client sees the API. Every link of the answer begins with it."""
     body: bytes = b""
     caller: Principal | None = None
     """Whose token it is; None until the token was looked up, and at public endpoints."""

@@ -1,9 +1,14 @@
-"""The security headers of every answer, and the limits of a request's head."""
+"""The security headers of every answer, the limits of a request's head, and the prefix below which it came."""
 
+from collections.abc import Collection
+
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.api.http.prefixes import find_prefix, place_below
 from orchestrator.api.http.problems import problem_response
 from orchestrator.domain.errors import Problem, ProblemCode
+from orchestrator.settings import Settings
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -20,9 +25,12 @@ MAX_HEADER_BYTES = 16 * 1024
 class Guard:
     """Wraps the whole application, so that its own errors carry the headers too."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """`app` is the application."""
+    def __init__(self, app: ASGIApp, settings: Settings, rooms: Collection[str]) -> None:
+        """`app` is the application, and `rooms` are the first parts of its paths."""
         self._app = app
+        self._trusted = settings.trusted_networks
+        self._public_path = settings.public_path
+        self._rooms = rooms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -41,7 +49,14 @@ class Guard:
         if problem is not None:
             await problem_response(problem)(scope, receive, send_guarded)
         else:
-            await self._app(scope, receive, send_guarded)
+            await self._app(self._place(scope), receive, send_guarded)
+
+    def _place(self, scope: Scope) -> Scope:
+        """The request below its prefix, as ASGI wants it: `root_path` is the prefix, with which `path` begins."""
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = Headers(scope=scope).getlist("x-forwarded-prefix")
+        prefix = find_prefix(peer, forwarded, self._trusted, self._public_path)
+        return {**scope, "root_path": prefix, "path": place_below(prefix, scope["path"], self._rooms)}
 
 
 def too_long(scope: Scope) -> Problem | None:

@@ -43,6 +43,7 @@ def serve(parts: Parts, endpoints: list[Endpoint], path: str) -> Callable[[Reque
             request.query_params,
             request.headers,
             endpoint.parameters,
+            request.scope["root_path"],
         )
         if not endpoint.changes:
             return (await _respond(call, endpoint, request))[0]

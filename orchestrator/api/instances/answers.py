@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from orchestrator.api.http.answers import Address, Answer
-from orchestrator.api.operations.answers import OPERATIONS_PATH
+from orchestrator.api.operations.answers import operation_path
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.models import InstanceRow, InstanceStatusRead, ServerRow
 from orchestrator.domain.publications import Publication
@@ -102,11 +102,11 @@ class LegacyPage(Answer):
     servers: list[LegacyServer]
 
 
-def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: float) -> InstanceAnswer:
+def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: float, prefix: str) -> InstanceAnswer:
     """Turn an instance's row into its answer. What the proxy said longer ago than `vouched_seconds` is left out."""
-    links = {"self": f"/api/instances/{row.id}"}
+    links = {"self": f"{prefix}/api/instances/{row.id}"}
     if row.active_operation is not None:
-        links["operation"] = f"{OPERATIONS_PATH}/{row.active_operation}"
+        links["operation"] = operation_path(row.active_operation, prefix)
     return InstanceAnswer.of(
         row,
         **_NOT_IN_EVERY_ORDER | row.spec,

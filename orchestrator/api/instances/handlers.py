@@ -14,7 +14,7 @@ from orchestrator.api.http.parameters import AFTER_ID, WAIT, choice
 from orchestrator.api.http.problems import not_found
 from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage, instance_answer, legacy_server
 from orchestrator.api.instances.orders import KEY, identify_order, parse_order
-from orchestrator.api.operations.answers import OPERATIONS_PATH, Accepted, accepted, accepted_answer
+from orchestrator.api.operations.answers import Accepted, accepted, accepted_answer, operation_path
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import InstanceRow, OperationRow
 from orchestrator.domain.operations import START, STOP, TEARDOWN
@@ -33,9 +33,9 @@ async def create(call: Call) -> Response:
     placed = await call.in_thread(_place, call)
     headers = {"Idempotency-Replayed": "true"} if placed.kind == "replay" else {}
     if wait is None:
-        return accepted_answer(_answer_as_placed(placed), headers)
+        return accepted_answer(_answer_as_placed(placed, call.prefix), headers)
     operation = await _wait_until_final(call, placed.operation_id, wait)
-    return accepted_answer(accepted(operation), headers | {"Preference-Applied": f"wait={wait}"})
+    return accepted_answer(accepted(operation, call.prefix), headers | {"Preference-Applied": f"wait={wait}"})
 
 
 def _place(call: Call) -> orders.Placed:
@@ -62,7 +62,7 @@ def _find_replay(call: Call, key: str | None) -> orders.Placed | None:
     return orders.find_replay(call.parts.database, customer_id, key, body_hash)
 
 
-def _answer_as_placed(placed: orders.Placed) -> Accepted:
+def _answer_as_placed(placed: orders.Placed, prefix: str) -> Accepted:
     """Answer as the order was accepted, so that every repetition of it gets the same answer."""
     return Accepted(
         operation_id=placed.operation_id,
@@ -70,7 +70,7 @@ def _answer_as_placed(placed: orders.Placed) -> Accepted:
         server_id=placed.instance_id,
         status=OperationStatus.QUEUED,
         phase=None,
-        status_url=f"{OPERATIONS_PATH}/{placed.operation_id}",
+        status_url=operation_path(placed.operation_id, prefix),
     )
 
 
@@ -99,7 +99,8 @@ def list_all(call: Call) -> Response:
 def list_legacy(call: Call) -> Response:
     """List the same instances in the predecessor's shape, which has no pages."""
     rows = reads.list_servers(call.parts.database, customer_id=call.principal.customer_id, limit=_MOST_LISTED)
-    headers = {"Link": f'</api/instances?after={rows[-1].id}>; rel="next"'} if len(rows) == _MOST_LISTED else {}
+    following = f'<{call.prefix}/api/instances?after={rows[-1].id}>; rel="next"' if len(rows) == _MOST_LISTED else None
+    headers = {"Link": following} if following else {}
     return answer(LegacyPage(servers=[legacy_server(row) for row in rows]), headers=headers)
 
 
@@ -113,7 +114,7 @@ def show(call: Call) -> Response:
 
 
 def _describe(call: Call, row: InstanceRow) -> InstanceAnswer:
-    return instance_answer(row, call.parts.catalogue, call.parts.vouched_seconds)
+    return instance_answer(row, call.parts.catalogue, call.parts.vouched_seconds, call.prefix)
 
 
 def delete(call: Call) -> Response:
@@ -141,7 +142,7 @@ def _placed(call: Call, server_id: UUID | None, placed: tuple[UUID, UUID] | None
     operation = reads.get_operation(call.parts.database, placed[0], None)
     if operation is None:
         raise not_found()
-    return accepted_answer(accepted(operation))
+    return accepted_answer(accepted(operation, call.prefix))
 
 
 def _gone_or_unknown(call: Call, server_id: UUID | None) -> Problem:

@@ -1,5 +1,8 @@
 """The OpenAPI 3.1 document, generated from the route table and the models."""
 
+import json
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES
@@ -12,8 +15,18 @@ from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
 _EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE)
 
 
-def document(version: str) -> dict[str, Any]:
-    """Make the whole document for a version."""
+def make_renderer(version: str) -> Callable[[str], bytes]:
+    """Make the function that renders the document for clients that see the API below a prefix, once for each."""
+
+    @lru_cache(maxsize=8)
+    def render(prefix: str) -> bytes:
+        return json.dumps(document(version, prefix)).encode()
+
+    return render
+
+
+def document(version: str, prefix: str = "") -> dict[str, Any]:
+    """Make the whole document for a version, and for clients that see the API below a prefix."""
     tables = [(prefix, table) for prefix, table in TABLES if prefix != LEGACY_PREFIX]
     endpoints = [(prefix + endpoint.path, endpoint) for prefix, table in tables for endpoint in table]
     paths: dict[str, dict[str, Any]] = {}
@@ -22,6 +35,7 @@ def document(version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Hostwright", "version": version, "license": {"name": "GPL-3.0-or-later"}},
+        "servers": [{"url": prefix or "/"}],
         "paths": paths,
         "components": {
             "schemas": _schemas([endpoint for _, endpoint in endpoints]),

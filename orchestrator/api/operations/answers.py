@@ -107,9 +107,15 @@ class Accepted(Answer):
     status_url: str
 
 
-def accepted(row: OperationRow) -> Accepted:
+def operation_path(operation_id: UUID, prefix: str) -> str:
+    """Where an operation is found. `prefix` is that of the client's path (Call.prefix)."""
+    return f"{prefix}{OPERATIONS_PATH}/{operation_id}"
+
+
+def accepted(row: OperationRow, prefix: str) -> Accepted:
     """Turn an operation's row into the answer to the request that made it."""
-    return Accepted.of(row, operation_id=row.id, server_id=row.instance_id, status_url=f"{OPERATIONS_PATH}/{row.id}")
+    where = operation_path(row.id, prefix)
+    return Accepted.of(row, operation_id=row.id, server_id=row.instance_id, status_url=where)
 
 
 def accepted_answer(body: Accepted, headers: dict[str, str] | None = None) -> Response:
@@ -117,7 +123,7 @@ def accepted_answer(body: Accepted, headers: dict[str, str] | None = None) -> Re
     return answer(body, 202, {"Location": body.status_url, "Retry-After": "1"} | (headers or {}))
 
 
-def operation_answer(row: OperationRow) -> OperationAnswer:
+def operation_answer(row: OperationRow, prefix: str) -> OperationAnswer:
     """Turn an operation's row into its answer."""
     return OperationAnswer.of(
         row,
@@ -128,13 +134,13 @@ def operation_answer(row: OperationRow) -> OperationAnswer:
         queue_reason=_say_why_queued(row),
         phases=_list_phases(row),
         request=_hide_secrets(row.spec),
-        links=_list_links(row),
+        links=_list_links(row, prefix),
     )
 
 
-def listed_operation(row: OperationRow) -> OperationAnswer:
+def listed_operation(row: OperationRow, prefix: str) -> OperationAnswer:
     """Turn a row of a list into its answer. Lists do not read phases, so they are null and not empty."""
-    return operation_answer(row).model_copy(update={"phases": None})
+    return operation_answer(row, prefix).model_copy(update={"phases": None})
 
 
 def entity_tag(row: OperationRow) -> str:
@@ -180,9 +186,9 @@ def _mark_cancelled(phase: PhaseAnswer, row: OperationRow) -> PhaseAnswer:
     return phase.model_copy(update={"status": "cancelled"}) if ended else phase
 
 
-def _list_links(row: OperationRow) -> dict[str, str]:
-    path = f"{OPERATIONS_PATH}/{row.id}"
-    links = {"self": path, "events": f"{path}/events", "instance": f"/api/instances/{row.instance_id}"}
+def _list_links(row: OperationRow, prefix: str) -> dict[str, str]:
+    path = operation_path(row.id, prefix)
+    links = {"self": path, "events": f"{path}/events", "instance": f"{prefix}/api/instances/{row.instance_id}"}
     kind = KINDS.get(row.kind)
     if kind is not None and kind.cancellable and row.status not in OPERATION_FINAL:
         links["cancel"] = f"{path}/cancel"

@@ -74,7 +74,7 @@ def _show(row: OperationRow, call: Call, headers: dict[str, str]) -> Response:
     tag = entity_tag(row)
     if call.read(IF_NONE_MATCH) == tag:
         return Response(status_code=304, headers={"ETag": tag} | headers)
-    return answer(operation_answer(_told(call, row)), headers={"ETag": tag} | headers)
+    return answer(operation_answer(_told(call, row), call.prefix), headers={"ETag": tag} | headers)
 
 
 def list_all(call: Call) -> Response:
@@ -93,7 +93,8 @@ def list_all(call: Call) -> Response:
         kind=call.read(KIND),
     )
     rows, following = PAGES.read(call, fetch, lambda row: row.id)
-    return answer(OperationPage(operations=[listed_operation(_told(call, row)) for row in rows], next=following))
+    shown = [listed_operation(_told(call, row), call.prefix) for row in rows]
+    return answer(OperationPage(operations=shown, next=following))
 
 
 def events(call: Call) -> Response:
@@ -129,4 +130,4 @@ def _as_accepted(call: Call, operation_id: UUID) -> Response:
     row = reads.get_operation(call.parts.database, operation_id, None)
     if row is None:
         raise not_found()
-    return accepted_answer(accepted(row))
+    return accepted_answer(accepted(row, call.prefix))

@@ -204,5 +204,5 @@ def _follow(client: Client, operation_id: str, as_json: bool, wanted: str = "suc
     if operation["status"] != wanted:
         raise typer.Exit(1)
     if not as_json and wanted == "succeeded" and operation["kind"] in ("provision", "start"):
-        for name, value in describe_reach(client.request("GET", operation["links"]["instance"])):
+        for name, value in describe_reach(client.request("GET", f"/api/instances/{operation['serverId']}")):
             console.print(f"{name}: {value}", markup=False, soft_wrap=True)
