@@ -24,6 +24,7 @@ from orchestrator.domain.billing import ALLOWED, REFUSALS, Action, BillingState
 from orchestrator.domain.errors import PROBLEM_STATUS
 from orchestrator.domain.operations import KINDS
 from orchestrator.domain.phases import PLAYED
+from orchestrator.domain.refusals import MEANINGS
 from orchestrator.domain.states import INSTANCE_TRANSITIONS, OPERATION_TRANSITIONS, InstanceStatus, OperationStatus
 from orchestrator.settings import Settings
 
@@ -181,6 +182,13 @@ def _chaos_row(family: tuple[str, list[Any]]) -> str:
     return f"| `{name}` | {kept} of {len(rows)} | {span} | {seen.replace('|', '/')} |\n"
 
 
+def refusals_table() -> str:
+    rows = ["| code | status | cause | remedy |\n|---|---|---|---|\n"]
+    for code, meaning in MEANINGS.items():
+        rows.append(f"| `{code}` | {PROBLEM_STATUS[code]} | {meaning.cause} | {meaning.remedy or '–'} |\n")
+    return "".join(rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "timeouts": timeouts_table,
@@ -189,6 +197,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "phases": phases_list,
     "kinds": kinds_table,
     "billing": billing_table,
+    "refusals": refusals_table,
     "benchmarks": benchmarks_table,
     "chaos": chaos_table,
     "growth": growth_table,

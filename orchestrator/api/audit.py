@@ -8,11 +8,11 @@ from orchestrator.api.http.answers import Answer, answer
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.endpoint import OPERATOR_PROBLEMS, Endpoint
 from orchestrator.api.http.pages import Pages
-from orchestrator.api.http.parameters import CUSTOMER, MAX_SEQ, number
+from orchestrator.api.http.parameters import AFTER, CUSTOMER, LIMIT_OF_PAGE, MAX_SEQ, number
 from orchestrator.domain.models import AuditRow
 from orchestrator.store import audit
 
-PAGES = Pages(number("after", 1, MAX_SEQ, default=MAX_SEQ), number("limit", 1, 500, default=50))
+PAGES = Pages(number("after", 1, MAX_SEQ, AFTER, default=MAX_SEQ), number("limit", 1, 500, LIMIT_OF_PAGE, default=50))
 
 
 class AuditAnswer(Answer, AuditRow):
@@ -23,7 +23,9 @@ class AuditPage(Answer):
     """Lines, newest first; `next` is the `after` of the next page."""
 
     entries: list[AuditAnswer]
+    """The lines of the page."""
     next: int | None
+    """The `after` of the next page; null on the last."""
 
 
 def list_all(call: Call) -> Response:

@@ -28,72 +28,99 @@ class CtypeLimits(RequestBody):
     """A customer's limits for one container type, all of them: one that is left out or null is no limit."""
 
     instances: Limit | None = None
+    """The most instances."""
     memory_mib: Limit | None = None
+    """The most memory in MiB."""
     cpu_cores: Limit | None = None
+    """The most CPU cores."""
 
 
 class CustomerLimits(RequestBody):
     """Limits in total and for each container type. What is left out stays as it is."""
 
     instances: Limit | None = None
+    """The most instances."""
     memory_mib: Limit | None = None
+    """The most memory in MiB."""
     cpu_cores: Limit | None = None
+    """The most CPU cores."""
     game: CtypeLimits | None = None
+    """The limits of game servers alone."""
     dev: CtypeLimits | None = None
+    """The limits of dev containers alone."""
 
 
 class CustomerChange(RequestBody):
     """What to set. What is left out stays as it is."""
 
     billing_state: Annotated[BillingState, Field(strict=False)] | None = None
+    """What the customer may do."""
     limits: CustomerLimits | None = None
+    """The limits to set."""
 
 
 class LimitsAnswer(Answer):
     """Limits. Null is no limit."""
 
     instances: int | None
+    """The most instances."""
     memory_mib: int | None = Field(alias="memoryMiB")
+    """The most memory in MiB."""
     cpu_cores: int | None
+    """The most CPU cores."""
 
 
 class UsageAnswer(Answer):
     """What counts against the limits."""
 
     instances: int
+    """How many instances."""
     memory_mib: int = Field(alias="memoryMiB")
+    """How much memory in MiB."""
     cpu_cores: int
+    """How many CPU cores."""
 
 
 class AllLimits(LimitsAnswer):
     """Limits in total and for each container type."""
 
     game: LimitsAnswer
+    """The limits of game servers alone."""
     dev: LimitsAnswer
+    """The limits of dev containers alone."""
 
 
 class AllUsage(UsageAnswer):
     """What counts in total and for each container type."""
 
     game: UsageAnswer
+    """What counts of game servers alone."""
     dev: UsageAnswer
+    """What counts of dev containers alone."""
 
 
 class CustomerAnswer(Answer):
     """A customer with its limits and what it has."""
 
     customer_id: str
+    """The id of the customer."""
     billing_state: BillingStateRead
+    """What it may do."""
     created_at: datetime
+    """When it was made."""
     limits: AllLimits
+    """The most that it may have."""
     usage: AllUsage
+    """What it has of that."""
 
 
 class CustomerPage(Answer):
     """Customers by id; `next` is the `after` of the next page."""
 
     customers: list[CustomerAnswer]
+    """The customers of the page."""
     next: str | None
+    """The `after` of the next page; null on the last."""
 
 
 def list_all(call: Call) -> Response:

@@ -21,7 +21,7 @@ from orchestrator.domain.models import TokenRow
 from orchestrator.store import accounts
 
 PAGES = Pages(AFTER_ID)
-TOKEN = path_id("token_id")
+TOKEN = path_id("token_id", "The token's id, which is not the token itself.")
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 """The latest expiry: Python cannot represent times after the year 9999 in every time zone."""
 
@@ -29,36 +29,51 @@ _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 class TokenRequest(RequestBody):
     """A token to make, for a customer or for an operator."""
 
-    name: TokenName = Field(description="What the token is for.")
+    name: TokenName
+    """What the token is for."""
     customer_id: CustomerId | None = None
+    """The customer whose token it is."""
     operator: bool = False
+    """Whether it is an operator's token; then there is no `customerId`."""
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    """When it expires; left out or null: never."""
 
 
 class TokenAnswer(Answer):
     """What is known of a token; the token itself is not kept."""
 
     token_id: UUID
+    """The id by which it is listed and revoked."""
     name: str
-    customer_id: str | None = Field(description="Null for an operator's token.")
+    """What the token is for."""
+    customer_id: str | None
+    """Whose token it is. Null for an operator's token."""
     created_at: datetime
+    """When it was made."""
     expires_at: datetime | None
+    """When it expires; null: never."""
     revoked_at: datetime | None
+    """When it was revoked."""
     last_used_at: datetime | None
+    """When it was last used, to the minute."""
     last_address: Address | None
+    """From which address it was last used."""
 
 
 class NewToken(TokenAnswer):
     """A new token."""
 
-    token: str = Field(description="The token itself, which is shown only here.")
+    token: str
+    """The token itself, which is shown only here."""
 
 
 class TokenPage(Answer):
     """Tokens, newest first; `next` is the `after` of the next page."""
 
     tokens: list[TokenAnswer]
+    """The tokens of the page."""
     next: UUID | None
+    """The `after` of the next page; null on the last."""
 
 
 def list_all(call: Call) -> Response:

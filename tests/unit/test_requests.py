@@ -340,6 +340,7 @@ def test_forbids_a_customer_to_name_one(catalogue: Catalogue) -> None:
     [
         (None, None), ("a", "a"), ('"a"', "a"), ("x" * 255, "x" * 255), (f'"{"x" * 255}"', "x" * 255),
         ("a-b_c.d~e/f:{}[]", "a-b_c.d~e/f:{}[]"), (EXPLOIT.replace(" ", ""), EXPLOIT.replace(" ", "")), ("'", "'"),
+        ("a\\b", "a\\b"), (r'"a\\b"', "a\\b"), (r'"a\"b"', 'a"b'),
     ],
 )  # fmt: skip
 def test_reads_a_key_bare_or_quoted(header: str | None, key: str | None) -> None:

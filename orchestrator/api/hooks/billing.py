@@ -18,7 +18,11 @@ from orchestrator.domain.billing import BillingState
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.store import billing_events
 
-SIGNATURE = verbatim("X-Hostwright-Signature", "header")
+SIGNATURE = verbatim(
+    "X-Hostwright-Signature", "header",
+    "`t=<Unix time>,v1=<HMAC-SHA256 of time, dot and body in hex>`, by the `billing_secret`. A time that is more than "
+    f"{TOLERANCE_SECONDS} s off is refused.",
+)  # fmt: skip
 
 
 def _only_text(value: object) -> object:
@@ -30,12 +34,14 @@ def _only_text(value: object) -> object:
 class BillingEvent(RequestBody):
     """A customer's billing state, as the billing system reports it."""
 
-    id: str = Field(
-        pattern=r"^[\x21-\x7e]{1,200}$", description="The id of the event; an event with a known id changes nothing."
-    )
+    id: str = Field(pattern=r"^[\x21-\x7e]{1,200}$")
+    """The id of the event; an event with a known id changes nothing."""
     customer_id: CustomerId
+    """The customer."""
     billing_state: Annotated[BillingState, Field(strict=False)]
+    """What the customer may do from then on."""
     occurred_at: Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_only_text)]
+    """When that was so. An older event than the last changes nothing."""
 
 
 def prove(call: Call) -> None:

@@ -12,14 +12,16 @@ from orchestrator.api.http.problems import not_found
 from orchestrator.domain.texts import is_hidden
 from orchestrator.store import callbacks
 
-TOKEN = verbatim("token", "path")
+TOKEN = verbatim("token", "path", "The one-time token that the agent got with its configuration.")
 
 
 class CallbackReport(RequestBody):
     """What an instance reports of itself."""
 
     status: Literal["provisioned", "failed"]
+    """Whether the agent has done its work."""
     message: str | None = Field(default=None, max_length=1000)
+    """A sentence for the log of the operation."""
 
 
 def take_report(call: Call) -> Response:

@@ -8,7 +8,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/internal/velocity/proxy-status", "takeProxyStatus", proxy.take_status,
         "Take the proxy bridge's callbacks",
-        status=204, public=True, proof=proxy.prove, free_body=True, parameters=(proxy.SECRET,),
+        status=204, public=True, proof=proxy.prove, body=(proxy.ProxyStatus,), parameters=(proxy.SECRET,),
         problems=(*BODY_PROBLEMS, ProblemCode.UNAUTHENTICATED, ProblemCode.UNAVAILABLE),
     ),
     Endpoint(

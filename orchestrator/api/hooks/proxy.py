@@ -2,21 +2,34 @@
 
 import hashlib
 import hmac
-import json
-import re
+from typing import Literal
 
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from orchestrator.api.hooks.secrets import read_secret
+from orchestrator.api.http.bodies import parse_body
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.parameters import verbatim
-from orchestrator.api.http.problems import invalid
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.store import accounts
 
-SECRET = verbatim("X-Zpack-Secret", "header")
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
-_PROXY_EVENTS = frozenset({"registered_with_proxy", "proxy_ping_ok", "proxy_ping_failed"})
+SECRET = verbatim("X-Zpack-Secret", "header", "The SHA-256 of `velocity_secret` in hex.")
+
+
+class ProxyStatus(BaseModel):
+    """What the bridge reports of a server. Its names are those of the bridge, and it may send further members."""
+
+    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
+
+    server_name: str = Field(
+        pattern=r"^[A-Za-z0-9._-]{1,253}$", validation_alias=AliasChoices("server_name", "serverName")
+    )
+    """The short host name of the server, which may also be called `serverName`."""
+    event: Literal["registered_with_proxy", "proxy_ping_ok", "proxy_ping_failed"] = Field(
+        validation_alias=AliasChoices("event", "status")
+    )
+    """What was seen of it, which may also be called `status`."""
 
 
 def prove(call: Call) -> None:
@@ -31,26 +44,6 @@ def prove(call: Call) -> None:
 
 def take_status(call: Call) -> Response:
     """Store what the bridge reports of a server."""
-    name, event = _read_callback(call.body)
-    accounts.set_proxy_status(call.parts.database, name, event)
+    status = parse_body(ProxyStatus, call.body)
+    accounts.set_proxy_status(call.parts.database, status.server_name, status.event)
     return Response(status_code=204)
-
-
-def _read_callback(body: bytes) -> tuple[str, str]:
-    """Read the server name and the event of a callback, which may be written in snake_case or camelCase."""
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        data = None
-    if not isinstance(data, dict):
-        invalid([{"pointer": "", "detail": "the body must be a JSON object"}])
-    name = data.get("server_name", data.get("serverName"))
-    event = data.get("event", data.get("status"))
-    errors = []
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        errors.append({"pointer": "/server_name", "detail": "must be a host name"})
-    if not isinstance(event, str) or event not in _PROXY_EVENTS:
-        errors.append({"pointer": "/event", "detail": f"must be one of {', '.join(sorted(_PROXY_EVENTS))}"})
-    if errors:
-        invalid(errors)
-    return str(name), str(event)

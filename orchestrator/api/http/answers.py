@@ -1,6 +1,8 @@
 """Answers: the base of their models, and the body of a problem."""
 
+from datetime import datetime
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -18,9 +20,12 @@ def camel(name: str) -> str:
 
 
 class Answer(BaseModel):
-    """The base of all answers. Names are camelCase on the wire."""
+    """The base of all answers. Names are camelCase on the wire.
 
-    model_config = ConfigDict(frozen=True, alias_generator=camel, populate_by_name=True)
+    A field's docstring is its description in OpenAPI.
+    """
+
+    model_config = ConfigDict(frozen=True, alias_generator=camel, populate_by_name=True, use_attribute_docstrings=True)
 
     @classmethod
     def of(cls, row: BaseModel, **more: Any) -> Self:
@@ -36,19 +41,42 @@ class FieldError(Answer):
     """A part of a request that is wrong."""
 
     pointer: str | None = None
+    """JSON pointer (RFC 6901) to the wrong part of the body; empty for the whole."""
     parameter: str | None = None
+    """The name of the wrong parameter in path, query or headers."""
     detail: str
+    """What is wrong with it."""
 
 
 class ProblemAnswer(Answer):
-    """RFC 9457 problem details; further members depend on the code."""
+    """Problem details (RFC 9457). Of the members from `errors` on an answer has those that its code needs."""
 
     type: str
+    """`urn:hostwright:problem:` and the code."""
     title: str
+    """The phrase of the HTTP status."""
     status: int
+    """The HTTP status of the answer."""
     code: str
+    """Why the request was refused. Codes are stable: new ones may come, none is renamed."""
     detail: str
+    """One sentence for a person."""
     errors: list[FieldError] | None = None
+    """What is wrong with the request, part by part: the first 20."""
+    operation_id: UUID | None = None
+    """The operation that stands in the way, or that the key belongs to."""
+    deleted_at: datetime | None = None
+    """When the server was deleted."""
+    resource: str | None = None
+    """What there is too little of: `instances`, `memoryMiB` or `cpuCores`."""
+    ctype: str | None = None
+    """The container type that the limit is for; null for that of all types."""
+    limit: int | None = None
+    """How much the customer may have."""
+    used: int | None = None
+    """How much it has."""
+    requested: int | None = None
+    """How much the order asks for."""
 
 
 def answer(body: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:

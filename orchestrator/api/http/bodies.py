@@ -22,9 +22,14 @@ _POINTER_CHARACTERS = 100
 
 
 class RequestBody(BaseModel):
-    """The base of bodies. Names are camelCase on the wire, unknown fields are refused, and nothing is converted."""
+    """The base of bodies. Names are camelCase on the wire, unknown fields are refused, and nothing is converted.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=camel)
+    A field's docstring is its description in OpenAPI.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, alias_generator=camel, use_attribute_docstrings=True
+    )
 
 
 def one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from orchestrator.api.http.answers import Answer
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.parameters import Parameter
+from orchestrator.api.http.response_headers import ResponseHeader
 from orchestrator.domain.billing import Action
 from orchestrator.domain.errors import ProblemCode
 
@@ -35,6 +36,10 @@ class Endpoint:
     body: tuple[type[BaseModel], ...] = ()
     parameters: tuple[Parameter[Any], ...] = ()
     """The parameters that the handler reads, in the path, the query and the headers."""
+    headers: tuple[ResponseHeader, ...] = ()
+    """The headers of its good answers, beside those of all answers."""
+    unready: bool = False
+    """Whether it answers 503 with its usual body, too."""
     problems: tuple[ProblemCode, ...] = ()
     public: bool = False
     proof: Callable[[Call], None] | None = None
@@ -43,8 +48,6 @@ class Endpoint:
     It runs in a thread, before the body is read."""
     operator: bool = False
     """Whether it is for operators only."""
-    free_body: bool = False
-    """Whether it takes a JSON body that no model describes."""
     action: Action | None = None
     """What the customer's billing state must allow. It is None for an order, which domain.admission decides about."""
 
@@ -56,4 +59,4 @@ class Endpoint:
     @property
     def takes_body(self) -> bool:
         """Whether it wants a body. Otherwise a body is refused."""
-        return bool(self.body) or self.free_body
+        return bool(self.body)

@@ -31,6 +31,7 @@ class Parameter(Generic[T]):
     name: str
     place: Literal["path", "query", "header"]
     schema: Schema
+    description: str
     parse: Callable[[str | None], T]
     """Turns its text, or None when the request does not have it, into its value. Raises ValueError for a wrong text."""
     wrong: str = ""
@@ -51,8 +52,9 @@ def optional(parse: Callable[[str], T]) -> Callable[[str | None], T | None]:
     return lambda text: None if text is None else parse(text)
 
 
-def number(name: str, low: int, high: int, *, default: int) -> Parameter[int]:
+def number(name: str, low: int, high: int, description: str, *, default: int) -> Parameter[int]:
     """A whole number in a query."""
+    schema = _number_schema(low, high) | {"default": default}
 
     def parse(text: str | None) -> int:
         if text is None:
@@ -61,10 +63,10 @@ def number(name: str, low: int, high: int, *, default: int) -> Parameter[int]:
             raise ValueError
         return int(text)
 
-    return Parameter(name, "query", _number_schema(low, high), parse, f"must be a whole number from {low} to {high}")
+    return Parameter(name, "query", schema, description, parse, f"must be a whole number from {low} to {high}")
 
 
-def choice(name: str, choices: Iterable[str]) -> Parameter[str | None]:
+def choice(name: str, choices: Iterable[str], description: str) -> Parameter[str | None]:
     """One of the given words in a query."""
     known = [str(each) for each in choices]
 
@@ -73,19 +75,20 @@ def choice(name: str, choices: Iterable[str]) -> Parameter[str | None]:
             raise ValueError
         return text
 
-    return Parameter(
-        name, "query", {"type": "string", "enum": known}, optional(parse), f"must be one of {', '.join(known)}"
-    )
+    schema = {"type": "string", "enum": known}
+    return Parameter(name, "query", schema, description, optional(parse), f"must be one of {', '.join(known)}")
 
 
-def verbatim(name: str, place: Literal["path", "header"], schema: Schema | None = None) -> Parameter[str]:
+def verbatim(
+    name: str, place: Literal["path", "header"], description: str, schema: Schema | None = None
+) -> Parameter[str]:
     """A text that is taken as it is. It is empty when it is left out."""
-    return Parameter(name, place, schema or {"type": "string"}, lambda given: given or "")
+    return Parameter(name, place, schema or {"type": "string"}, description, lambda given: given or "")
 
 
-def path_id(name: str) -> Parameter[UUID]:
+def path_id(name: str, description: str) -> Parameter[UUID]:
     """An id in a path."""
-    return Parameter(name, "path", _UUID, _parse_uuid)
+    return Parameter(name, "path", _UUID, description, _parse_uuid)
 
 
 def _number_schema(low: int, high: int) -> Schema:
@@ -121,20 +124,36 @@ def _parse_wait(text: str | None) -> int | None:
 _UUID: Schema = {"type": "string", "format": "uuid"}
 _CUSTOMER: Schema = {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"}
 _PAGE_BEFORE = "must be the `next` of the page before"
+AFTER = "The `next` of the page before. Left out: the first page."
+"""What a list's `after` is."""
+LIMIT_OF_PAGE = "How many entries a page has at most."
+"""What a list's `limit` is."""
 
-LIMIT = number("limit", 1, 200, default=50)
+LIMIT = number("limit", 1, 200, LIMIT_OF_PAGE, default=50)
 """The longest page that a request wants."""
-AFTER_ID = Parameter("after", "query", _UUID, optional(UUID), _PAGE_BEFORE)
-AFTER_CUSTOMER = Parameter("after", "query", _CUSTOMER, optional(_parse_customer), _PAGE_BEFORE)
-CUSTOMER = Parameter("customerId", "query", _CUSTOMER, optional(_parse_customer), "is not a customer's id")
+AFTER_ID = Parameter("after", "query", _UUID, AFTER, optional(UUID), _PAGE_BEFORE)
+AFTER_CUSTOMER = Parameter("after", "query", _CUSTOMER, AFTER, optional(_parse_customer), _PAGE_BEFORE)
+CUSTOMER = Parameter(
+    "customerId", "query", _CUSTOMER,
+    "Only what is of this customer. A customer's token may name its own customer alone.",
+    optional(_parse_customer), "is not a customer's id",
+)  # fmt: skip
 """Narrows a list to one customer's."""
-CUSTOMER_IN_PATH = verbatim("customer_id", "path", _CUSTOMER)
-SERVER = Parameter("server_id", "path", {"anyOf": [_UUID, _number_schema(0, _MAX_VMID)]}, _parse_server)
+CUSTOMER_IN_PATH = verbatim("customer_id", "path", "The customer's id.", _CUSTOMER)
+SERVER = Parameter(
+    "server_id", "path", {"anyOf": [_UUID, _number_schema(0, _MAX_VMID)]},
+    "The instance's id, or the VMID of one that was not deleted.", _parse_server,
+)  # fmt: skip
 """An instance, by its id or by the VMID of a live one."""
 WAIT = Parameter(
     "Prefer",
     "header",
-    {"type": "string", "description": "`wait=N`: answer after N seconds at the latest, at most 30."},
+    {"type": "string"},
+    f"`wait=N`: answer after N seconds at the latest, at most {MAX_WAIT_SECONDS}. Other preferences are ignored.",
     _parse_wait,
 )
-IF_NONE_MATCH = Parameter("If-None-Match", "header", {"type": "string"}, optional(str))
+IF_NONE_MATCH = Parameter(
+    "If-None-Match", "header", {"type": "string"},
+    "The `ETag` of an earlier answer. The answer is 304 while it holds, and with `Prefer` comes when it does not.",
+    optional(str),
+)  # fmt: skip

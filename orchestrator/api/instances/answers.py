@@ -25,81 +25,112 @@ class JoinAnswer(Answer):
     """How players reach a game server."""
 
     address: str
+    """The full name that was published."""
     port: int
+    """The port."""
     srv: str
+    """The SRV record by which Minecraft finds the port."""
 
 
 class EditorAnswer(Answer):
     """How the customer reaches the editor of a dev container."""
 
     url: str
+    """The address in the browser."""
     sign_in: str
+    """What is needed to sign in."""
 
 
 class InstanceAnswer(Answer):
     """An instance. It exists from its order on."""
 
     server_id: UUID
+    """The id of the instance."""
     customer_id: str
+    """Whose it is."""
     status: InstanceStatusRead
+    """Its state. It is `stopping` from the moment when a worker begins to stop it."""
     vmid: int | None
+    """Its VMID at Proxmox; null until one is chosen."""
     hostname: str | None
+    """Its short host name, without a zone; null until one is chosen."""
     ctype: str
+    """The container type: `game` or `dev`."""
     game: str | None
+    """The game."""
     variant: str | None
+    """The variant of the game."""
     version: str | None
+    """The version of the game or runtime."""
     runtime: str | None
+    """The runtime."""
     memory_mib: int = Field(alias="memoryMiB")
+    """Its memory in MiB."""
     cpu_cores: int
+    """Its CPU cores."""
     disk_gib: int = Field(alias="diskGiB")
+    """Its disk in GiB."""
     created_at: datetime
+    """When it was ordered."""
     ready_at: datetime | None
-    address: Address | None = Field(description="The address of the container itself. Players use the published name.")
-    public_port: int | None = Field(
-        description="The port at which players reach the published name. Minecraft finds it by the SRV record."
-    )
-    join: JoinAnswer | None = Field(
-        description="How players reach a ready game server. `srv` is the record by which Minecraft finds the port."
-    )
-    editor: EditorAnswer | None = Field(description="How to reach the editor of a ready dev container.")
-    proxy_status: str | None = Field(
-        description="What the proxy said of the server. Null when it has not said anything lately."
-    )
-    leaked: list[str] = Field(description="What a cleanup could not remove yet. It is tried again.")
-    failing_since: datetime | None = Field(
-        description="Since when its deletion, its stop or the removal of what was left behind fails. It is tried again."
-    )
-    next_try_at: datetime | None = Field(
-        description="When that is tried next. Null while nothing fails, and during a try."
-    )
-    expires_at: datetime | None = Field(description="When a quarantined machine is deleted.")
+    """When it became ready."""
+    address: Address | None
+    """The address of the container itself. Players use the published name."""
+    public_port: int | None
+    """The port at which players reach the published name. Minecraft finds it by the SRV record."""
+    join: JoinAnswer | None
+    """How players reach a ready game server."""
+    editor: EditorAnswer | None
+    """How to reach the editor of a ready dev container."""
+    proxy_status: str | None
+    """What the proxy said of the server. Null when it has not said anything lately."""
+    leaked: list[str]
+    """What a cleanup could not remove yet. It is tried again."""
+    failing_since: datetime | None
+    """Since when its deletion, its stop or the removal of what was left behind fails. It is tried again."""
+    next_try_at: datetime | None
+    """When that is tried next. Null while nothing fails, and during a try."""
+    expires_at: datetime | None
+    """When a quarantined machine is deleted."""
     active_operation_id: UUID | None
+    """The operation that is active for it."""
     links: dict[str, str]
+    """Paths by name: `self`, and `operation` while one is active."""
 
 
 class InstancePage(Answer):
     """Instances in the order they were ordered; `next` is the `after` of the next page."""
 
     instances: list[InstanceAnswer]
+    """The instances of the page."""
     next: UUID | None
+    """The `after` of the next page; null on the last."""
 
 
 class LegacyServer(Answer):
     """An instance in the predecessor's list shape."""
 
     id: str
+    """The VMID, or the id of the instance while there is no VMID."""
     name: str | None
+    """The short host name."""
     category: str
+    """`GAME` or `DEV`."""
     runtime: str | None
+    """The runtime."""
     flavor: str | None
+    """The variant of the game."""
     version: str | None
+    """The version of the game or runtime."""
     status: str
+    """The state of the instance."""
 
 
 class LegacyPage(Answer):
     """The predecessor's list, which has no pages."""
 
     servers: list[LegacyServer]
+    """The first 1000 instances."""
 
 
 def instance_answer(row: InstanceRow, catalogue: Catalogue, vouched_seconds: float, prefix: str) -> InstanceAnswer:

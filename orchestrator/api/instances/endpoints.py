@@ -2,10 +2,11 @@
 
 from orchestrator.api.http.endpoint import BILLING_PROBLEMS, BODY_PROBLEMS, Endpoint
 from orchestrator.api.http.parameters import SERVER, WAIT
+from orchestrator.api.http.response_headers import NEXT_LINK, PREFERENCE_APPLIED, REPLAYED
 from orchestrator.api.instances import handlers
 from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage
 from orchestrator.api.instances.orders import KEY, DevOrder, GameOrder
-from orchestrator.api.operations.answers import Accepted
+from orchestrator.api.operations.answers import ACCEPTED_HEADERS, Accepted
 from orchestrator.domain.errors import ProblemCode
 from orchestrator.domain.operations import START, STOP, TEARDOWN
 
@@ -30,12 +31,14 @@ LIST = Endpoint(
     parameters=(handlers.LEAKED, *handlers.PAGES.parameters), problems=(ProblemCode.INVALID_REQUEST,),
 )  # fmt: skip
 LEGACY_LIST = Endpoint(
-    "GET", "", "listServers", handlers.list_legacy, "List instances as the predecessor does", result=LegacyPage
-)
+    "GET", "", "listServers", handlers.list_legacy, "List instances as the predecessor does",
+    result=LegacyPage, headers=(NEXT_LINK,),
+)  # fmt: skip
 ENDPOINTS = (
     Endpoint(
         "POST", "", "orderInstance", handlers.create, "Order a game server or a dev container",
-        status=202, result=Accepted, body=(GameOrder, DevOrder), parameters=(KEY, WAIT), problems=_ORDER_PROBLEMS,
+        status=202, result=Accepted, body=(GameOrder, DevOrder), parameters=(KEY, WAIT),
+        headers=(*ACCEPTED_HEADERS, REPLAYED, PREFERENCE_APPLIED), problems=_ORDER_PROBLEMS,
     ),
     LIST,
     Endpoint(
@@ -44,15 +47,17 @@ ENDPOINTS = (
     ),
     Endpoint(
         "DELETE", "/{server_id}", "deleteInstance", handlers.delete, "Tear an instance down",
-        status=202, result=Accepted, parameters=(SERVER,), action=TEARDOWN.action,
+        status=202, result=Accepted, parameters=(SERVER,), headers=ACCEPTED_HEADERS, action=TEARDOWN.action,
         problems=(ProblemCode.NOT_FOUND, ProblemCode.DELETED, ProblemCode.INSTANCE_BUSY, *BILLING_PROBLEMS),
     ),
     Endpoint(
         "POST", "/{server_id}/start", "startInstance", handlers.start, "Start a stopped instance and publish it again",
-        status=202, result=Accepted, parameters=(SERVER,), action=START.action, problems=_POWER_PROBLEMS,
+        status=202, result=Accepted, parameters=(SERVER,), headers=ACCEPTED_HEADERS, action=START.action,
+        problems=_POWER_PROBLEMS,
     ),
     Endpoint(
         "POST", "/{server_id}/stop", "stopInstance", handlers.stop, "Take an instance off the edge and stop it",
-        status=202, result=Accepted, parameters=(SERVER,), action=STOP.action, problems=_POWER_PROBLEMS,
+        status=202, result=Accepted, parameters=(SERVER,), headers=ACCEPTED_HEADERS, action=STOP.action,
+        problems=_POWER_PROBLEMS,
     ),
 )  # fmt: skip

@@ -21,7 +21,11 @@ from orchestrator.domain.operations import START, STOP, TEARDOWN
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import orders, reads, requests
 
-LEAKED = choice("leaked", ("true", "false"))
+LEAKED = choice(
+    "leaked",
+    ("true", "false"),
+    "`true`: only those of which something is left behind, or whose deletion or stop fails.",
+)
 PAGES = Pages(AFTER_ID)
 _MOST_LISTED = 1000
 """At most so many instances in the predecessor's list, which has no pages. A header says where the others are."""

@@ -18,7 +18,10 @@ from orchestrator.store.orders import Order
 
 CONTAINER_TYPES: tuple[ContainerType, ...] = ("game", "dev")
 _CTYPE_NAMES = ("ctype", "containerType", "container_type")
-_KEY = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
+# Bare, or as the draft of the header has it: a string of structured fields (RFC 9651 section 3.3.3), whose quotes and
+# backslashes have a backslash before them.
+_KEY = re.compile(r'([\x21\x23-\x7e]{1,255})|"((?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
+_ESCAPED = re.compile(r'\\(["\\])')
 
 EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")]
 # The length is checked first, which also refuses text that is not Unicode.
@@ -29,24 +32,33 @@ def _parse_key(text: str) -> str:
     match = _KEY.fullmatch(text)
     if match is None:
         raise ValueError
-    return match[1] or match[2]
+    return match[1] or _ESCAPED.sub(r"\1", match[2])
 
 
 KEY = Parameter(
-    "Idempotency-Key", "header", {"type": "string", "pattern": f"^({_KEY.pattern})$"}, optional(_parse_key),
-    "must be 1 to 255 visible ASCII characters",
+    "Idempotency-Key", "header", {"type": "string", "pattern": f"^({_KEY.pattern})$"},
+    "Names the order, so that it is accepted once however often it is sent: 1 to 255 visible ASCII characters, bare "
+    "or as a quoted string. Each customer has keys of its own, and they are kept for 7 days.",
+    optional(_parse_key), "must be 1 to 255 visible ASCII characters",
 )  # fmt: skip
 """The idempotency key of an order, bare or quoted."""
 
 
 class _Order(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=True, use_attribute_docstrings=True
+    )
 
-    customer_id: CustomerId | None = Field(default=None, alias="customerId", description="Operators only.")
+    customer_id: CustomerId | None = Field(default=None, alias="customerId")
+    """Whose order it is. Operators must say it, customers must not."""
     on_failure: Literal["cleanup", "keep"] = Field(default="cleanup", alias="onFailure")
+    """What becomes of a machine whose order fails: it is removed, or kept for a day to be looked at and retried."""
     memory_mib: int | None = Field(default=None, alias="memoryMiB")
+    """Memory in MiB. Left out: the default of the catalogue, which also has the limits."""
     cpu_cores: int | None = Field(default=None, alias="cpuCores")
+    """CPU cores. Left out: the default of the catalogue."""
     disk_gib: int | None = Field(default=None, alias="diskGiB")
+    """Disk in GiB. Left out: the default of the catalogue."""
 
     @field_validator("memory_mib", "cpu_cores", "disk_gib")
     @classmethod
@@ -66,11 +78,17 @@ class GameOrder(_Order):
     """An order for a game server."""
 
     ctype: Literal["game"]
+    """The container type, which may also be called `containerType` or `container_type`."""
     game: str = Field(default="minecraft", max_length=64)
+    """A game of the catalogue."""
     variant: str = Field(max_length=64)
+    """A variant of the game."""
     version: str = Field(max_length=64)
+    """A version of the variant."""
     world: str = Field(default="world", pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,63}$")
+    """The name of the world."""
     env: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=32)
+    """Environment variables of the game. A value is one line, and is never shown again."""
 
     @field_validator("game", "variant", "version")
     @classmethod
@@ -92,9 +110,13 @@ class DevOrder(_Order):
     """An order for a dev container."""
 
     ctype: Literal["dev"]
+    """The container type, which may also be called `containerType` or `container_type`."""
     runtime: str = Field(max_length=64)
+    """A runtime of the catalogue."""
     version: str = Field(max_length=64)
+    """A version of the runtime."""
     enable_code_server: bool = Field(default=True, alias="enableCodeServer")
+    """Whether it gets an editor in the browser."""
 
     @field_validator("runtime", "version")
     @classmethod

@@ -1,18 +1,27 @@
 """The OpenAPI 3.1 document, generated from the route table and the models."""
 
 import json
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.api.endpoints import LEGACY_PREFIX, TABLES
+from orchestrator.api.endpoints import INSTANCE_ENDPOINTS, LEGACY_PREFIX, TABLES
 from orchestrator.api.http.answers import ProblemAnswer
 from orchestrator.api.http.endpoint import Endpoint
-from orchestrator.api.http.parameters import IF_NONE_MATCH
-from orchestrator.api.openapi.schemas import make_schemas, reference
-from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
+from orchestrator.api.openapi.operations import make_operation
+from orchestrator.api.openapi.responses import make_headers, make_problem_responses
+from orchestrator.api.openapi.schemas import make_schemas
 
-_EVERYWHERE = (ProblemCode.UNAUTHENTICATED, ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE)
+_DESCRIPTION = (
+    "Orders become reachable game servers and dev containers on Proxmox VE. An order is accepted with an operation, "
+    "which is watched until it has ended. Names are camelCase, times are RFC 3339 in UTC, and refusals are problem "
+    "details (RFC 9457)."
+)
+_LEGACY_TAG = LEGACY_PREFIX.rpartition("/")[2]
+_LEGACY = (
+    "The paths of the predecessor: all below /api/instances also answers below /api/servers, and only the list differs."
+)
 
 
 def make_renderer(version: str) -> Callable[[str], bytes]:
@@ -22,81 +31,68 @@ def make_renderer(version: str) -> Callable[[str], bytes]:
     def render(prefix: str) -> bytes:
         return json.dumps(document(version, prefix)).encode()
 
+    render("")  # before the first request, which would wait for it, and all others too
     return render
 
 
 def document(version: str, prefix: str = "") -> dict[str, Any]:
     """Make the whole document for a version, and for clients that see the API below a prefix."""
-    tables = [(prefix, table) for prefix, table in TABLES if prefix != LEGACY_PREFIX]
-    endpoints = [(prefix + endpoint.path, endpoint) for prefix, table in tables for endpoint in table]
+    rows = [(below, endpoint) for below, table in TABLES for endpoint in table]
+    endpoints = [endpoint for _, endpoint in rows]
     paths: dict[str, dict[str, Any]] = {}
-    for path, endpoint in endpoints:
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint)
+    for below, endpoint in rows:
+        operation = make_operation(endpoint, name=_name(below, endpoint), tag=_tag(below, endpoint))
+        paths.setdefault(below + endpoint.path, {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Hostwright", "version": version, "license": {"name": "GPL-3.0-or-later"}},
+        "info": {
+            "title": "Hostwright",
+            "description": _DESCRIPTION,
+            "version": version,
+            "license": {"name": "GPL-3.0-or-later", "identifier": "GPL-3.0-or-later"},
+        },
         "servers": [{"url": prefix or "/"}],
+        "tags": _make_tags(endpoints),
         "paths": paths,
         "components": {
-            "schemas": _schemas([endpoint for _, endpoint in endpoints]),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": _make_schemas(endpoints),
+            "responses": make_problem_responses(endpoints),
+            "headers": make_headers(),
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of a customer, which sees and changes what is its own, or of an operator.",
+                }
+            },
         },
         "security": [{"token": []}],
     }
 
 
-def _schemas(endpoints: list[Endpoint]) -> dict[str, Any]:
+def _is_alias(below: str, endpoint: Endpoint) -> bool:
+    return below == LEGACY_PREFIX and endpoint in INSTANCE_ENDPOINTS
+
+
+def _name(below: str, endpoint: Endpoint) -> str:
+    """The operationId. That of an alias begins with `legacy`, because each may stand once."""
+    name = endpoint.name
+    return f"legacy{name[0].upper()}{name[1:]}" if _is_alias(below, endpoint) else name
+
+
+def _tag(below: str, endpoint: Endpoint) -> str:
+    """The room of the handler within the API, which is its noun."""
+    return _LEGACY_TAG if below == LEGACY_PREFIX else endpoint.handler.__module__.split(".")[2]
+
+
+def _make_tags(endpoints: list[Endpoint]) -> list[dict[str, str]]:
+    """Make the tags with their descriptions, which are the docstrings of the rooms."""
+    rooms = dict.fromkeys(".".join(endpoint.handler.__module__.split(".")[:3]) for endpoint in endpoints)
+    tags = {room.rpartition(".")[2]: (sys.modules[room].__doc__ or "").strip() for room in rooms}
+    return [{"name": name, "description": text} for name, text in (tags | {_LEGACY_TAG: _LEGACY}).items()]
+
+
+def _make_schemas(endpoints: list[Endpoint]) -> dict[str, Any]:
     bodies = [model for endpoint in endpoints for model in endpoint.body]
     answers = [endpoint.result for endpoint in endpoints if endpoint.result is not None]
     return make_schemas(bodies, [ProblemAnswer, *answers])
-
-
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    operation: dict[str, Any] = {
-        "summary": endpoint.summary,
-        "operationId": endpoint.name,
-        "parameters": [
-            {"name": each.name, "in": each.place, "required": each.place == "path", "schema": each.schema}
-            for each in endpoint.parameters
-        ],
-        "responses": _responses(endpoint),
-    }
-    if endpoint.takes_body:
-        body: dict[str, Any] = {"oneOf": [reference(model) for model in endpoint.body]}
-        if endpoint.free_body:
-            body = {"type": "object"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-    if endpoint.public:
-        operation["security"] = []
-    return operation
-
-
-def _responses(endpoint: Endpoint) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": endpoint.summary}
-    if endpoint.result is not None:
-        success["content"] = {"application/json": {"schema": reference(endpoint.result)}}
-    responses: dict[str, Any] = {str(endpoint.status): success}
-    if IF_NONE_MATCH in endpoint.parameters:
-        responses["304"] = {"description": "Nothing has changed"}
-    for code in _problems(endpoint):
-        status = str(PROBLEM_STATUS[code])
-        known = responses.get(status, {}).get("description", "")
-        responses[status] = {
-            "description": f"{known}, {code}".strip(", "),
-            "content": {"application/problem+json": {"schema": reference(ProblemAnswer)}},
-        }
-    if endpoint.path == "/readyz":
-        responses["503"] = {"description": "Not ready; the body says what is missing"}
-    return responses
-
-
-def _problems(endpoint: Endpoint) -> list[ProblemCode]:
-    """The problems of the endpoint itself, and those that every request may meet (orchestrator.api.http.serving)."""
-    problems = list(endpoint.problems)
-    if not endpoint.takes_body:
-        problems.append(ProblemCode.INVALID_REQUEST)
-    if not endpoint.public:
-        problems += _EVERYWHERE
-    elif endpoint.changes:
-        problems += [ProblemCode.RATE_LIMITED, ProblemCode.UNAVAILABLE]
-    return list(dict.fromkeys(problems))

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import Field
 from starlette.responses import Response
 
 from orchestrator.api.http.answers import Answer, answer, camel
+from orchestrator.api.http.response_headers import ASK_AGAIN, LOCATION
 from orchestrator.domain.errors import Code
 from orchestrator.domain.models import (
     Cleanup,
@@ -31,80 +31,130 @@ class PhaseAnswer(Answer):
     """One phase of an operation. Its times are null until it begins and ends."""
 
     name: PhaseRead
+    """The phase."""
     status: PhaseStatusRead | Literal["cancelled"]
+    """How far it has come. A phase that is not reached any more is `skipped`."""
     started_at: datetime | None = None
+    """When it began."""
     finished_at: datetime | None = None
+    """When it ended."""
     duration_ms: int | None = None
+    """The milliseconds that it took."""
     retries: int = 0
+    """How often something in it was tried again."""
 
 
 class OperationAnswer(Answer):
     """An operation as it stands."""
 
     operation_id: UUID
+    """The id of the operation."""
     request_id: UUID
+    """The id of the request that made it."""
     kind: str
+    """What is done: `provision`, `teardown`, `start`, `stop`, `cleanup` or `unpublish`."""
     status: OperationStatusRead
+    """How far it has come. `succeeded`, `failed` and `cancelled` are final."""
     phase: PhaseRead | None
+    """The phase that it is in, or was last in."""
     attempt: int
+    """How often a worker has taken it."""
     server_id: UUID
+    """The id of its instance."""
     customer_id: str
+    """Whose it is."""
     vmid: int | None
+    """The VMID of its instance; null until one is chosen."""
     hostname: str | None
+    """The short host name of its instance; null until one is chosen."""
     ctype: str
+    """The container type: `game` or `dev`."""
     game: str | None
+    """The game that was ordered."""
     variant: str | None
+    """The variant of the game that was ordered."""
     runtime: str | None
+    """The runtime that was ordered."""
     version: str | None
+    """The version of the game or runtime that was ordered."""
     phases: list[PhaseAnswer] | None
+    """Its phases in order, then those of a cleanup. Null in lists."""
     heartbeat_at: datetime | None
+    """When its worker last reported, which it does about once a second."""
     queue_position: int | None
-    next_try_at: datetime | None = Field(description="Until when an operation in the queue is put off.")
-    queue_reason: str | None = Field(description="Why an operation in the queue waits, in a few words.")
+    """Its place in the queue: 1 is next, and 1000 is the largest number. Null when it does not wait, and in lists."""
+    next_try_at: datetime | None
+    """Until when an operation in the queue is put off."""
+    queue_reason: str | None
+    """Why an operation in the queue waits, in a few words."""
     created_at: datetime
+    """When it was accepted."""
     started_at: datetime | None
+    """When a worker first took it."""
     finished_at: datetime | None
+    """When it ended."""
     deadline_at: datetime | None
+    """When it fails unless it has ended by then."""
     error: Failure | None
+    """Why it failed."""
     cleanup: Cleanup | None
+    """How far what it made has been removed."""
     retry_of: UUID | None
+    """The operation that this one takes up again."""
     request: dict[str, Any]
+    """The order as it was understood, with `***` for the values of `env`."""
     links: dict[str, str]
+    """Paths by name: `self`, `events`, `instance`, and `cancel` or `retry` while they are possible."""
 
 
 class OperationPage(Answer):
     """Operations, newest first, without phases and queue position; `next` is the `after` of the next page."""
 
     operations: list[OperationAnswer]
+    """The operations of the page."""
     next: UUID | None
+    """The `after` of the next page; null on the last."""
 
 
 class EventAnswer(Answer):
     """One line of an operation's log."""
 
     seq: int
+    """The number of the line, which only grows."""
     at: datetime
+    """When it was written."""
     phase: str | None
+    """The phase that it is about."""
     level: str
+    """`info`, `warning` or `error`."""
     message: str
+    """What happened."""
 
 
 class EventPage(Answer):
     """An operation's log in order; `next` is the `after` of the next page."""
 
     events: list[EventAnswer]
+    """The lines of the page."""
     next: int
+    """The `after` of the next page. It stays the same while there is nothing new."""
 
 
 class Accepted(Answer):
     """An order or a teardown was accepted."""
 
     operation_id: UUID
+    """The id of the operation."""
     request_id: UUID
+    """The id of the request that made it."""
     server_id: UUID
+    """The id of its instance."""
     status: OperationStatusRead
+    """How far the operation has come."""
     phase: PhaseRead | None
+    """The phase that it is in; null while it waits."""
     status_url: str
+    """The path at which to watch it."""
 
 
 def operation_path(operation_id: UUID, prefix: str) -> str:
@@ -116,6 +166,10 @@ def accepted(row: OperationRow, prefix: str) -> Accepted:
     """Turn an operation's row into the answer to the request that made it."""
     where = operation_path(row.id, prefix)
     return Accepted.of(row, operation_id=row.id, server_id=row.instance_id, status_url=where)
+
+
+ACCEPTED_HEADERS = (LOCATION, ASK_AGAIN)
+"""The headers of `accepted_answer`."""
 
 
 def accepted_answer(body: Accepted, headers: dict[str, str] | None = None) -> Response:

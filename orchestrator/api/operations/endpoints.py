@@ -2,8 +2,9 @@
 
 from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.parameters import CUSTOMER, IF_NONE_MATCH, WAIT
+from orchestrator.api.http.response_headers import ETAG, PREFERENCE_APPLIED
 from orchestrator.api.operations import handlers
-from orchestrator.api.operations.answers import Accepted, EventPage, OperationAnswer, OperationPage
+from orchestrator.api.operations.answers import ACCEPTED_HEADERS, Accepted, EventPage, OperationAnswer, OperationPage
 from orchestrator.domain.billing import Action
 from orchestrator.domain.errors import ProblemCode
 
@@ -18,6 +19,7 @@ ENDPOINTS = (
         "GET", "/operations/{operation_id}", "showOperation", handlers.show,
         "Show an operation, or wait for its next change",
         result=OperationAnswer, parameters=(handlers.OPERATION, WAIT, IF_NONE_MATCH),
+        headers=(ETAG, PREFERENCE_APPLIED),
         problems=(ProblemCode.NOT_FOUND,),
     ),
     Endpoint(
@@ -28,7 +30,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/operations/{operation_id}/cancel", "cancelOperation", handlers.cancel,
         "Cancel an order or a start, and undo it",
-        status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.CANCEL,
+        status=202, result=Accepted, parameters=(handlers.OPERATION,), headers=ACCEPTED_HEADERS, action=Action.CANCEL,
         problems=(
             ProblemCode.NOT_FOUND, ProblemCode.ALREADY_FINISHED, ProblemCode.NOT_CANCELLABLE,
             ProblemCode.CUSTOMER_SUSPENDED,
@@ -37,7 +39,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/operations/{operation_id}/retry", "retryOperation", handlers.retry,
         "Take a failed order up again on the machine that was kept",
-        status=202, result=Accepted, parameters=(handlers.OPERATION,), action=Action.RETRY,
+        status=202, result=Accepted, parameters=(handlers.OPERATION,), headers=ACCEPTED_HEADERS, action=Action.RETRY,
         problems=(
             ProblemCode.NOT_FOUND, ProblemCode.NOT_RETRYABLE, ProblemCode.INSTANCE_BUSY,
             ProblemCode.PAYMENT_REQUIRED, ProblemCode.CUSTOMER_SUSPENDED, ProblemCode.QUOTA_EXCEEDED,

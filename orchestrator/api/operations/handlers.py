@@ -9,9 +9,11 @@ from orchestrator.api.http.answers import answer
 from orchestrator.api.http.call import Call
 from orchestrator.api.http.pages import Pages
 from orchestrator.api.http.parameters import (
+    AFTER,
     AFTER_ID,
     CUSTOMER,
     IF_NONE_MATCH,
+    LIMIT_OF_PAGE,
     MAX_SEQ,
     WAIT,
     choice,
@@ -35,11 +37,11 @@ from orchestrator.domain.operations import KINDS
 from orchestrator.domain.states import OPERATION_FINAL, OperationStatus
 from orchestrator.store import reads, requests
 
-OPERATION = path_id("operation_id")
-STATUS = choice("status", OperationStatus)
-KIND = choice("kind", KINDS)
+OPERATION = path_id("operation_id", "The operation's id.")
+STATUS = choice("status", OperationStatus, "Only operations in this state.")
+KIND = choice("kind", KINDS, "Only operations of this kind.")
 PAGES = Pages(AFTER_ID)
-EVENT_PAGES = Pages(number("after", 0, MAX_SEQ, default=0), number("limit", 1, 500, default=500))
+EVENT_PAGES = Pages(number("after", 0, MAX_SEQ, AFTER, default=0), number("limit", 1, 500, LIMIT_OF_PAGE, default=500))
 
 
 async def show(call: Call) -> Response:
