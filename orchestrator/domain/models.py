@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, get_args
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.domain.billing import BillingState
@@ -46,10 +46,6 @@ class Frozen(BaseModel):
     """The base of all models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-_DESCRIBED = ConfigDict(use_attribute_docstrings=True)
-"""For models that the API answers with as they are: a field's docstring is its description in OpenAPI."""
 
 
 class Row(Frozen):
@@ -88,28 +84,20 @@ class TokenRow(Row):
 class AuditEntry(Frozen):
     """A line for the audit log: a request to change something, and its outcome."""
 
-    model_config = _DESCRIBED
-
-    principal: str
-    """Who asked: the name of the token, or of the system or user that acted."""
-    token_id: UUID | None = None
-    """The id of the token."""
-    customer_id: str | None = None
-    """The customer whose token it was."""
-    address: IPv4Address | IPv6Address | None = None
-    """The address that the request came from."""
-    method: str
-    """The HTTP method."""
-    route: str
-    """The path, with the names of its parameters."""
-    target: str = "-"
-    """The id in the path, or that of what was made; `-` when there is none."""
-    status: int | None = None
-    """The HTTP status of the answer."""
-    code: str | None = None
-    """The code of the refusal."""
-    operation_id: UUID | None = None
-    """The operation that the request made or changed."""
+    principal: str = Field(description="Who asked: the name of the token, or of the system or user that acted.")
+    token_id: UUID | None = Field(default=None, description="The id of the token.")
+    customer_id: str | None = Field(default=None, description="The customer whose token it was.")
+    address: IPv4Address | IPv6Address | None = Field(
+        default=None, description="The address that the request came from."
+    )
+    method: str = Field(description="The HTTP method.")
+    route: str = Field(description="The path, with the names of its parameters.")
+    target: str = Field(
+        default="-", description="The id in the path, or that of what was made; `-` when there is none."
+    )
+    status: int | None = Field(default=None, description="The HTTP status of the answer.")
+    code: str | None = Field(default=None, description="The code of the refusal.")
+    operation_id: UUID | None = Field(default=None, description="The operation that the request made or changed.")
 
 
 class AuditRow(AuditEntry):
@@ -117,10 +105,8 @@ class AuditRow(AuditEntry):
 
     model_config = ConfigDict(extra="ignore")
 
-    seq: int
-    """The number of the line, which only grows."""
-    at: datetime
-    """When it was written."""
+    seq: int = Field(description="The number of the line, which only grows.")
+    at: datetime = Field(description="When it was written.")
 
 
 class Limits(Row):
@@ -154,18 +140,13 @@ class CustomerRow(Row):
 class Failure(Row):
     """Why an operation failed. Row, API and log show the same object."""
 
-    model_config = _DESCRIBED
-
-    code: CodeRead
-    """Why it failed. Codes are stable: new ones may come, none is renamed."""
-    phase: PhaseRead | None = None
-    """The phase that failed."""
-    task: str | None = None
-    """The task of the playbook that failed; for operators."""
-    message: str
-    """One sentence, with cause and remedy."""
-    detail: dict[str, Any] | None = None
-    """More facts, by name, such as the last lines of a log."""
+    code: CodeRead = Field(description="Why it failed. Codes are stable: new ones may come, none is renamed.")
+    phase: PhaseRead | None = Field(default=None, description="The phase that failed.")
+    task: str | None = Field(default=None, description="The task of the playbook that failed; for operators.")
+    message: str = Field(description="One sentence, with cause and remedy.")
+    detail: dict[str, Any] | None = Field(
+        default=None, description="More facts, by name, such as the last lines of a log."
+    )
 
     @property
     def pause(self) -> float | None:
@@ -192,27 +173,19 @@ CANCELLED = Failure(code=Code.CANCELLED, message="cancelled on request")
 class CleanupStep(Row):
     """One phase of a cleanup."""
 
-    model_config = _DESCRIBED
-
-    name: PhaseRead
-    """The phase."""
-    status: PhaseStatusRead
-    """How far it has come."""
-    message: str | None = None
-    """Why it failed; for operators."""
+    name: PhaseRead = Field(description="The phase.")
+    status: PhaseStatusRead = Field(description="How far it has come.")
+    message: str | None = Field(default=None, description="Why it failed; for operators.")
 
 
 class Cleanup(Row):
     """How far each step of a cleanup has come. `leaked` names what could not be undone."""
 
-    model_config = _DESCRIBED
-
-    status: PhaseStatusRead
-    """How far the whole has come."""
-    steps: tuple[CleanupStep, ...] = ()
-    """Its phases in order."""
-    leaked: tuple[str, ...] = ()
-    """What may still be there, as `container:<vmid>` or `edge:<host name>`."""
+    status: PhaseStatusRead = Field(description="How far the whole has come.")
+    steps: tuple[CleanupStep, ...] = Field(default=(), description="Its phases in order.")
+    leaked: tuple[str, ...] = Field(
+        default=(), description="What may still be there, as `container:<vmid>` or `edge:<host name>`."
+    )
 
     def for_customer(self) -> "Cleanup":
         """The same cleanup without the reasons of its steps, which name parts of the site."""

@@ -145,6 +145,14 @@ def test_case_f2_gives_every_body_a_valid_example(document: dict[str, Any]) -> N
     assert seen > 200
 
 
+def test_case_f2_tells_the_orders_apart(document: dict[str, Any]) -> None:
+    body = document["paths"]["/api/instances"]["post"]["requestBody"]["content"]["application/json"]
+    name = body["schema"]["discriminator"]["propertyName"]
+    assert {each["value"][name] for each in body["examples"].values()} == {"game", "dev"}
+    for word, reference in body["schema"]["discriminator"]["mapping"].items():
+        assert resolve(document, {"$ref": reference})["properties"][name]["const"] == word
+
+
 def test_case_f2_names_what_any_request_may_meet(document: dict[str, Any]) -> None:
     for path, _, operation in operations(document):
         statuses = set(operation["responses"])
