@@ -133,7 +133,8 @@ def told(answer: httpx.Response, ids: Ids) -> tuple[int, str, list[tuple[str, st
     """All that an answer says, without the ids that were asked for."""
     text = answer.text
     for value in (ids.server, ids.operation, ids.token, ids.customer, ids.vmid):
-        text = text.replace(value, "…")
+        # Whole, because the digits of a VMID may stand within a time, a limit or another id.
+        text = re.sub(rf"\b{re.escape(value)}\b", "…", text)
     return answer.status_code, text, sorted(pair for pair in answer.headers.items() if pair[0] not in MOVING)
 
 
