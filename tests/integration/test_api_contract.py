@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -215,6 +216,7 @@ def ask_of_every_kind(api: Api, slow: Api) -> Iterator[tuple[str, httpx.Response
     for path in ("/healthz", "/readyz", "/openapi.json"):
         yield path, api.http.get(path)
     yield "/internal/billing", bill(api)
+    yield "/internal/billing", bill(slow)
     yield "/internal/velocity/proxy-status", api.http.post("/internal/velocity/proxy-status", json={})
     yield "/api/callbacks/{token}", api.http.post("/api/callbacks/x", json={"status": "failed"})
     hasty = slow.customer()
@@ -233,16 +235,20 @@ def many_servers(api: Api, customer: Caller) -> Caller:
 
 
 def bill(api: Api) -> httpx.Response:
-    """An event for the billing webhook, which is not set up."""
+    """An event for the billing webhook, with a wrong signature."""
     headers = {"X-Hostwright-Signature": sign("wrong", int(time.time()), b"{}"), "Content-Type": "application/json"}
     return api.http.post("/internal/billing", content=b"{}", headers=headers)
 
 
 def test_case_f2_documents_every_answer_and_header_that_is_really_sent(
-    api: Api, document: dict[str, Any], database_url: str
+    api: Api, document: dict[str, Any], database_url: str, tmp_path: Path
 ) -> None:
     statuses = set()
-    with running_api(database_url, rate_per_second="0.01", rate_burst="1") as slow:
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text('{"billing_secret": "of the billing system"}')
+    secrets.chmod(0o600)
+    hasty = {"rate_per_second": "0.01", "rate_burst": "1", "secrets_file": str(secrets)}
+    with running_api(database_url, **hasty) as slow:
         for path, answer in ask_of_every_kind(api, slow):
             statuses.add(answer.status_code)
             check_answer(document, path, answer)

@@ -84,4 +84,8 @@ def _require_secret(call: Call) -> str:
 
 
 def _not_signed() -> Problem:
-    return Problem(ProblemCode.UNAUTHENTICATED, "the X-Hostwright-Signature header is missing, wrong or too old")
+    return Problem(
+        ProblemCode.UNAUTHENTICATED,
+        "the X-Hostwright-Signature header is missing, wrong or too old",
+        headers={"WWW-Authenticate": SIGNATURE.name},
+    )

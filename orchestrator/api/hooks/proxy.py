@@ -38,7 +38,11 @@ def prove(call: Call) -> None:
     given = call.read(SECRET)
     expected = hashlib.sha256((secret or "").encode()).hexdigest()
     if secret is None or not hmac.compare_digest(given.encode(), expected.encode()):
-        raise Problem(ProblemCode.UNAUTHENTICATED, "the X-Zpack-Secret header is not the bridge's")
+        raise Problem(
+            ProblemCode.UNAUTHENTICATED,
+            "the X-Zpack-Secret header is not the bridge's",
+            headers={"WWW-Authenticate": SECRET.name},
+        )
     call.actor = "proxy-bridge"
 
 

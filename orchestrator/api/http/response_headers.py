@@ -49,7 +49,7 @@ _CLOSE = ResponseHeader(
 PROBLEM_HEADERS: dict[ProblemCode, tuple[ResponseHeader, ...]] = {
     ProblemCode.INVALID_REQUEST: (_CLOSE,),
     ProblemCode.UNAUTHENTICATED: (
-        ResponseHeader("WWW-Authenticate", "`Bearer`, where a token is wanted.", "Bearer", always=False),
+        ResponseHeader("WWW-Authenticate", "`Bearer`, or the header by which a webhook's sender is known.", "Bearer"),
     ),
     ProblemCode.METHOD_NOT_ALLOWED: (ResponseHeader("Allow", "The methods that the path has.", "GET, HEAD, POST"),),
     ProblemCode.BODY_TOO_LARGE: (_CLOSE,),
