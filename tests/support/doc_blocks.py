@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.settings import PROJECT_DIR
 
 SHELL_LABELS = {"sh", "console"}
-OTHER_LABELS = {"text", "json", "yaml", "toml", "mermaid"}
+OTHER_LABELS = {"text", "json", "yaml", "toml", "mermaid", "nginx"}
 REASONS = {
     "needs root": "it changes the machine, or starts containers",
     "needs a Proxmox node": "its commands are those of Proxmox VE",
