@@ -26,7 +26,7 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import Any, NoReturn
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 BODY_LIMIT = 64 * 1024  # bytes a payload may have
 CONNECTIONS = 64  # and as many threads
 ROOM_SECONDS = 1.0  # how long a new connection waits until another one has ended
@@ -47,6 +47,7 @@ LOG_LINE = 4096  # bytes of a console line; a longer one becomes several
 STATUS_LIMIT = 256 * 1024  # bytes of a game's status; one with an icon of 64 x 64 has about 10 KiB
 PAYLOAD_DEPTH = 32  # levels a payload may be nested
 PLAYERS_TOLD = 1000  # names
+BOOTSTRAP_HEADER = "Hostwright-Bootstrap-Token"
 NAME_LENGTH = 64  # characters of each
 BUSY = frozenset({"installing", "verifying", "starting", "stopping"})
 SETTLED = frozenset({"idle", "error"})
@@ -608,6 +609,7 @@ class Agent:
         self.job: Job | None = None
         self.config: Json | None = None
         self.installed = self.enabled = False
+        self.owner: str | None = None  # the digest of the token that the first payload came with
         self.revision = 0
         self.changed = threading.Condition(threading.RLock())
         self.view: Json = {
@@ -663,8 +665,11 @@ class Agent:
 
     # verbs
 
-    def configure(self, config: Json) -> None:
-        """Take a payload, install it and start it. Raises BusyError, RejectedError."""
+    def configure(self, config: Json, owner: str | None = None) -> None:
+        """Take a payload, install it and start it. Raises BusyError, RejectedError.
+
+        With an `owner`, the digest of a token, the agent answers only to that token from now on.
+        """
         check_config(config)
         with self.changed:
             if self.view["state"] in BUSY:
@@ -673,7 +678,8 @@ class Agent:
             self.delay = float(fault.get("seconds", 5)) if fault.get("behaviour") == "late" else 0.0
             if fault.get("behaviour") == "reject":
                 raise RejectedError(fault.get("message", "the agent was told to refuse this payload"))
-            self._save(config=config, installed=False, enabled=True)
+            # One file holds both, so that the agent never has a payload without knowing whose it is.
+            self._save(config=config, installed=False, enabled=True, owner=owner or self.owner)
             self._begin(config, fault)
 
     def start(self) -> None:
@@ -711,7 +717,9 @@ class Agent:
         self.config, self.installed = state["config"], bool(state.get("installed"))
         if state.get("identity") != self.options.identity:
             log(f"the stored payload belongs to {state.get('identity')}: not started")
-        elif state.get("enabled"):
+            return
+        self.owner = state.get("owner")
+        if state.get("enabled"):
             self.enabled = True
             with self.changed:
                 self._begin(state["config"], {})
@@ -729,10 +737,16 @@ class Agent:
         """Keep the state with these changes, on disk and then in memory. An OSError changes neither."""
         path = self.options.root / "state.json"
         partial = path.with_suffix(".partial")
-        fields = {"config": self.config, "installed": self.installed, "enabled": self.enabled, **changes}
-        partial.write_text(json.dumps({"identity": self.options.identity, **fields}))
+        names = ("config", "installed", "enabled", "owner")
+        fields = {**{name: getattr(self, name) for name in names}, **changes}
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+        # It holds the customer's `env`.
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(json.dumps({"identity": self.options.identity, **fields}))
         partial.replace(path)
-        self.config, self.installed, self.enabled = fields["config"], fields["installed"], fields["enabled"]
+        for name in names:
+            setattr(self, name, fields[name])
 
     def _load(self) -> Json:
         try:
@@ -996,7 +1010,7 @@ class Handler(BaseHTTPRequestHandler):
         """Strangers do not write into the journal; `_serve` logs the calls that change something."""
 
     def handle_expect_100(self) -> bool:
-        if self._authorised():
+        if self.is_authorised():
             super().handle_expect_100()
             self.wfile.flush()
         return True
@@ -1010,7 +1024,7 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self, routes: dict[str, Callable[[Handler], Answer]]) -> None:
         path = self.path.partition("?")[0]
         length = self._body_length()
-        if not self._authorised():
+        if not self.is_authorised():
             self._refuse(401, "a bearer token is required")
         elif length is None:
             self._refuse(413, f"the body is larger than {BODY_LIMIT} bytes or of unknown length")
@@ -1064,13 +1078,25 @@ class Handler(BaseHTTPRequestHandler):
             while self.rfile.read1(65536):
                 pass
 
-    def _authorised(self) -> bool:
-        if self.server.token is None:
-            return True
+    def is_authorised(self) -> bool:
+        """Whether the agent answers: to its own token once it has one, until then to the template's.
+
+        Until then a caller may also send the template's token in a header of its own, with the bearer token that the
+        agent shall have: `owner` is then the digest of that one.
+        """
         import hmac
 
-        given = self.headers.get("Authorization", "").encode()
-        return hmac.compare_digest(given, f"Bearer {self.server.token}".encode())
+        self.owner: str | None = None
+        given = self.headers.get("Authorization", "")
+        known, bootstrap = self.server.agent.owner, self.server.token
+        if known is not None:
+            return hmac.compare_digest(digest_of(given), known)
+        if bootstrap is None:
+            return True
+        if given.startswith("Bearer ") and BOOTSTRAP_HEADER in self.headers:
+            self.owner = digest_of(given)
+            return hmac.compare_digest(self.headers[BOOTSTRAP_HEADER].encode(), bootstrap.encode())
+        return hmac.compare_digest(given.encode(), f"Bearer {bootstrap}".encode())
 
     def _send(self, status: int, answer: Any) -> None:
         body = b"" if status == 204 else json.dumps(answer).encode()
@@ -1088,6 +1114,13 @@ class Handler(BaseHTTPRequestHandler):
     def query(self) -> dict[str, str]:
         parts = (part.partition("=") for part in self.path.partition("?")[2].split("&"))
         return {key: value for key, _, value in parts}
+
+
+def digest_of(authorization: str) -> str:
+    """What is kept of a token: whoever reads the agent's files can ask no agent with it."""
+    import hashlib
+
+    return hashlib.sha256(authorization.encode()).hexdigest()
 
 
 def get_health(request: Handler) -> Answer:
@@ -1130,8 +1163,14 @@ def get_players(request: Handler) -> Answer:
 
 
 def post_config(request: Handler) -> Answer:
+    agent = request.server.agent
     try:
-        request.server.agent.configure(read_json(request.body, "the body"))
+        config = read_json(request.body, "the body")
+        with agent.changed:
+            # Of two first payloads at once, the other one may have given the agent its token meanwhile.
+            if not request.is_authorised():
+                return 401, {"ok": False, "error": "a bearer token is required"}
+            agent.configure(config, request.owner)
     except BusyError as error:
         return 409, {"ok": False, "error": str(error)}
     except RejectedError as error:

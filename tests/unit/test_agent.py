@@ -435,6 +435,86 @@ def test_token_is_wanted_on_every_call(start_agent: StartAgent, tmp_path: Path) 
     assert agent.configure(GAME).status_code == 202
 
 
+BOOTSTRAP = "Hostwright-Bootstrap-Token"
+
+
+@pytest.fixture
+def bootstrap(tmp_path: Path) -> str:
+    """The file of a template's token."""
+    file = tmp_path / "bootstrap"
+    file.write_text("of-the-template\n")
+    return str(file)
+
+
+def ask(agent: Agent, bearer: str, *, handing: str | None = None, payload: object = None) -> int:
+    """The status of an answer; with `handing`, the template's token goes along, as the first configuration has it."""
+    headers = {"Authorization": f"Bearer {bearer}"} | ({BOOTSTRAP: handing} if handing else {})
+    url = f"http://{agent.address}:18888/"
+    if payload is None:
+        return httpx.get(f"{url}status", headers=headers).status_code
+    return httpx.post(f"{url}config", headers=headers, json=payload).status_code
+
+
+def test_case_c11_first_configuration_gives_the_agent_a_token_of_its_own(
+    start_agent: StartAgent, bootstrap: str
+) -> None:
+    options, own = ("--token-file", bootstrap, "--identity", "ct-5000"), {"Authorization": "Bearer one's-own"}
+    agent = start_agent(*options, headers=own)
+    assert ask(agent, "of-the-template") == ask(agent, "one's-own", handing="of-the-template") == 200
+    assert ask(agent, "one's-own") == ask(agent, "one's-own", handing="guessed") == 401
+    assert ask(agent, "one's-own", handing="guessed", payload=GAME) == 401
+    assert ask(agent, "one's-own", handing="of-the-template", payload={**GAME, "ports": []}) == 422
+    assert ask(agent, "of-the-template") == 200, "what was refused has given it no token"
+
+    assert ask(agent, "one's-own", handing="of-the-template", payload=GAME) == 202
+    agent.wait_ready()
+
+    assert ask(agent, "of-the-template") == ask(agent, "another's", handing="of-the-template") == 401
+    assert ask(agent, "another's", handing="of-the-template", payload=GAME) == 401
+    # Its answer may have been lost: the same is asked again with the same headers.
+    assert ask(agent, "one's-own", handing="of-the-template") == 200
+    assert ask(agent, "one's-own", handing="of-the-template", payload=GAME) == 202
+    agent.wait_ready()
+    state = agent.root / "state.json"
+    assert state.stat().st_mode & 0o777 == 0o600
+    assert not [one for one in ("one's-own", "of-the-template") if one in state.read_text() + agent.journal.read_text()]
+    agent.end()
+
+    again = start_agent(*options, root=agent.root, headers=own)
+    assert ask(again, "of-the-template") == 401
+    assert again.wait_ready()["config"] == GAME
+    again.end()
+
+    clone = start_agent("--token-file", bootstrap, "--identity", "ct-5001", root=agent.root)
+    assert ask(clone, "one's-own") == 401
+    assert ask(clone, "another's", handing="of-the-template", payload={**GAME, "vmid": 5001}) == 202
+    assert ask(clone, "another's") == 200
+
+
+def test_case_c11_of_two_first_configurations_at_once_one_is_refused(start_agent: StartAgent, bootstrap: str) -> None:
+    agent = start_agent("--token-file", bootstrap)
+    body, answers = json.dumps(GAME).encode(), []
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection((agent.address, 18888), PATIENCE)) for _ in range(2)]
+        for bearer, client in zip(("one", "two"), clients, strict=True):
+            lines = ("POST /config HTTP/1.1", f"Authorization: Bearer {bearer}", f"{BOOTSTRAP}: of-the-template")
+            client.sendall(
+                "\r\n".join([*lines, f"Content-Length: {len(body)}", "Expect: 100-continue", "", ""]).encode()
+            )
+            assert client.recv(64).startswith(b"HTTP/1.1 100"), "its token is right so far"
+        for client in clients:
+            client.sendall(body)
+            answers.append(client.recv(64).split()[1])
+    assert answers == [b"202", b"401"]
+    assert (ask(agent, "one"), ask(agent, "two")) == (200, 401)
+
+
+def test_case_c11_sender_without_a_token_of_its_own_is_taken_as_before(start_agent: StartAgent, bootstrap: str) -> None:
+    agent = start_agent("--token-file", bootstrap, headers={"Authorization": "Bearer of-the-template"})
+    assert agent.configure(GAME).status_code == 202
+    assert agent.wait_ready()["config"] == GAME
+
+
 def test_reboot_starts_the_own_game_and_a_clone_does_not(start_agent: StartAgent, tmp_path: Path) -> None:
     agent = start_agent("--identity", "ct-5000")
     agent.configure(GAME)
