@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 import stat
@@ -27,12 +28,19 @@ class Secrets:
     def __init__(self, path: str | Path | None) -> None:
         self._path = Path(path) if path else None
         self._values: dict[str, str] | None = None
+        self._derived: set[str] = set()
 
     def get(self, name: str) -> str:
         """Raises PhaseError `internal` when the file or the name is missing, or others may read the file."""
         value = self._load().get(name)
         if not value:
             raise PhaseError(Code.INTERNAL, f"secret {name} is missing in {self._path}: add it to that file")
+        return value
+
+    def derive(self, name: str, purpose: str) -> str:
+        """The hex digest of HMAC-SHA-256 over the purpose. It is scrubbed as a secret, too. Raises as `get` does."""
+        value = hmac.new(self.get(name).encode(), purpose.encode(), hashlib.sha256).hexdigest()
+        self._derived.add(value)
         return value
 
     def scrub(self, value: T) -> T:
@@ -54,7 +62,7 @@ class Secrets:
 
     def _forms(self) -> list[str]:
         try:
-            values = self._load().values()
+            values = [*self._load().values(), *self._derived]
         except PhaseError:
             return []  # a task that needs no secret works without the file, and then there is nothing to hide
         forms = {form for value in values if len(value) >= SHORTEST_SCRUBBED for form in _forms_of(value)}

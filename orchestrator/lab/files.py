@@ -21,6 +21,7 @@ TOKENS = (
     "velocity_secret",
     "mc_router_token",
     "agent_token",
+    "agent_master_secret",
     "billing_secret",
 )
 

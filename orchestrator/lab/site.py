@@ -56,7 +56,7 @@ def describe_site(addresses: Addresses, ca: Path, traefik_directory: Path) -> di
             "game": {"bridge": "vmbr0", "interface": "eth0"},
             "dev": {"bridge": "vmbr1", "interface": "eth0"},
         },
-        "agent": {"port": AGENT_PORT, "secret": "agent_token"},
+        "agent": {"port": AGENT_PORT, "secret": "agent_token", "master_secret": "agent_master_secret"},
         "dns": _describe_providers(addresses, urls, ca),
         "proxy": {"driver": "zpack-bridge", "url": urls["velocityUrl"], "secret": "velocity_secret"},
         # inventory/lab/hosts.yml has this host.

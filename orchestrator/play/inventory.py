@@ -80,6 +80,7 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], host
         ),
         *find_wrong_forms(site, PLACEHOLDER),
         *_find_provider_problems(site["hostwright_dns"]),
+        *_find_agent_problems(site["hostwright_agent"], secrets),
         *(problem for name in proxies for problem in _find_proxy_problems(name, site[name], hosts)),
         *(
             f"the secret {name}, which the inventory names, is not in the secrets file: add it there"
@@ -167,6 +168,17 @@ def _find_provider_problems(entries: Any) -> Iterator[str]:
         yield problem
 
 
+def _find_agent_problems(agent: Any, secrets: Mapping[str, Any]) -> Iterator[str]:
+    if not isinstance(agent, dict) or not agent.get("secret"):
+        return
+    value = secrets.get(agent["secret"])
+    if value and value == secrets.get(str(agent.get("master_secret"))):
+        yield (
+            "hostwright_agent.master_secret has the value of the template's token, which every container has: "
+            "make up another secret for it"
+        )
+
+
 def _find_proxy_problems(name: str, entry: Any, hosts: Collection[str]) -> Iterator[str]:
     if not isinstance(entry, dict):
         yield _say_missing(name)
@@ -219,7 +231,7 @@ def _find_secret_names(value: Any) -> Iterator[str]:
     """Yield the name of every secret in a value of the inventory."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key == "secret" and isinstance(item, str) and item:
+            if key in ("secret", "master_secret") and isinstance(item, str) and item:
                 yield item
             else:
                 yield from _find_secret_names(item)

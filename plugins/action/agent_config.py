@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from hostwright_ansible.action import PhaseAction
 
 from orchestrator.domain.errors import Code
-from orchestrator.drivers.agent.client import as_result, is_last, open_agent, unreachable, watch, window
+from orchestrator.drivers.agent.client import WINDOW, as_result, is_last, open_agent, unreachable, watch, window
 from orchestrator.drivers.agent.status import Verdict, holds, occupied
 from orchestrator.drivers.httpjson import HttpError, Reply
 from orchestrator.drivers.result import PhaseError
@@ -23,7 +23,9 @@ class ActionModule(PhaseAction):
         "port": {"type": "int", "required": True},
         "payload": {"type": "dict", "required": True},
         "secret": {"type": "str", "no_log": False},
-        "window": {"type": "float", "default": 3.0},
+        "master_secret": {"type": "str", "no_log": False},
+        "server_id": {"type": "str"},
+        "window": {"type": "float", "default": WINDOW},
         "deadline": {"type": "float"},
     }
 

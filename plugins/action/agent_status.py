@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from hostwright_ansible.action import PhaseAction
 
-from orchestrator.drivers.agent.client import as_result, is_last, open_agent, unreachable, watch, window
+from orchestrator.drivers.agent.client import WINDOW, as_result, is_last, open_agent, unreachable, watch, window
 from orchestrator.drivers.agent.status import Verdict, judge
 from orchestrator.drivers.httpjson import HttpError
 from orchestrator.drivers.secrets import Secrets
@@ -18,7 +18,9 @@ class ActionModule(PhaseAction):
         "port": {"type": "int", "required": True},
         "vmid": {"type": "int", "required": True},
         "secret": {"type": "str", "no_log": False},
-        "window": {"type": "float", "default": 3.0},
+        "master_secret": {"type": "str", "no_log": False},
+        "server_id": {"type": "str"},
+        "window": {"type": "float", "default": WINDOW},
         "deadline": {"type": "float"},
     }
 

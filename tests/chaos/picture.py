@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from tests.chaos.check import Picture, Row
+from tests.support.containers import agent_headers, find_owner
 from tests.support.fix_lab import Lab, tls_context
 
 RUNS = Path("/dev/shm")
@@ -66,14 +67,14 @@ def _read_configs(lab: Lab, vmids: Collection[int]) -> dict[int, Row]:
 
 
 def _ask_agents(lab: Lab, containers: list[dict[str, Any]]) -> Mapping[int, Row | None]:
-    headers = {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
     found: dict[int, Row | None] = {}
-    with httpx.Client(headers=headers, timeout=5, trust_env=False) as client:
+    with httpx.Client(timeout=5, trust_env=False) as client:
         for one in containers:
             if one["address"] is None:
                 continue
             try:
-                found[one["vmid"]] = client.get(f"http://{one['address']}:{_AGENT_PORT}/status").json()
+                headers = agent_headers(lab, find_owner(one))
+                found[one["vmid"]] = client.get(f"http://{one['address']}:{_AGENT_PORT}/status", headers=headers).json()
             except httpx.HTTPError:
                 found[one["vmid"]] = None
     return found

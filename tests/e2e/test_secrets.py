@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from orchestrator.cli.client.api import Client
+from tests.support.containers import agent_headers
 from tests.support.fix_stack import AGENT_PROGRAM, DEV, GAME, Running
 from tests.support.observe import dump, edited, files_below, files_holding, processes
 
@@ -39,6 +40,14 @@ def planted(stack: Running, client: Client) -> dict[str, str]:
     tokens = {"operator": stack.operator_token, "demo": stack.stack.run["customerToken"], "customer": client.token}
     digest = hashlib.sha256(stack.lab.secrets["velocity_secret"].encode()).hexdigest()
     return stack.lab.secrets | tokens | {"velocity digest": digest}
+
+
+def provision(stack: Running, client: Client, order: dict[str, Any], secrets: dict[str, str]) -> dict[str, Any]:
+    """Order and wait, as soon as the secrets have the token that only this server's agent takes."""
+    accepted = client.request("POST", "/api/instances", body=order)
+    headers = agent_headers(stack.lab, accepted["serverId"])
+    secrets[f"token of {accepted['serverId']}"] = headers["Authorization"].removeprefix("Bearer ")
+    return stack.finish(client, accepted["operationId"])
 
 
 @contextmanager
@@ -68,7 +77,7 @@ def _look_at_processes(stack: Running, secrets: dict[str, str], watch: Watch) ->
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
         watch.seen.update(word for word in ("ansible-playbook", "orchestrator.lab", AGENT_PROGRAM) if word in told)
-        watch.found.update(f"{name} in process {told[:80]!r}" for name, value in secrets.items() if value in told)
+        watch.found.update(f"{name} in process {told[:80]!r}" for name, value in list(secrets.items()) if value in told)
 
 
 def _look_at_runs(stack: Running, secrets: dict[str, str], watch: Watch) -> None:
@@ -86,7 +95,7 @@ def _look_at_runs(stack: Running, secrets: dict[str, str], watch: Watch) -> None
             continue  # it ended meanwhile, or is only being made
         watch.runs.add(directory)
         others = [path for path in files if path != directory / "secrets.json"]
-        watch.found.update(files_holding(others, secrets.values()))
+        watch.found.update(files_holding(others, list(secrets.values())))
 
 
 def assert_hidden(stack: Running, secrets: dict[str, str], watch: Watch, answers: list[Any]) -> None:
@@ -121,7 +130,7 @@ def test_secrets_stay_hidden_while_all_goes_well(stack: Running) -> None:
     answers: list[Any] = []
     with watching(stack, secrets) as watch:
         for order in (GAME, DEV):
-            operation = stack.provision(client, order)
+            operation = provision(stack, client, order, secrets)
             assert operation["status"] == "succeeded", operation["error"]
             answers += everything_told(stack, client, operation)
             answers.append(stack.tear_down(client, operation["serverId"]))
@@ -165,7 +174,7 @@ def test_secrets_stay_hidden_when_a_service_repeats_them(stack: Running, name: s
     for fault in faults:
         stack.lab.fault(**_filled(fault, secrets))
     with watching(stack, secrets) as watch:
-        operation = stack.provision(client)
+        operation = provision(stack, client, GAME, secrets)
     stack.lab.clear_faults()
     assert operation["error"]["code"] == code
     assert "***" in operation["error"]["message"]
@@ -180,7 +189,7 @@ def test_wrong_secrets_stay_hidden_too(stack: Running, right: list[str]) -> None
     wrong = {name: f"wrong-{value[:-1]}" for name, value in stack.lab.secrets.items() if name not in right}
     secrets = planted(stack, client) | {f"wrong {name}": value for name, value in wrong.items()}
     with edited(file, **wrong), watching(stack, secrets) as watch:
-        operation = stack.provision(client)
+        operation = provision(stack, client, GAME, secrets)
     assert operation["error"]["code"] == ("agent-rejected" if right else "proxmox-denied")
     # The cleanup went with the same secrets: it cannot reach Proxmox, but without a publication it asks nobody else.
     assert operation["cleanup"]["status"] == ("ok" if right else "failed")

@@ -83,11 +83,12 @@ def test_groups_containers_by_type_and_node(site: Site) -> None:
 
 def test_reaches_the_agent_of_every_running_container(site: Site) -> None:
     done = site.ansible(
-        "ansible", "containers:&proxmox_all_running", "-m", "http_json", "-a",
-        "url=http://{{ ansible_host }}:{{ hostwright_agent.port }}/health secret={{ hostwright_agent.secret }}",
+        "ansible", "containers:&proxmox_all_running", "-m", "agent_read", "-a",
+        "address={{ ansible_host }} port={{ hostwright_agent.port }} secret={{ hostwright_agent.secret }} "
+        "master_secret={{ hostwright_agent.master_secret }} server_id={{ server_id }}",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("status: 200") == 2, done.stdout
+    assert done.stdout.count("state: idle") == 2, done.stdout
     assert not [value for value in site.lab.secrets.values() if value in done.stdout + done.stderr]
 
 

@@ -38,7 +38,10 @@ def test_lab_writes_where_it_listens_and_no_secret(lab: Lab) -> None:
         "mcRouterAddress",
         "controlUrl",
     }
-    names = {"proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret", "agent_token"}
+    names = {"proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret"} | {
+        "agent_token",
+        "agent_master_secret",
+    }
     assert names | {"rfc2136_key"} <= set(lab.secrets)
     named = [entry["secret"] for entry in (*lab.site["dns"], lab.site["proxy"], lab.site["agent"])]
     assert set(named) <= set(lab.secrets)

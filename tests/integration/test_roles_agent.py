@@ -1,5 +1,6 @@
 """The phases that talk to the agent, as real playbooks against real agents in the lab's containers."""
 
+import hmac
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from tests.chaos.site import CLOCK
 from tests.support import containers
 from tests.support.edge import other_secrets
 from tests.support.fix_lab import Lab
+from tests.support.fix_lab_proxmox import wait_until
 from tests.support.playbook import CONFIGURE, ROOT, Run, environment, play, unsafe
+from tests.support.relay import relay
 
 INJECTION = "{{ lookup('pipe', 'touch pwned') }}"
 SEND, WAIT = "Send the configuration", "Wait until the instance is ready"
@@ -49,7 +53,7 @@ def configure(lab: Lab, order: dict[str, Any], *arguments: str, **more: Any) -> 
 def agent_status(lab: Lab, order: dict[str, Any]) -> dict[str, Any]:
     with requests.Session() as session:
         session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {lab.secrets['agent_token']}"
+        session.headers.update(containers.agent_headers(lab, containers.owner(order["vmid"])))
         answer = session.get(f"http://{order['address']}:18888/status", timeout=10)
     status: dict[str, Any] = answer.json()
     return status
@@ -286,11 +290,92 @@ def test_case_a13_clock_that_jumps_ends_no_wait(lab: Lab, start: Start, tmp_path
 
 def test_wrong_agent_token_says_so(lab: Lab, start: Start, tmp_path: Path) -> None:
     order = start(5911)
-    secrets = other_secrets(lab, tmp_path, agent_token="planted-wrong-token")
+    wrong = dict.fromkeys(("agent_token", "agent_master_secret"), "planted-wrong-token")
+    secrets = other_secrets(lab, tmp_path, **wrong)
     run = configure(lab, order, hostwright_secrets_file=secrets)
     assert run.failure["code"] == "agent-rejected"
     assert "token" in run.failure["msg"]
     assert "planted-wrong-token" not in run.output
+
+
+def ask(order: dict[str, Any], headers: dict[str, str]) -> int:
+    """The status with which an agent answers a call with these headers, once it listens."""
+
+    def call() -> int | None:
+        with suppress(requests.ConnectionError):
+            return requests.get(f"http://{order['address']}:18888/status", headers=headers, timeout=10).status_code
+        return None
+
+    return wait_until(call)
+
+
+def template_token(lab: Lab) -> dict[str, str]:
+    return {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
+
+
+def test_case_c11_each_server_has_a_token_of_its_own(lab: Lab, start: Start) -> None:
+    one, other = start(5921), start(5922)
+    tokens = [containers.agent_headers(lab, containers.owner(order["vmid"])) for order in (one, other)]
+    assert ask(one, template_token(lab)) == 200, "a fresh agent takes the template's"
+    for order in (one, other):
+        assert configure(lab, order).ok().changed == [SEND]
+    assert [[ask(order, token) for token in tokens] for order in (one, other)] == [[200, 401], [401, 200]]
+    assert ask(one, template_token(lab)) == ask(other, template_token(lab)) == 401
+    # A container that is made again has an agent that knows nothing.
+    containers.remove(lab, 5922)
+    again = start(5922)
+    assert ask(again, template_token(lab)) == 200
+    assert configure(lab, again).ok().changed == [SEND]
+
+
+def test_case_c11_lost_answer_to_the_first_configuration_is_no_harm(lab: Lab, start: Start) -> None:
+    order = start(5923)
+    with relay(order["address"], 18888, lost=1) as between:
+        through = {"address": "127.0.0.1", "hostwright_agent": lab.site["agent"] | {"port": between.port}}
+        configure(lab, order | through).ok()
+        assert between.lost == 0
+        assert [line for line in between.requests if line.startswith(b"POST")] == [b"POST /config HTTP/1.1"]
+    assert ask(order, template_token(lab)) == 401
+    assert configure(lab, order).ok().changed == [], "nor to a phase that is resumed"
+
+
+def test_case_c11_usual_path_has_no_request_more(lab: Lab, start: Start) -> None:
+    order = start(5924)
+    with relay(order["address"], 18888) as between:
+        through = {"address": "127.0.0.1", "hostwright_agent": lab.site["agent"] | {"port": between.port}}
+        play(CONFIGURE[:2], lab.state_dir, order | through).ok()
+        assert between.requests == [b"GET /status HTTP/1.1", b"POST /config HTTP/1.1"]
+
+
+def test_case_c11_agent_of_an_old_template_goes_on_with_the_templates_token(lab: Lab, start: Start) -> None:
+    order = start(5925)
+    with relay(order["address"], 18888, strips=True) as between:
+        through = {"address": "127.0.0.1", "hostwright_agent": lab.site["agent"] | {"port": between.port}}
+        assert configure(lab, order | through).ok().changed == [SEND]
+        assert configure(lab, order | through).ok().changed == []
+    assert ask(order, template_token(lab)) == 200
+    # A site without the master secret, and a worker of the release before.
+    old = {name: value for name, value in lab.site["agent"].items() if name != "master_secret"}
+    assert configure(lab, order, hostwright_agent=old).ok().changed == []
+
+
+def test_case_c11_agents_own_token_is_scrubbed_and_derived_in_one_place(lab: Lab, start: Start) -> None:
+    order = start(5926)
+    token = containers.agent_headers(lab, containers.owner(5926))["Authorization"].removeprefix("Bearer ")
+    purpose = f"agent:{containers.owner(5926)}".encode()
+    assert token == hmac.new(lab.secrets["agent_master_secret"].encode(), purpose, "sha256").hexdigest()
+    lab.fault(target="agent", behaviour="reject", vmid=5926, message=f"what is {token}?")
+    run = configure(lab, order)
+    assert run.failure["msg"] == "the agent refuses the configuration: what is ***?"
+    assert token not in run.output
+
+
+def test_case_c11_container_of_another_instance_says_what_to_give(lab: Lab, start: Start) -> None:
+    order = start(5927)
+    configure(lab, order).ok()
+    run = play(CONFIGURE[2], lab.state_dir, order | {"server_id": "another"})
+    assert run.failure["code"] == "agent-rejected"
+    assert "is server_id its instance" in run.failure["msg"]
 
 
 def test_check_mode_of_a_whole_new_order_passes(lab: Lab) -> None:

@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "inventory" / "hosts.yml").write_text("all: {hosts: {localhost: {ansible_connection: local}}}")
     secrets = tmp_path / "secrets.json"
     secrets.touch(0o600)
-    names = {*NAMED, "billing_secret", "agent_token", "a_secret_of_something_else"}
+    names = {*NAMED, "billing_secret", "agent_token", "agent_master_secret", "a_secret_of_something_else"}
     secrets.write_text(json.dumps({name: f"value of {name}" for name in names}))
     return tmp_path
 
@@ -38,8 +38,8 @@ def secrets_of_a_run(home: Path, site: dict[str, Any]) -> set[str]:
 
 def test_case_c6_a_run_gets_only_what_its_roles_name(home: Path) -> None:
     assert secrets_of_a_run(home, SITE) == NAMED
-    agent = {"port": 8080, "secret": "agent_token"}
-    assert secrets_of_a_run(home, SITE | {"hostwright_agent": agent}) == NAMED | {"agent_token"}
+    agent = {"port": 8080, "secret": "agent_token", "master_secret": "agent_master_secret"}
+    assert secrets_of_a_run(home, SITE | {"hostwright_agent": agent}) == NAMED | {"agent_token", "agent_master_secret"}
     other = {**SITE["hostwright_proxmox"], "secret": "a_secret_of_something_else"}
     named = secrets_of_a_run(home, SITE | {"hostwright_proxmox": other})
     assert named == (NAMED - {"proxmox_token"}) | {"a_secret_of_something_else"}

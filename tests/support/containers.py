@@ -1,12 +1,14 @@
 """Containers that a test begins with, made and removed by the drivers: the playbooks have tests of their own."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
 import httpx
 
+from orchestrator.drivers.agent.tokens import find_tokens
 from orchestrator.drivers.proxmox.address import wait_for_address
 from orchestrator.drivers.proxmox.client import Endpoint
 from orchestrator.drivers.proxmox.clone import Order, clone
@@ -14,6 +16,7 @@ from orchestrator.drivers.proxmox.configure import Wanted, configure
 from orchestrator.drivers.proxmox.delete import delete
 from orchestrator.drivers.proxmox.power import start, stop
 from orchestrator.drivers.proxmox.session import Session
+from orchestrator.drivers.secrets import Secrets
 from tests.support.fix_lab import Lab
 from tests.support.fix_lab_proxmox import wait_until
 
@@ -46,6 +49,19 @@ def owner(vmid: int) -> str:
     return f"by-hand-{vmid}"
 
 
+def agent_headers(lab: Lab, server_id: str) -> dict[str, str]:
+    """The tokens of an instance's agent, as the roles send them."""
+    names = lab.site["agent"]
+    secrets = Secrets(lab.state_dir / "lab" / "secrets.json")
+    return find_tokens(secrets, names["secret"], names["master_secret"], server_id).headers()[0]
+
+
+def find_owner(container: Mapping[str, Any]) -> str:
+    """The instance that a container of the lab's inventory is marked with; empty when it has no mark."""
+    found = re.search(r"instance=(\S+)", container["description"])
+    return found[1] if found else ""
+
+
 def make(lab: Lab, vmid: int, stage: Stage = Stage.STARTED, *, ctype: str = "game", server_id: str = "") -> str:
     """Make a container as far as the stage says; returns its address, if it is started. What is READY is Minecraft."""
     hostname = f"mc-vanilla-{vmid}" if ctype == "game" else f"dev-{vmid}"
@@ -60,7 +76,7 @@ def make(lab: Lab, vmid: int, stage: Stage = Stage.STARTED, *, ctype: str = "gam
         start(session, mine, check=False)
         address = str(wait_for_address(session, network["interface"], PATIENCE)["address"])
     if stage >= Stage.READY:
-        _set_up(lab, address, vmid)
+        _set_up(lab, address, vmid, mine)
     return address
 
 
@@ -80,8 +96,8 @@ def _session(lab: Lab, vmid: int) -> Iterator[Session]:
         session.proxmox.close()
 
 
-def _set_up(lab: Lab, address: str, vmid: int) -> None:
-    port, headers = lab.site["agent"]["port"], {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
+def _set_up(lab: Lab, address: str, vmid: int, mine: str) -> None:
+    port, headers = lab.site["agent"]["port"], agent_headers(lab, mine)
     # It refuses connections until it has begun to listen.
     with httpx.Client(base_url=f"http://{address}:{port}", headers=headers, trust_env=False, timeout=PATIENCE) as agent:
         wait_until(lambda: _send(agent, VANILLA | {"vmid": vmid}))

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from tests.support.containers import agent_headers, find_owner
 from tests.support.fix_lab import Lab
 from tests.support.fix_stack import Running
 
@@ -27,9 +28,9 @@ def agent_status(lab: Lab, vmid: int) -> dict[str, Any]:
 
 def ask_agent(lab: Lab, vmid: int, method: str, path: str) -> dict[str, Any]:
     """What the agent in a container answers."""
-    address = next(one["address"] for one in lab.inventory()["containers"] if one["vmid"] == vmid)
-    headers = {"Authorization": f"Bearer {lab.secrets['agent_token']}"}
-    answer = httpx.request(method, f"http://{address}:{AGENT_PORT}{path}", headers=headers, trust_env=False)
+    found = next(one for one in lab.inventory()["containers"] if one["vmid"] == vmid)
+    headers = agent_headers(lab, find_owner(found))
+    answer = httpx.request(method, f"http://{found['address']}:{AGENT_PORT}{path}", headers=headers, trust_env=False)
     told: dict[str, Any] = answer.raise_for_status().json()
     return told
 

@@ -119,9 +119,14 @@ def test_refuses_an_inventory_that_is_not_there(tmp_path: Path) -> None:
 
 def test_finds_nothing_missing_in_a_whole_site() -> None:
     secrets = dict.fromkeys(("proxmox_token", "technitium_token", "cloudflare_token", "velocity_secret"), "v")
-    assert find_problems(lab_site(), secrets | {"agent_token": "v"}, HOSTS) == []
-    named = set(re.findall(r"^ *secret: (\w+)", (EXAMPLE / SITE).read_text(), re.MULTILINE))
-    assert find_problems(example_site(), dict.fromkeys(named, "v"), HOSTS) == []
+    assert find_problems(lab_site(), secrets | {"agent_token": "v", "agent_master_secret": "w"}, HOSTS) == []
+    named = set(re.findall(r"^ *(?:master_)?secret: (\w+)", (EXAMPLE / SITE).read_text(), re.MULTILINE))
+    assert find_problems(example_site(), {name: f"of {name}" for name in named}, HOSTS) == []
+
+
+def test_case_c11_refuses_a_master_secret_that_every_container_has() -> None:
+    secrets = dict.fromkeys(("agent_token", "agent_master_secret"), "v")
+    assert any("make up another secret" in problem for problem in find_problems(lab_site(), secrets, HOSTS))
 
 
 @pytest.mark.parametrize(

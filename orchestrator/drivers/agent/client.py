@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.domain.errors import Code
 from orchestrator.drivers.agent.status import Verdict
+from orchestrator.drivers.agent.tokens import Tokens, find_tokens
 from orchestrator.drivers.httpjson import HttpError, HttpJson, Reply
 from orchestrator.drivers.result import PhaseError, waiting
 from orchestrator.drivers.secrets import Secrets
@@ -29,6 +30,7 @@ STATUS_TIMEOUT = 10.0
 CONFIG_TIMEOUT = 15.0
 # At the end of the phase there is less time: one that hangs must not outlive the phase by much.
 SHORTEST_CONFIG_TIMEOUT = 5.0
+WINDOW = 3.0
 # An answer may come this much after the window.
 WINDOW_GRACE = 2.0
 
@@ -40,11 +42,12 @@ class Agent:
     """
 
     def __init__(
-        self, address: str, port: int, token: str | None, *, patience: float, config_timeout: float = CONFIG_TIMEOUT
+        self, address: str, port: int, tokens: Tokens, *, patience: float, config_timeout: float = CONFIG_TIMEOUT
     ) -> None:
         self._ends_at = time.monotonic() + patience
         self._config_timeout = config_timeout
-        self._http = HttpJson(bearer=token, connect_timeout=CONNECT_TIMEOUT)
+        self._ways = tokens.headers()
+        self._http = HttpJson(headers=self._ways.pop(0), connect_timeout=CONNECT_TIMEOUT)
         self._seen: int | None = None
         self._base = f"http://{address}:{port}"
 
@@ -55,8 +58,7 @@ class Agent:
             # What changed since the last answer is no reason to wait. Agents without revisions ignore this.
             params["since"] = self._seen
         timeout = max(0.0, min(STATUS_TIMEOUT + wait, self._ends_at - time.monotonic()))
-        reply = self._http.call("GET", f"{self._base}/status", params=params, timeout=timeout, patient=False)
-        refuse_denied(reply)
+        reply = self._call("GET", "/status", params=params, timeout=timeout)
         if not reply.ok or not isinstance(reply.body, dict):
             raise HttpError(f"GET /status answers {reply.status}: {reply.words()}")
         revision = reply.body.get("revision")
@@ -65,30 +67,35 @@ class Agent:
 
     def configure(self, payload: Mapping[str, Any]) -> Reply:
         """Not repeated by itself: an agent of the field may install again."""
-        reply = self._http.call(
-            "POST", f"{self._base}/config", body=dict(payload), timeout=self._config_timeout, patient=False
-        )
+        return self._call("POST", "/config", body=dict(payload), timeout=self._config_timeout)
+
+    def _call(self, method: str, path: str, **request: Any) -> Reply:
+        """Once more with the template's token alone when both are refused, as agents of old templates do."""
+        reply = self._http.call(method, f"{self._base}{path}", patient=False, **request)
+        while reply.status == 401 and self._ways:
+            self._http = HttpJson(headers=self._ways.pop(0), connect_timeout=CONNECT_TIMEOUT)
+            reply = self._http.call(method, f"{self._base}{path}", patient=False, **request)
         refuse_denied(reply)
         return reply
 
 
 def open_agent(args: Mapping[str, Any], secrets: Secrets) -> Agent:
-    """The agent that a task's `address`, `port` and `secret` name. Raises PhaseError `internal`."""
+    """The agent of a task's `address`, `port` and `server_id`, with the tokens that its `secret` and `master_secret`
+    name. Raises PhaseError `internal`."""
     if not args["address"]:
         raise PhaseError(Code.INTERNAL, "there is no address to ask: run wait_for_ip before, or give -e address=…")
-    token = secrets.get(args["secret"]) if args["secret"] else None
     return Agent(
         args["address"],
         args["port"],
-        token,
+        find_tokens(secrets, args["secret"], args["master_secret"], args["server_id"]),
         patience=window(args) + WINDOW_GRACE,
         config_timeout=max(SHORTEST_CONFIG_TIMEOUT, min(CONFIG_TIMEOUT, _left(args))),
     )
 
 
 def window(args: Mapping[str, Any]) -> float:
-    """Seconds of a task's window: its `window`, but not past its `deadline`."""
-    return min(float(args["window"]), max(0.0, _left(args)))
+    """Seconds of a task's window: its `window`, but not past its `deadline`, which it need not have."""
+    return min(float(args.get("window", WINDOW)), max(0.0, _left(args)))
 
 
 def is_last(args: Mapping[str, Any]) -> bool:
@@ -98,14 +105,16 @@ def is_last(args: Mapping[str, Any]) -> bool:
 
 def _left(args: Mapping[str, Any]) -> float:
     # The deadline comes from a template, which has no other clock that nobody sets, and outlives the attempts.
-    return math.inf if args["deadline"] is None else args["deadline"] - float(UPTIME.read_text().split()[0])
+    deadline = args.get("deadline")
+    return math.inf if deadline is None else deadline - float(UPTIME.read_text().split()[0])
 
 
 def refuse_denied(reply: Reply) -> None:
     if reply.status in (401, 403):
         raise PhaseError(
             Code.AGENT_REJECTED,
-            f"the agent refuses our token ({reply.status} {reply.words()}); name the right secret in hostwright_agent",
+            f"the agent refuses our token ({reply.status} {reply.words()}); is server_id its instance, and are "
+            "the secrets that hostwright_agent names the right ones?",
         )
 
 
