@@ -24,7 +24,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, Union
 
 VERSION = "1.1.0"
 BODY_LIMIT = 64 * 1024  # bytes a payload may have
@@ -39,6 +39,8 @@ LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and thrown a
 LINGER_SECONDS = 2.0  # how long that may take
 LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
+KILL_SECONDS = 5.0  # seconds until a program of another user counts as killed
+REQUEST_LIMIT = 400 * 1024  # bytes of a request to the starter: a payload grows when it is escaped
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
 KEPT = 0.1  # seconds a game must keep a connection when the probe sends nothing
@@ -396,6 +398,11 @@ class Workspace:
         return self.is_game and not self.config.get("probe")
 
     @property
+    def has_program(self) -> bool:
+        """Whether there is something to run; a dev container without a code server needs nothing."""
+        return self.is_game or bool(self.port)
+
+    @property
     def port(self) -> int:
         """The port of the workload; 0 for a dev container without a code server."""
         if self.is_game:
@@ -417,6 +424,26 @@ class Workspace:
             "SERVER_WORLD": str(self.config.get("world") or "world"),
             "SERVER_MEMORY_MB": str(self.config["memory_mb"]),
         }
+
+    def prepare(self) -> None:
+        """Install what is ordered, and find out whether it can be started. Raises InstallError."""
+        self.write()
+        if self.is_minecraft:
+            self.run_installer()
+        self.command()
+
+    def start(self, command: list[str] | None, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+        """Start the program, or another command in its place. Raises InstallError."""
+        command = command or self.command()
+        self.write()  # the address may have changed since the last start
+        return subprocess.Popen(
+            command or [],
+            cwd=self.directory,
+            env=self.environment(),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+        )
 
     def write(self) -> None:
         """Make the working directory, with the configuration of a Minecraft server."""
@@ -547,19 +574,130 @@ class Job:
         raise CancelledError
 
 
+class RemoteProgram:
+    """A program of another user, with the members of a Popen that a Workload needs.
+
+    systemd starts the starter (`serve_starter`) for each connection to a socket, as the user of the workload, and ends
+    with it all that it has started. So neither the agent nor the workload has a right over the other.
+    """
+
+    def __init__(self, path: str, workspace: Workspace, verb: str, command: list[str] | None = None) -> None:
+        self.returncode: int | None = None
+        self.error: str | None = None
+        self.ended = threading.Event()
+        self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_LIMIT)
+        self.connection.connect(path)
+        theirs_in, ours_in = os.pipe()
+        ours_out, theirs_out = os.pipe()
+        self.stdin: IO[bytes] = os.fdopen(ours_in, "wb")
+        self.stdout: IO[bytes] = os.fdopen(ours_out, "rb")
+        request = {"verb": verb, "config": workspace.config, "host": workspace.host, "command": command}
+        try:
+            socket.send_fds(self.connection, [json.dumps(request).encode()], [theirs_in, theirs_out])
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        answer: Json = {"code": -signal.SIGKILL}  # when the starter ends without a word
+        with contextlib.suppress(OSError, ValueError):
+            answer = json.loads(self.connection.recv(REQUEST_LIMIT) or b"") or answer
+        self.error, self.returncode = answer.get("error"), answer.get("code", 1)
+        self.ended.set()
+
+    def poll(self) -> int | None:
+        return self.returncode if self.ended.is_set() else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self.ended.wait(timeout):
+            raise subprocess.TimeoutExpired("the workload", timeout or 0)
+        return self.returncode or 0
+
+    def terminate(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended
+            self.connection.send(b"terminate")
+
+    def kill(self) -> None:
+        """End the connection, and with it the program. Its user may have stopped the starter, which systemd kills."""
+        with contextlib.suppress(OSError):
+            self.connection.send(b"kill")
+        if not self.ended.wait(KILL_SECONDS):
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def serve_starter(options: argparse.Namespace) -> None:
+    """Carry out one request of the agent, which systemd has put on standard input, as the user of the workload."""
+    become_reaper()
+    connection = socket.socket(fileno=0)
+    request, (stdin, stdout), _, _ = socket.recv_fds(connection, REQUEST_LIMIT, 2)
+    answer: Json
+    try:
+        answer = {"code": _carry_out(options, connection, json.loads(request), stdin, stdout)}
+    except InstallError as error:
+        answer = {"error": str(error)}
+    except Exception as error:  # noqa: BLE001 - the agent could only guess why it got no answer
+        answer = {"error": f"the agent failed: {type(error).__name__}: {error}"}
+    kill_children()
+    with contextlib.suppress(OSError):  # the agent has gone
+        connection.send(json.dumps(answer).encode())
+
+
+def _carry_out(options: argparse.Namespace, agent: socket.socket, request: Json, stdin: int, stdout: int) -> int:
+    process: subprocess.Popen[bytes] | None = None
+
+    def obey() -> None:
+        with contextlib.suppress(OSError):
+            while agent.recv(16) == b"terminate":
+                if process is not None:
+                    process.terminate()
+        if process is None:
+            os._exit(1)  # systemd kills what is left
+        process.kill()  # told to, or the agent has gone
+
+    threading.Thread(target=obey, daemon=True).start()
+    workspace = Workspace(options.root, options.artifacts, request["host"], request["config"])
+    if request["verb"] == "prepare":
+        workspace.prepare()
+        return 0
+    process = workspace.start(request["command"], stdin, stdout)
+    os.close(stdin)
+    os.close(stdout)
+    signal.signal(signal.SIGTERM, lambda signum, frame: process.terminate())
+    return process.wait()
+
+
+def become_reaper() -> None:
+    """Let what loses its parent become a child of this process (prctl(2)), so that it is found."""
+    import ctypes
+
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def kill_children() -> None:
+    """Kill all descendants: those of a killed one become our children."""
+    while True:
+        for children in Path("/proc/self/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread that has ended
+                for pid in children.read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+Program = Union["subprocess.Popen[bytes]", RemoteProgram]
+
+
 class Workload:
     """A running program. Its console is read line by line."""
 
-    def __init__(self, command: list[str], workspace: Workspace, console: deque[str], ended: threading.Event) -> None:
-        self.console, self.ended = console, ended
-        self.process = subprocess.Popen(
-            command,
-            cwd=workspace.directory,
-            env=workspace.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+    def __init__(self, process: Program, console: deque[str], ended: threading.Event) -> None:
+        self.process, self.console, self.ended = process, console, ended
         self.reader = threading.Thread(target=self._read_console, daemon=True)
         self.reader.start()
 
@@ -653,6 +791,7 @@ class Agent:
                 self.changed.wait_for(lambda: self.revision != seen, min(wait, LONG_POLL_LIMIT))
             return {
                 **self.view,
+                "isolated": bool(self.options.workload_socket),
                 "processRunning": self.workload is not None and self.workload.alive,
                 "config": self.config,
                 "revision": self.revision,
@@ -795,15 +934,26 @@ class Agent:
         self._misbehave(job)
         self._report(job, installStep="installing the artifact" if workspace.is_game else "installing the runtime")
         job.pause(self.options.install_seconds)
-        workspace.write()
-        if workspace.is_minecraft:
-            workspace.run_installer()
+        self._prepare(workspace)
         self._report(job, state="verifying", installStep="verifying")
-        workspace.command()
         with self.changed:
             # One that was replaced meanwhile must not say of the configuration after it that it is installed.
             job.pause(0)
             self._save(installed=True)
+
+    def _prepare(self, workspace: Workspace) -> None:
+        if not self.options.workload_socket:
+            workspace.prepare()
+            return
+        program = RemoteProgram(self.options.workload_socket, workspace, "prepare")
+        program.wait()
+        if program.error or program.returncode:
+            raise InstallError(program.error or "the installation ended without a word")
+
+    def _start(self, workspace: Workspace, command: list[str] | None) -> Program:
+        if self.options.workload_socket:
+            return RemoteProgram(self.options.workload_socket, workspace, "start", command)
+        return workspace.start(command, subprocess.PIPE, subprocess.PIPE)
 
     def _misbehave(self, job: Job) -> None:
         behaviour = job.fault.get("behaviour")
@@ -836,23 +986,22 @@ class Agent:
 
     def _run_once(self, job: Job, workspace: Workspace) -> int:
         """Run the workload until it ends by itself, and return its exit code. A cancel stops it first."""
-        command = workspace.command()
-        if job.crashes_due:
-            job.crashes_due -= 1
-            command = [sys.executable, "-IS", "-c", CRASHING_PROGRAM]
-        if command is None:
+        if not workspace.has_program:
             self._report(job, state="running", ready=True, readySource="runtime")
             job.pause(float("inf"))
             raise CancelledError
-        workspace.write()  # the address may have changed since the last start
+        command = [sys.executable, "-IS", "-c", CRASHING_PROGRAM] if job.crashes_due else None
+        job.crashes_due -= 1 if job.crashes_due else 0
         job.pause(0)
-        workload = self.workload = Workload(command, workspace, self.console, job.wake)
+        workload = self.workload = Workload(self._start(workspace, command), self.console, job.wake)
         try:
             self._report(job, state="running")
             self._watch(job, workspace, workload)
         finally:
             workload.stop(STOP_GRACE)
-        return int(workload.process.returncode)
+        if isinstance(workload.process, RemoteProgram) and workload.process.error:
+            raise InstallError(workload.process.error)
+        return int(workload.process.returncode or 0)
 
     def _watch(self, job: Job, workspace: Workspace, workload: Workload) -> None:
         """Probe the workload until it ends, and report whether it is ready."""
@@ -1234,6 +1383,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=[30.0, 60.0, 120.0],
         help="seconds before each restart after a crash (default 30,60,120); one more crash is an error",
     )
+    parser.add_argument("--workload-socket", help="where programs are started as another user (default: as this one)")
+    parser.add_argument("--starter", action="store_true", help="start one program for the agent on standard input")
     parser.add_argument("--faults", type=Path, help="JSON file of misbehaviour, for tests")
     parser.add_argument("--die-with-parent", type=int, metavar="PID", help="end when this parent process ends (Linux)")
     options = parser.parse_args(argv)
@@ -1257,6 +1408,9 @@ def _terminate(signum: int, frame: object) -> NoReturn:
 
 def main(argv: list[str] | None = None) -> None:
     options = parse_arguments(argv)
+    if options.starter:
+        serve_starter(options)
+        return
     # A game's console may hold what the journal's encoding does not.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, _terminate)

@@ -74,7 +74,7 @@ def test_order_becomes_a_container_and_leaves_no_trace(stack: Running) -> None:
     processes = run_inside(lab, vmid, "ps", "-eo", "user:20,args").splitlines()
     games = [line for line in processes if "server.jar" in line]
     assert games, processes
-    assert all(line.startswith("hostwright-agent ") for line in games)
+    assert all(line.startswith("hostwright-workload ") for line in games)
     address = address_of(lab, vmid)
     assert address.startswith(f"10.86.{lab.block}.")
     # The ping goes to the container's own address, past every stand-in of the lab.

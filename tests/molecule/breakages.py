@@ -67,6 +67,15 @@ BREAKAGES = (
     ),
     Breakage(
         "install_agent",
+        "what the agent starts is of the agent's own user",
+        "agent/hostwright-workload@.service",
+        "User=hostwright-workload",
+        "User=hostwright-agent",
+        "verify",
+        "Look at the processes of its user",
+    ),
+    Breakage(
+        "install_agent",
         "a file is written anew each time",
         "roles/install_agent/tasks/main.yml",
         'content: "OPTIONS=',

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -1013,3 +1014,112 @@ def test_case_c10_agent_that_answers_as_many_as_it_can_answers_others_afterwards
     assert answers[:64] == [b"HTTP/1.1 200 OK\r\n"] * 64
     assert set(answers[64:]) <= {b"HTTP/1.1 200 OK\r\n", b""}
     assert httpx.get(f"{guarded.http.base_url}/status", headers=TOKEN_HEADER).status_code == 200
+
+
+# Programs of another user
+
+StartIsolated = Callable[..., tuple[Agent, Path]]
+
+
+@pytest.fixture
+def start_isolated(start_agent: StartAgent, artifacts: Path, tmp_path: Path) -> Iterator[StartIsolated]:
+    """Starts an agent whose programs are started over a socket, as systemd does it; gives their root, too."""
+    root, place, starters = tmp_path / "workload", str(tmp_path / "starter.sock"), list[subprocess.Popen[bytes]]()
+    root.mkdir()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(place)
+    listener.listen()
+    places = {"--artifacts": str(artifacts)}
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                command = [sys.executable, "-IS", str(AGENT), "--starter", "--root", str(root)]
+                with connection:
+                    command += [part for option in places.items() for part in option]
+                    starters.append(subprocess.Popen(command, stdin=connection.fileno()))
+
+    def start(*options: str, looking: Path = artifacts) -> tuple[Agent, Path]:
+        places["--artifacts"] = str(looking)
+        return start_agent("--artifacts", str(looking), "--workload-socket", place, *options), root
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield start
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+    for starter in starters:
+        starter.kill()
+        starter.wait()
+
+
+def starter_children() -> list[psutil.Process]:
+    """What the starters of this test have started."""
+    own = [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
+    return [child for process in own if "--starter" in process.cmdline() for child in process.children(recursive=True)]
+
+
+def test_case_c11_program_is_started_by_another_and_the_agent_touches_nothing_of_it(
+    start_isolated: StartIsolated,
+) -> None:
+    agent, root = start_isolated()
+    assert agent.configure({**GAME, "env": {"EULA": "true", "WORDS": "wörld 世界 🌍" * 1000}}).status_code == 202
+    assert agent.wait_ready()["isolated"] is True
+    assert psutil.Process(agent.process.pid).children() == []
+    (game,) = starter_children()
+    assert game.cwd() == str(root / "server")
+    assert sorted(path.name for path in agent.root.iterdir()) == ["state.json"]
+    assert (root / "server" / "eula.txt").read_text() == "eula=true\n"
+
+    game.kill()
+    status = agent.wait_for(lambda status: status["state"] == "crashed")
+    assert (status["lastCrashExitCode"], status["processRunning"]) == (-signal.SIGKILL, False)
+
+
+DAEMON = """#!/bin/sh
+(setsid sleep 1000 &)
+read line
+echo "$line" > lines
+"""
+
+
+def test_case_c11_stop_leaves_no_process_of_the_workload(start_isolated: StartIsolated, tmp_path: Path) -> None:
+    looking = tmp_path / "jars"
+    looking.mkdir()
+    (looking / "daemon").write_text(DAEMON)
+    (looking / "daemon").chmod(0o755)
+    agent, root = start_isolated(looking=looking)
+    agent.configure({**GAME, "artifact_path": "daemon"})
+    wait_until(lambda: "sleep" in [process.name() for process in starter_children()])
+    started = starter_children()
+    assert agent.http.post("/stop").status_code == 204
+    assert (root / "server" / "lines").read_text() == "stop\n", "it was asked first"
+    assert not [process for process in started if process.is_running()]
+
+
+def test_case_c11_program_ends_with_an_agent_that_was_killed(start_isolated: StartIsolated, tmp_path: Path) -> None:
+    (tmp_path / "deaf").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (tmp_path / "deaf").chmod(0o755)
+    agent, _ = start_isolated(looking=tmp_path)
+    agent.configure({**GAME, "artifact_path": "deaf"})
+    wait_until(lambda: [process.name() for process in starter_children()] == ["sleep"])
+    (game,) = starter_children()
+    agent.process.kill()
+    wait_until(lambda: not game.is_running())
+
+
+def test_case_c11_what_cannot_be_installed_is_told_in_the_same_words(start_isolated: StartIsolated) -> None:
+    agent, _ = start_isolated()
+    agent.configure({**GAME, "artifact_path": "minecraft/vanilla/0.0/server.jar"})
+    status = agent.wait_for(lambda status: status["state"] == "error")
+    assert status["error"] == "artifact minecraft/vanilla/0.0/server.jar is not in this template"
+    agent.configure({**DEV, "enable_code_server": False})
+    assert agent.wait_ready()["readySource"] == "runtime"
+
+
+def test_case_c11_agent_whose_starter_is_missing_says_so(start_agent: StartAgent, tmp_path: Path) -> None:
+    agent = start_agent("--workload-socket", str(tmp_path / "nowhere"))
+    agent.configure(GAME)
+    assert "FileNotFoundError" in agent.wait_for(lambda status: status["state"] == "error")["error"]

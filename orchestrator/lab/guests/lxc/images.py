@@ -111,7 +111,7 @@ def _digest(parts: list[str]) -> str:
 def _list_files(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
-    return [path for path in source.rglob("*") if path.suffix in (".py", ".yml", ".service")]
+    return [path for path in source.rglob("*") if path.suffix in (".py", ".yml", ".service", ".socket")]
 
 
 def last_lines(text: str) -> str:
