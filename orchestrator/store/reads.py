@@ -69,6 +69,11 @@ def list_servers(database: Database, *, customer_id: str | None, limit: int) -> 
     return [ServerRow.model_validate(row) for row in rows]
 
 
+def newest_ready(database: Database) -> list[InstanceRow]:
+    """Read the newest ready instance of each container type that has one."""
+    return [InstanceRow.model_validate(row) for row in read_rows(database, "newest_ready")]
+
+
 def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> datetime | None:
     """When an instance was deleted, or None when it never was."""
     rows = read_rows(database, "get_archived", server_id=server_id, customer_id=customer_id)

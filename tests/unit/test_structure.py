@@ -58,6 +58,7 @@ KEEPERS = {
 # verbs are for tasks.
 READING = {
     "secrets.Secrets",
+    "agent.weakness.find_weakness",
     "secrets.read_secrets",
     "result.PhaseError",
     "dns.factory.parse_providers",

@@ -22,18 +22,27 @@ class Finding:
 
     name: str
     message: str | None
+    warning: bool = False
+    """Whether orders are carried out all the same."""
 
     @property
     def is_ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return self.message is None
+        """Whether nothing keeps orders from being carried out."""
+        return self.message is None or self.warning
+
+
+class Warned(HostwrightError):
+    """A check found something that should be mended, though orders are carried out."""
 
 
 @app.command(rich_help_panel="Administration")
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check what a worker on this machine needs. It changes nothing, and ends with 1 when something is wrong."""
+    """Check what a worker on this machine needs. It changes nothing, and ends with 1 when something is wrong.
+
+    A warning is of something that should be mended, though orders are carried out.
+    """
     settings = load_settings()
     findings = [_check(name, settings, check) for name, check in CHECKS.items()]
     well = all(finding.is_ok for finding in findings)
@@ -42,15 +51,22 @@ def doctor(
         typer.echo(json.dumps({"ok": well, "checks": checks}, indent=2))
     else:
         for finding in findings:
-            told = "[green]ok[/]" if finding.message is None else f"[red]wrong[/]  {escape(finding.message)}"
-            console.print(f"{finding.name:<10} {told}", soft_wrap=True)
+            console.print(f"{finding.name:<10} {_describe(finding)}", soft_wrap=True)
     if not well:
         raise typer.Exit(1)
+
+
+def _describe(finding: Finding) -> str:
+    if finding.message is None:
+        return "[green]ok[/]"
+    return f"{'[yellow]warning[/]' if finding.warning else '[red]wrong[/]'}  {escape(finding.message)}"
 
 
 def _check(name: str, settings: Settings, check: Callable[[Settings], None]) -> Finding:
     try:
         check(settings)
+    except Warned as warned:
+        return Finding(name, str(warned), warning=True)
     except HostwrightError as error:
         return Finding(name, " ".join(str(error).split()))
     return Finding(name, None)
@@ -97,11 +113,35 @@ def _check_workers(settings: Settings) -> None:
             )
 
 
+def _check_agents(settings: Settings) -> None:
+    from orchestrator.cli.admin.database import open_database
+    from orchestrator.drivers.agent.weakness import find_weakness
+    from orchestrator.drivers.result import PhaseError
+    from orchestrator.play.inventory import read_variables
+    from orchestrator.store.reads import newest_ready
+
+    with open_database(settings) as database:
+        newest = newest_ready(database)
+    if not newest:
+        return
+    agent, found = read_variables(settings)["hostwright_agent"], []
+    for server in newest:
+        try:
+            weakness = find_weakness(str(server.address), agent, settings.secrets_path, str(server.id))
+        except PhaseError as error:
+            raise ConfigurationError(error.message) from error
+        if weakness:
+            found.append(f"the agent of {server.hostname}, the newest {server.ctype} server, {weakness}")
+    if found:
+        raise Warned("; ".join(found))
+
+
 CHECKS: dict[str, Callable[[Settings], None]] = {
     "database": _check_database,
     "inventory": _check_inventory,
     "secrets": _check_secrets,
     "self-test": _check_runs,
     "workers": _check_workers,
+    "agents": _check_agents,
 }
 """The checks by name, in their order. Each raises a HostwrightError with cause and remedy."""

@@ -73,6 +73,12 @@ from instance i
 where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
   and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);
 
+-- name: newest_ready
+-- Read the newest ready instance of each type. It shows what the present templates are like.
+select distinct on (ctype) * from instance
+where status = 'ready' and address is not null
+order by ctype, created_at desc, id;
+
 -- name: get_archived
 -- Read when an instance was deleted. A customer sees only its own.
 select deleted_at from archived_instance
