@@ -67,7 +67,7 @@ def list_verbs() -> dict[str, Verb]:
         verbs[f"the predecessor's list, {whose}"] = partial(reads.list_servers, customer_id=customer, limit=_LONG_PAGE)
         verbs[f"the audit log, {whose}"] = partial(_read_audit, owned)
         verbs[f"tokens, {whose}"] = partial(accounts.list_tokens, customer_id=customer)
-    return verbs | {"customers": _read_customers}
+    return verbs | {"customers": _read_customers, "the newest of each type": reads.newest_ready}
 
 
 def _read_customers(database: Database) -> None:

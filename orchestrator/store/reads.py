@@ -1,8 +1,10 @@
 """Reading operations and instances. A customer id narrows every read to that customer's own."""
 
 from datetime import datetime
+from typing import get_args
 from uuid import UUID
 
+from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.models import EventRow, InstanceRow, OperationRow, ServerRow
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import read_rows
@@ -71,7 +73,10 @@ def list_servers(database: Database, *, customer_id: str | None, limit: int) -> 
 
 def newest_ready(database: Database) -> list[InstanceRow]:
     """Read the newest ready instance of each container type that has one."""
-    return [InstanceRow.model_validate(row) for row in read_rows(database, "newest_ready")]
+    return [
+        InstanceRow.model_validate(row)
+        for row in read_rows(database, "newest_ready", ctypes=list(get_args(ContainerType)))
+    ]
 
 
 def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The agent that a task asks, and for how long."""
+"""The agent that a task asks."""
 
 
 class ModuleDocFragment:
@@ -13,13 +13,12 @@ options:
     type: int
     required: true
   secret:
-    description: Name of the secret that holds the agent's token. An agent without a token is asked without it.
+    description: Name of the secret that holds the template's token. An agent without a token is asked without it.
     type: str
-  window:
-    description: Seconds for which one try waits.
-    type: float
-    default: 3.0
-  deadline:
-    description: When the last try ends, in seconds since the machine was started, as C(/proc/uptime) counts them.
-    type: float
+  master_secret:
+    description: Name of the secret from which each agent's own token is derived. None derives none.
+    type: str
+  server_id:
+    description: Id of the instance whose agent it is, from which its token is derived, too.
+    type: str
 """

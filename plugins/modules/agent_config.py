@@ -13,7 +13,7 @@ options:
     description: The configuration, as the role C(build_agent_payload) makes it.
     type: dict
     required: true
-extends_documentation_fragment: [agent, task]
+extends_documentation_fragment: [agent, window, task]
 """
 
 EXAMPLES = """

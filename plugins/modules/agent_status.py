@@ -11,7 +11,7 @@ options:
     description: VMID of the container, for which the agent must have been configured.
     type: int
     required: true
-extends_documentation_fragment: [agent, task]
+extends_documentation_fragment: [agent, window, task]
 """
 
 EXAMPLES = """

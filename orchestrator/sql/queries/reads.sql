@@ -75,9 +75,10 @@ where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
 
 -- name: newest_ready
 -- Read the newest ready instance of each type. It shows what the present templates are like.
-select distinct on (ctype) * from instance
-where status = 'ready' and address is not null
-order by ctype, created_at desc, id;
+select i.* from unnest(%(ctypes)s::container_type[]) c cross join lateral (
+    select * from instance
+    where ctype = c and status = 'ready' and address is not null order by created_at desc, id desc limit 1
+) i;
 
 -- name: get_archived
 -- Read when an instance was deleted. A customer sees only its own.
