@@ -201,3 +201,44 @@ def test_case_f7_makes_a_template_that_fits_what_is_ordered() -> None:
 
 def test_case_f8_says_how_a_locked_template_is_unlocked() -> None:
     assert "pct unlock" in section(read("docs/runbook.md"), "## clone-locked: a template stays locked")
+
+
+# cases
+
+CASE_TEST = re.compile(
+    r"^def test_case_(?P<ids>[a-g]\d+(?:_(?:and_)?[a-g]\d+)*)_|\bid=\"(?P<id>[a-g]\d+)_", re.MULTILINE
+)
+"""A test of one case or more, or a parameter of one."""
+
+
+def find_cases(text: str) -> set[str]:
+    """The ids of the cases that a file of tests names."""
+    found = [test["ids"] or test["id"] for test in CASE_TEST.finditer(text)]
+    return {name.upper() for ids in found for name in re.findall(r"[a-g]\d+", ids)}
+
+
+def listed_cases() -> dict[str, list[str]]:
+    """The tests that each row names, by its id."""
+    return {row[0]: re.findall(r"`([^`]+)`", row[2]) for row in rows(read("docs/cases.md"))}
+
+
+def test_lists_every_case_that_has_a_test_and_no_other() -> None:
+    told = [row[0] for row in rows(read("docs/cases.md"))]
+    texts = [path.read_text(encoding="utf-8") for path in (PROJECT_DIR / "tests").rglob("*.py")]
+    assert len(told) == len(set(told))
+    assert set(told) == {name for text in texts for name in find_cases(text)}
+
+
+@pytest.mark.parametrize("case", listed_cases())
+def test_names_tests_of_a_case_that_are_there(case: str) -> None:
+    cases: set[str] = set()
+    for name in listed_cases()[case]:
+        file, _, test = name.partition("::")
+        text = read(f"tests/{file}")
+        assert not test or f"\ndef {test}(" in text, name
+        cases |= find_cases(text)
+    assert case in cases
+
+
+def test_says_of_every_case_what_was_mended() -> None:
+    assert all(len(row) == 4 and all(row) for row in rows(read("docs/cases.md")))
