@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
 from orchestrator.drivers.agent.weakness import find_weakness
+from orchestrator.settings import PROJECT_DIR
 from orchestrator.store import sweep
 from orchestrator.store.connection import Database
 from tests.support import containers
@@ -47,7 +48,18 @@ def examine(code: int) -> dict[str, Any]:
 
 def test_case_a16_finds_nothing_wrong_where_a_worker_can_work(database: Database) -> None:
     sweep.worker_seen(database, "w")
-    assert examine(0) == dict.fromkeys(("database", "inventory", "secrets", "self-test", "workers", "agents"))
+    checks = ("database", "inventory", "secrets", "self-test", "templates", "workers", "agents")
+    assert examine(0) == dict.fromkeys(checks)
+
+
+def test_case_f8_names_a_template_that_is_not_there(
+    database: Database, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PROJECT_DIR / "inventory" / "lab", tmp_path / "inventory", symlinks=False)
+    (tmp_path / "inventory" / "zz.yml").write_text("all: {vars: {hostwright_templates: {game: 9000, dev: 9009}}}")
+    monkeypatch.setenv("HOSTWRIGHT_INVENTORY", str(tmp_path / "inventory"))
+    sweep.worker_seen(database, "w")
+    assert examine(1)["templates"].startswith("template 9009 is not on node")
 
 
 @pytest.fixture
@@ -138,13 +150,13 @@ def test_case_c11_knows_an_agent_by_what_it_takes(
 def test_case_a16_names_secrets_that_all_may_read(database: Database, secrets: Path) -> None:
     secrets.chmod(0o644)
     wrong = {name: message for name, message in examine(1).items() if message}
-    assert wrong.keys() == {"secrets", "self-test", "workers"}
+    assert wrong.keys() == {"secrets", "self-test", "templates", "workers"}
     assert "chmod 600" in wrong["secrets"]
     assert "hostwright worker" in wrong["workers"]
     lines = CliRunner().invoke(app, ["doctor"]).output.splitlines()
     assert [line.split()[:2] for line in lines] == [
-        ["database", "ok"], ["inventory", "ok"], ["secrets", "wrong"], ["self-test", "wrong"], ["workers", "wrong"],
-        ["agents", "ok"],
+        ["database", "ok"], ["inventory", "ok"], ["secrets", "wrong"], ["self-test", "wrong"], ["templates", "wrong"],
+        ["workers", "wrong"], ["agents", "ok"],
     ]  # fmt: skip
 
 

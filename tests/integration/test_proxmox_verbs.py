@@ -1,6 +1,8 @@
 """The verbs on containers against a Proxmox API over TLS: what they do, refuse, and wait out."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fakepve.model import TaskError
@@ -13,6 +15,7 @@ from orchestrator.drivers.proxmox.configure import Wanted, configure
 from orchestrator.drivers.proxmox.delete import delete
 from orchestrator.drivers.proxmox.power import start, stop
 from orchestrator.drivers.proxmox.session import Session
+from orchestrator.drivers.proxmox.template import find_trouble
 from orchestrator.drivers.result import PhaseError
 from tests.support.fix_proxmox import LO, NODE, TEMPLATE, TOKEN, TOKEN_NAME, USER, FakeProxmox
 
@@ -85,6 +88,29 @@ def test_clone_of_a_template_that_stays_locked_is_clone_locked(proxmox: FakeProx
         clone(proxmox.session(VMID, timeout=0.6), ORDER, check=False)
     assert caught.value.code == "clone-locked"
     assert not caught.value.changed
+
+
+def test_case_f8_says_what_is_wrong_with_a_template(proxmox: FakeProxmox, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps({"proxmox_token": TOKEN}))
+    secrets.chmod(0o600)
+    where = proxmox.endpoint
+    site = {name: getattr(where, name) for name in ("host", "port", "node", "user", "token_name", "ca_file")}
+    proxmox.pve.add_ct(9001, name="a-container", node=NODE, config={})
+    assert find_trouble(site, secrets, TEMPLATE) is None
+    assert find_trouble(site, secrets, 9001) == (
+        "is a container and no template: `pct template 9001` makes it one",
+        False,
+    )
+    trouble = find_trouble(site, secrets, 9002)
+    assert trouble is not None
+    assert trouble[0].startswith("is not on node pve1")
+    proxmox.pve.snapshot_lock(TEMPLATE, "disk")
+    trouble = find_trouble(site, secrets, TEMPLATE)
+    assert trouble == ("is locked (disk): when no clone of it is being made, `pct unlock 9000` on its node", True)
+    secrets.write_text(json.dumps({"proxmox_token": "wrong"}))
+    with pytest.raises(PhaseError, match="check its value in the secrets file"):
+        find_trouble(site, secrets, TEMPLATE)
 
 
 def test_clone_adopts_the_running_clone_of_a_dead_attempt(proxmox: FakeProxmox) -> None:

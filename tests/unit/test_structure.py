@@ -67,6 +67,7 @@ READING = {
     "edge.recorded.VARIABLE",
     "lease.VARIABLE",
     "players.minecraft",
+    "proxmox.template.find_trouble",
     "proxy.base.Registration",
     "proxy.factory.parse_proxy",
     "proxy.factory.require_host",

@@ -113,6 +113,27 @@ def _check_workers(settings: Settings) -> None:
             )
 
 
+def _check_templates(settings: Settings) -> None:
+    from orchestrator.drivers.proxmox.template import find_trouble
+    from orchestrator.drivers.result import PhaseError
+    from orchestrator.play.inventory import read_variables
+
+    site = read_variables(settings)
+    lasting: list[str] = []
+    passing: list[str] = []
+    for vmid in sorted({int(each) for each in site["hostwright_templates"].values()}):
+        try:
+            trouble = find_trouble(site["hostwright_proxmox"], settings.secrets_path, vmid)
+        except PhaseError as error:
+            raise ConfigurationError(error.message) from error
+        if trouble is not None:
+            (passing if trouble[1] else lasting).append(f"template {vmid} {trouble[0]}")
+    if lasting:
+        raise ConfigurationError("; ".join(lasting + passing))
+    if passing:
+        raise Warned("; ".join(passing))
+
+
 def _check_agents(settings: Settings) -> None:
     from orchestrator.cli.admin.database import open_database
     from orchestrator.drivers.agent.weakness import find_weakness
@@ -141,6 +162,7 @@ CHECKS: dict[str, Callable[[Settings], None]] = {
     "inventory": _check_inventory,
     "secrets": _check_secrets,
     "self-test": _check_runs,
+    "templates": _check_templates,
     "workers": _check_workers,
     "agents": _check_agents,
 }
