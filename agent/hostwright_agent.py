@@ -471,6 +471,7 @@ class Workspace:
         done = subprocess.run(
             [self.java(), "-jar", str(artifact), "--installServer"],
             cwd=self.directory,
+            stdin=subprocess.DEVNULL,  # the starter's is its connection to the agent
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -603,8 +604,11 @@ class RemoteProgram:
     def _listen(self) -> None:
         answer: Json = {"code": -signal.SIGKILL}  # when the starter ends without a word
         with contextlib.suppress(OSError, ValueError):
-            answer = json.loads(self.connection.recv(REQUEST_LIMIT) or b"") or answer
-        self.error, self.returncode = answer.get("error"), answer.get("code", 1)
+            told = json.loads(self.connection.recv(REQUEST_LIMIT) or b"null")
+            answer = told if isinstance(told, dict) else answer
+        code, error = answer.get("code"), answer.get("error")
+        self.returncode = code if isinstance(code, int) else 1
+        self.error = error if isinstance(error, str) else None
         self.ended.set()
 
     def poll(self) -> int | None:
@@ -620,7 +624,7 @@ class RemoteProgram:
             self.connection.send(b"terminate")
 
     def kill(self) -> None:
-        """End the connection, and with it the program. Its user may have stopped the starter, which systemd kills."""
+        """Have the program killed, and end the connection when the starter does not answer, as one that was stopped."""
         with contextlib.suppress(OSError):
             self.connection.send(b"kill")
         if not self.ended.wait(KILL_SECONDS):
@@ -1295,7 +1299,10 @@ def get_status(request: Handler) -> Answer:
         since = int(query["since"]) if "since" in query else None
     except ValueError:
         return 400, {"error": "wait is a number of seconds, since a revision"}
-    return 200, request.server.agent.status(max(0.0, wait), since)
+    status = request.server.agent.status(max(0.0, wait), since)
+    if not request.is_authorised():  # the agent has got a token of its own while it waited
+        return 401, {"error": "a bearer token is required"}
+    return 200, status
 
 
 def get_players(request: Handler) -> Answer:

@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +491,21 @@ def test_case_c11_first_configuration_gives_the_agent_a_token_of_its_own(
     assert ask(clone, "one's-own") == 401
     assert ask(clone, "another's", handing="of-the-template", payload={**GAME, "vmid": 5001}) == 202
     assert ask(clone, "another's") == 200
+
+
+def test_case_c11_long_poll_with_the_templates_token_does_not_outlive_it(
+    start_agent: StartAgent, bootstrap: str
+) -> None:
+    agent = start_agent("--token-file", bootstrap)
+    url = f"http://{agent.address}:18888/status"
+    headers = {"Authorization": "Bearer of-the-template"}
+    revision = httpx.get(url, headers=headers).json()["revision"]
+    with ThreadPoolExecutor(1) as threads:
+        asked = {"wait": 20, "since": revision}
+        poll = threads.submit(httpx.get, url, params=asked, headers=headers, timeout=PATIENCE)
+        time.sleep(0.3)  # it may come too late to wait, and is refused all the same
+        assert ask(agent, "one's-own", handing="of-the-template", payload=GAME) == 202
+        assert poll.result().status_code == 401
 
 
 def test_case_c11_of_two_first_configurations_at_once_one_is_refused(start_agent: StartAgent, bootstrap: str) -> None:
