@@ -200,7 +200,7 @@ class Attempt:
 
         The run may also have ended before its worker stopped it, by a signal to the whole process group.
         """
-        if watch.stopped is not None:
+        if watch.stopped is not None or watch.fault is not None:
             return False
         return end == "stopped" or (end == "failed" and watch.failure is None and self._handing_over.is_set())
 

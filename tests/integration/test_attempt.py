@@ -191,6 +191,15 @@ def test_stops_a_playbook_that_never_begins(database: Database, age: float, stop
     assert run.fault == ("ansible-playbook came to no play within 120 s" if stops else None)
 
 
+def test_case_a15_playbook_that_never_begins_is_its_workers_fault(database: Database) -> None:
+    with attempt(database, operation_deadline_seconds=1000) as made:
+        run = watch(made)
+        run._since = time.monotonic() - 140
+        assert run.should_stop()
+        with pytest.raises(WorkerUnfit, match="came to no play"):
+            made._conclude(run, Plan.of_kind(PROVISION), "stopped")
+
+
 def test_has_the_deadline_of_its_operation_not_one_of_its_own(database: Database) -> None:
     claimed = claim(database).model_copy(update={"left_seconds": -1.0})
     made = Attempt(database, Settings(), claimed, time.monotonic(), threading.Event())

@@ -197,3 +197,16 @@ def test_knows_in_which_order_the_publications_were_recorded(database: Database,
     claimed = leases.claim_next(database, claimant())
     assert claimed is not None
     assert claimed.publications == (*plan[1:], plan[0])
+
+
+def test_case_b7_what_is_put_off_is_taken_when_it_is_due_and_counts_no_attempt(database: Database) -> None:
+    lease = start(database)
+    for _ in range(3):
+        leases.put_off(database, lease, 3600, "waiting: slow down")
+        assert leases.claim_next(database, claimant()) is None
+        query(database, "update operation set due_at = now() - interval '1 second'")
+        claimed = leases.claim_next(database, claimant())
+        assert claimed is not None
+        assert (claimed.operation.attempt, claimed.operation.due_at) == (2, None)
+        assert claimed.left_seconds > 3600
+        lease = Lease(operation_id=lease.operation_id, fencing_token=claimed.operation.fencing_token)

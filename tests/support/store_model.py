@@ -275,6 +275,7 @@ class Model:
         """Somebody outside wants to be left alone."""
         operation.token += 1
         operation.status, operation.lease, operation.forgotten = OperationStatus.QUEUED, None, False
+        operation.attempt = max(operation.attempt - 1, 1)
         operation.due = None if operation.cancelling else "later"
 
     def complete(self, operation: Operation) -> None:

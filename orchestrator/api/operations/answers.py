@@ -184,7 +184,7 @@ def operation_answer(row: OperationRow, prefix: str) -> OperationAnswer:
         operation_id=row.id,
         server_id=row.instance_id,
         **{name: row.spec.get(name) for name in _ORDERED},
-        next_try_at=row.due_at,
+        next_try_at=row.due_at if row.status is OperationStatus.QUEUED else None,
         queue_reason=_say_why_queued(row),
         phases=_list_phases(row),
         request=_hide_secrets(row.spec),
@@ -223,7 +223,8 @@ def _show_phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> P
 
 def _say_why_queued(row: OperationRow) -> str | None:
     if row.queue_position is None:
-        until = f"{row.due_at:%H:%M:%S} UTC" if row.due_at else None
+        is_off = row.due_at is not None and row.status is OperationStatus.QUEUED
+        until = f"{row.due_at:%H:%M:%S} UTC" if is_off else None
         return until and f"it is put off until {until}: a name service or the proxy asks for some time"
     if not row.worker_alive:
         return "no worker is running"

@@ -119,11 +119,14 @@ def _check_templates(settings: Settings) -> None:
     from orchestrator.play.inventory import read_variables
 
     site = read_variables(settings)
+    templates, proxmox = site.get("hostwright_templates") or {}, site.get("hostwright_proxmox") or {}
+    if not {"host", "node", "user", "token_name"} <= proxmox.keys() or "{{" in json.dumps([templates, proxmox]):
+        return  # the check of the inventory says so, or only a run can tell
     lasting: list[str] = []
     passing: list[str] = []
-    for vmid in sorted({int(each) for each in site["hostwright_templates"].values()}):
+    for vmid in sorted({int(each) for each in templates.values()}):
         try:
-            trouble = find_trouble(site["hostwright_proxmox"], settings.secrets_path, vmid)
+            trouble = find_trouble(proxmox, settings.secrets_path, vmid)
         except PhaseError as error:
             raise ConfigurationError(error.message) from error
         if trouble is not None:
@@ -145,7 +148,9 @@ def _check_agents(settings: Settings) -> None:
         newest = newest_ready(database)
     if not newest:
         return
-    agent, found = read_variables(settings)["hostwright_agent"], []
+    agent, found = read_variables(settings).get("hostwright_agent") or {}, []
+    if "port" not in agent or "{{" in json.dumps(agent):
+        return  # the check of the inventory says so, or only a run can tell
     for server in newest:
         try:
             weakness = find_weakness(str(server.address), agent, settings.secrets_path, str(server.id))

@@ -21,8 +21,6 @@ end $$;
 alter table instance
     add column failing_since timestamptz,
     add column proxy_status_at timestamptz;
--- A failed stop of a ready server left this behind, and no sweep looked at it. Now one would stop the server.
-update instance set attend_at = null, attend_failures = 0 where status = 'ready' and leaked = '{}';
 update instance set failing_since = updated_at where leaked <> '{}' or (attend_at is not null and attend_failures > 0);
 drop index instance_leaked;
 create index instance_leaked on instance (created_at, id) where leaked <> '{}' or failing_since is not null;

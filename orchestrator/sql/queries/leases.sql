@@ -119,7 +119,7 @@ with o as (
     update operation
     set status = case when status = 'running' then 'queued' else status end, fencing_token = fencing_token + 1,
         lease_expires_at = case when status = 'running' then null else now() - interval '1 microsecond' end,
-        enqueued_at = now(), last_seq = last_seq + 1
+        enqueued_at = now(), due_at = null, last_seq = last_seq + 1
     where {{held}}
     returning id, last_seq, phase, 'info' as level, %(message)s as message
 ), halted as (
@@ -129,10 +129,12 @@ with o as (
 select {{notify}} from o;
 
 -- name: put_off
--- Give an operation back until somebody outside takes requests again. Its deadline is put off as well.
+-- Give an operation back until somebody outside takes requests again. Its deadline is put off as well, and the attempt
+-- is not counted.
 with o as (
     update operation
     set status = 'queued', fencing_token = fencing_token + 1, lease_expires_at = null, enqueued_at = now(),
+        attempt = greatest(attempt - 1, 1),
         due_at = case when cancel_requested_at is null then now() + make_interval(secs => %(seconds)s) end,
         deadline_at = deadline_at + make_interval(secs => %(seconds)s), last_seq = last_seq + 1
     where {{held}} and status = 'running'

@@ -13,7 +13,7 @@ with lost as (
 ), o as (
     update operation
     set status = becomes, losses = losses + 1, fencing_token = fencing_token + 1, last_seq = last_seq + 1,
-        enqueued_at = now(),
+        enqueued_at = now(), due_at = null,
         lease_expires_at = case when becomes = 'cleaning' then lease_expires_at end,
         finished_at = case when becomes = 'failed' then now() end,
         error = case when becomes = 'queued' then error
@@ -51,7 +51,8 @@ with late as (
     for update skip locked
 ), o as (
     update operation
-    set status = 'failed', error = %(error)s::jsonb || reason, finished_at = now(), last_seq = last_seq + 1
+    set status = 'failed', error = %(error)s::jsonb || reason, finished_at = now(), due_at = null,
+        last_seq = last_seq + 1
     from late where operation.id = late.id
     returning operation.id, instance_id, last_seq, retry_of, phase, begun, 'error' as level, %(message)s as message
 ), failed as (
