@@ -96,7 +96,8 @@ def test_case_d8_keeps_the_prefix_in_every_link(site: Site) -> None:
     site.api.query(
         "insert into instance (id, customer_id, ctype, spec, memory_mib, cpu_cores, created_at) "
         "select gen_random_uuid(), customer_id, ctype, spec, memory_mib, cpu_cores, now() "
-        "from instance, generate_series(1, 1000)"
+        "from instance, generate_series(1, 1000) where customer_id = %s",
+        customer.customer_id,
     )
     following = site.ask("GET", f"{PREFIX}/api/servers", customer.token).links["next"]["url"]
     assert len(site.ask("GET", following, customer.token).json()["instances"]) == 1

@@ -302,7 +302,8 @@ def test_case_g3_lists_no_more_than_a_thousand_servers_at_once(api: Api) -> None
         api.database,
         "insert into instance (id, customer_id, ctype, spec, memory_mib, cpu_cores, created_at) "
         "select gen_random_uuid(), customer_id, ctype, spec, memory_mib, cpu_cores, now() "
-        "from instance, generate_series(1, 1000)",
+        "from instance, generate_series(1, 1000) where customer_id = %s",
+        customer.customer_id,
     )
     first = customer.get("/api/servers")
     assert len(first.json()["servers"]) == 1000
