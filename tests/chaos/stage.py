@@ -73,11 +73,11 @@ class Stage:
             )
         return operation
 
-    def delete(self, server: Server) -> None:
-        """Tear a server down. A teardown that fails is asked for again."""
+    def delete(self, server: Server, *, seconds: float | None = None) -> None:
+        """Tear a server down within this time. A teardown that fails is asked for again."""
         for _ in range(3):
             server.customer.delete(server)
-            if self.finish(server)["status"] == "succeeded":
+            if self.finish(server, seconds=seconds)["status"] == "succeeded":
                 return
         raise BrokenError(f"server {server.server_id} cannot be deleted: {server.last['error']}")
 
@@ -138,16 +138,18 @@ class Stage:
         """Delete every server, all at once. Returns what is left then."""
         here = [server for server in self.servers if server.is_there or (server.leaving and not server.deleted)]
         problems: list[str] = []
-        threads = [threading.Thread(target=self._clear, args=(server, problems)) for server in here]
+        # They wait for each other: so many are deleted at once, each as long as an order at the most.
+        patience = self.patience + self.order_seconds * len(here) / self.site.plan.concurrency
+        threads = [threading.Thread(target=self._clear, args=(server, patience, problems)) for server in here]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         return problems + self.find_violations()
 
-    def _clear(self, server: Server, problems: list[str]) -> None:
+    def _clear(self, server: Server, patience: float, problems: list[str]) -> None:
         try:
-            self.delete(server)
+            self.delete(server, seconds=patience)
         except BrokenError as error:
             problems.append(str(error))
 
