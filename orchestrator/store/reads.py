@@ -1,10 +1,8 @@
 """Reading operations and instances. A customer id narrows every read to that customer's own."""
 
 from datetime import datetime
-from typing import get_args
 from uuid import UUID
 
-from orchestrator.domain.catalogue import ContainerType
 from orchestrator.domain.models import EventRow, InstanceRow, OperationRow, ServerRow
 from orchestrator.store.connection import Database
 from orchestrator.store.queries import read_rows
@@ -72,11 +70,9 @@ def list_servers(database: Database, *, customer_id: str | None, limit: int) -> 
 
 
 def newest_ready(database: Database) -> list[InstanceRow]:
-    """Read the newest ready instance of each container type that has one."""
-    return [
-        InstanceRow.model_validate(row)
-        for row in read_rows(database, "newest_ready", ctypes=list(get_args(ContainerType)))
-    ]
+    """Read the newest ready instance of each container type that is among the newest 50."""
+    newest = [InstanceRow.model_validate(row) for row in read_rows(database, "newest_ready")]
+    return list({each.ctype: each for each in reversed(newest)}.values())
 
 
 def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> datetime | None:

@@ -74,11 +74,11 @@ where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
   and (%(customer_id)s::text is null or i.customer_id = %(customer_id)s);
 
 -- name: newest_ready
--- Read the newest ready instance of each type. It shows what the present templates are like.
-select i.* from unnest(%(ctypes)s::container_type[]) c cross join lateral (
-    select * from instance
-    where ctype = c and status = 'ready' and address is not null order by created_at desc, id desc limit 1
-) i;
+-- Read the newest ready instances. They show what the present templates are like.
+select * from instance
+where status = 'ready' and address is not null
+order by created_at desc, id desc
+limit 50;
 
 -- name: get_archived
 -- Read when an instance was deleted. A customer sees only its own.
