@@ -72,7 +72,7 @@ def list_servers(database: Database, *, customer_id: str | None, limit: int) -> 
 def newest_ready(database: Database) -> list[InstanceRow]:
     """Read the newest ready instance of each container type that is among the newest 50."""
     newest = [InstanceRow.model_validate(row) for row in read_rows(database, "newest_ready")]
-    return list({each.ctype: each for each in reversed(newest)}.values())
+    return list({each.ctype: each for each in reversed(newest) if each.address}.values())
 
 
 def deleted_at(database: Database, server_id: UUID, customer_id: str | None) -> datetime | None:

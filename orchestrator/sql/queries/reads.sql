@@ -76,7 +76,7 @@ where (i.id = %(server_id)s::uuid or i.vmid = %(vmid)s::int)
 -- name: newest_ready
 -- Read the newest ready instances. They show what the present templates are like.
 select * from instance
-where status = 'ready' and address is not null
+where status = 'ready'
 order by created_at desc, id desc
 limit 50;
 
