@@ -34,7 +34,7 @@ UNMEASURED = {
 SMALL = "c5"
 """A customer with few servers and operations."""
 DEMAND = Demand(None, b"", "game", 2048, 2)
-_ASKED: tuple[dict[str, str], ...] = (
+ASKED: tuple[dict[str, str], ...] = (
     {},
     {"status": "failed"},
     {"status": "cancelled"},
@@ -58,7 +58,7 @@ def list_verbs() -> dict[str, Verb]:
     for customer in (None, BIG, SMALL):
         whose = customer or "all"
         owned: dict[str, Any] = {"customer_id": customer, "limit": _PAGE}
-        for asked in _ASKED:
+        for asked in ASKED:
             what = " ".join(f"{name}={value}" for name, value in asked.items()) or "everything"
             verbs[f"operations, {what}, {whose}"] = partial(_read_two_pages, reads.list_operations, asked | owned)
         for leaked in (False, True):

@@ -21,7 +21,7 @@ from orchestrator.settings import PROJECT_DIR, Settings
 
 PLACEHOLDER = "CHANGE_ME"
 """The text in inventory/production.example wherever only the site's owner knows the value."""
-_NEEDED: dict[str, tuple[str, ...]] = {
+NEEDED: dict[str, tuple[str, ...]] = {
     "hostwright_proxmox": ("host", "node", "user", "token_name"),
     "hostwright_templates": ("game", "dev"),
     "hostwright_network": ("game", "dev"),
@@ -71,13 +71,9 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], host
     """Return a sentence for each variable that the site lacks or that is wrong, and for each secret that it names but
     does not have. `hosts` are those of the inventory."""
     proxies = _PROXIES if _offers_entry_points(variables) else _PROXIES[:1]
-    site = {name: variables.get(name) for name in (*_NEEDED, "hostwright_dns", *proxies)}
+    site = {name: variables.get(name) for name in (*NEEDED, "hostwright_dns", *proxies)}
     return [
-        *(
-            _say_missing(place)
-            for name, keys in _NEEDED.items()
-            for place in _find_missing_keys(name, site[name], keys)
-        ),
+        *(_say_missing(place) for name, keys in NEEDED.items() for place in _find_missing_keys(name, site[name], keys)),
         *find_wrong_forms(site, PLACEHOLDER),
         *_find_provider_problems(site["hostwright_dns"]),
         *_find_agent_problems(site["hostwright_agent"], secrets),
@@ -92,7 +88,7 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], host
 
 def name_secrets(variables: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the names of the secrets that the roles use. None when a template may still name any."""
-    site = {name: value for name, value in variables.items() if name in (*_NEEDED, "hostwright_dns", *_PROXIES)}
+    site = {name: value for name, value in variables.items() if name in (*NEEDED, "hostwright_dns", *_PROXIES)}
     named = _name_secrets(site)
     return None if "{{" in json.dumps(site, default=str) else frozenset(named)
 

@@ -147,6 +147,22 @@ def test_case_c11_knows_an_agent_by_what_it_takes(
     assert find_weakness(url.host, agent, secrets, "1") is None, "nobody answers"
 
 
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [("{}", "is not complete"), ("{host: '{{ x }}', node: n, user: u, token_name: t}", "has templates")],
+)
+def test_case_f8_never_calls_well_what_it_could_not_look_at(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, said: str
+) -> None:
+    shutil.copytree(PROJECT_DIR / "inventory" / "lab", tmp_path / "inventory", symlinks=False)
+    (tmp_path / "inventory" / "zz.yml").write_text(f"all: {{vars: {{hostwright_proxmox: {told}}}}}")
+    monkeypatch.setenv("HOSTWRIGHT_INVENTORY", str(tmp_path / "inventory"))
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    (found,) = [check for check in json.loads(result.output)["checks"] if check["name"] == "templates"]
+    assert found["warning"]
+    assert said in found["message"]
+
+
 def test_case_a16_names_secrets_that_all_may_read(database: Database, secrets: Path) -> None:
     secrets.chmod(0o644)
     wrong = {name: message for name, message in examine(1).items() if message}

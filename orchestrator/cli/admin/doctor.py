@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -113,15 +113,28 @@ def _check_workers(settings: Settings) -> None:
             )
 
 
+def _read_plain(settings: Settings, name: str) -> dict[str, Any]:
+    """Read a variable that says where to ask. Raises Warned when it is incomplete or wrong, or only a play knows it."""
+    from orchestrator.play.forms import find_wrong_forms
+    from orchestrator.play.inventory import NEEDED, PLACEHOLDER, read_variables
+
+    value = read_variables(settings).get(name)
+    if not isinstance(value, dict) or not set(NEEDED[name]) <= value.keys():
+        raise Warned(
+            f"nobody could be asked: {name} is not complete in the inventory; `hostwright check` says what lacks"
+        )
+    if "{{" in json.dumps(value):
+        raise Warned(f"nobody could be asked: {name} has templates, whose values only a play knows")
+    if wrong := list(find_wrong_forms({name: value}, PLACEHOLDER)):
+        raise Warned(f"nobody could be asked: {'; '.join(wrong)}")
+    return value
+
+
 def _check_templates(settings: Settings) -> None:
     from orchestrator.drivers.proxmox.template import find_trouble
     from orchestrator.drivers.result import PhaseError
-    from orchestrator.play.inventory import read_variables
 
-    site = read_variables(settings)
-    templates, proxmox = site.get("hostwright_templates") or {}, site.get("hostwright_proxmox") or {}
-    if not {"host", "node", "user", "token_name"} <= proxmox.keys() or "{{" in json.dumps([templates, proxmox]):
-        return  # the check of the inventory says so, or only a run can tell
+    templates, proxmox = _read_plain(settings, "hostwright_templates"), _read_plain(settings, "hostwright_proxmox")
     lasting: list[str] = []
     passing: list[str] = []
     for vmid in sorted({int(each) for each in templates.values()}):
@@ -141,16 +154,13 @@ def _check_agents(settings: Settings) -> None:
     from orchestrator.cli.admin.database import open_database
     from orchestrator.drivers.agent.weakness import find_weakness
     from orchestrator.drivers.result import PhaseError
-    from orchestrator.play.inventory import read_variables
     from orchestrator.store.reads import newest_ready
 
     with open_database(settings) as database:
         newest = newest_ready(database)
     if not newest:
         return
-    agent, found = read_variables(settings).get("hostwright_agent") or {}, []
-    if "port" not in agent or "{{" in json.dumps(agent):
-        return  # the check of the inventory says so, or only a run can tell
+    agent, found = _read_plain(settings, "hostwright_agent"), []
     for server in newest:
         try:
             weakness = find_weakness(str(server.address), agent, settings.secrets_path, str(server.id))
