@@ -9,6 +9,7 @@ import errno
 import json
 import math
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Heard:
     def __init__(self) -> None:
         self._begun: list[str] = []
         self._ended = False
-        self._printed: list[str] = []
+        self._printed: deque[str] = deque(maxlen=_PRINTED_LINES)
 
     def hear(self, event: Event) -> None:
         """Take an event. Raises OSError for one whose text arrived and whose data did not."""
@@ -61,7 +62,7 @@ class Heard:
                 self._begun.append(str(_get_data(event).get("play")))
             case "playbook_on_stats":
                 self._ended = True
-            case "verbose" if not self._begun:
+            case "verbose":
                 self._print(event.get("stdout"))
             case None:
                 raise OSError(errno.EIO, "the data of an event did not arrive")
@@ -83,8 +84,7 @@ class Heard:
 
     def quote(self) -> str:
         """Return the end of what was printed, where ansible-playbook says why it ended."""
-        text = " ".join(self._printed[-_PRINTED_LINES:])
-        return text[-_MESSAGE_CHARACTERS:] or "it printed nothing"
+        return " ".join(self._printed)[-_MESSAGE_CHARACTERS:] or "it printed nothing"
 
 
 def phase_of(event: Event) -> Phase | None:

@@ -404,6 +404,13 @@ def test_case_a15_quotes_what_was_printed_before_the_first_play() -> None:
     assert hear(printed, begun("a")).find_fault(["a"], successful=False) is None
 
 
+def test_case_a15_quotes_the_end_of_what_was_printed() -> None:
+    early = [{"event": "verbose", "stdout": f"[WARNING]: {number}"} for number in range(50)]
+    heard = hear(*early, begun("a"), {"event": "verbose", "stdout": "ERROR! no such role"})
+    assert heard.quote().startswith("[WARNING]: 31 ")
+    assert heard.quote().endswith("[WARNING]: 49 ERROR! no such role")
+
+
 def test_case_a19_refuses_an_event_whose_data_did_not_arrive() -> None:
     with pytest.raises(OSError, match="did not arrive"):
         hear({"uuid": "x", "counter": 1, "stdout": "TASK"})
