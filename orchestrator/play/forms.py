@@ -54,6 +54,9 @@ _FORMS: dict[str, dict[str, _Form]] = {
 }
 """What each value must be (pvesh's own schemas pve-node, pve-userid, pve-tokenid and pve-vmid)."""
 
+PLAIN_KEYS = frozenset(key for forms in _FORMS.values() for key in forms)
+"""The keys of the values that name no secret, whatever they are."""
+
 
 def find_wrong_forms(site: Mapping[str, Any], placeholder: str) -> Iterator[str]:
     """Yield a sentence for each value of the site that has not the form it needs.

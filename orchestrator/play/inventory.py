@@ -16,7 +16,7 @@ from orchestrator.domain.errors import ConfigurationError
 from orchestrator.drivers.dns.factory import parse_providers
 from orchestrator.drivers.proxy.factory import parse_proxy, require_host
 from orchestrator.drivers.result import PhaseError
-from orchestrator.play.forms import find_wrong_forms
+from orchestrator.play.forms import PLAIN_KEYS, find_wrong_forms
 from orchestrator.settings import PROJECT_DIR, Settings
 
 PLACEHOLDER = "CHANGE_ME"
@@ -89,8 +89,7 @@ def find_problems(variables: Mapping[str, Any], secrets: Mapping[str, Any], host
 def name_secrets(variables: Mapping[str, Any]) -> frozenset[str] | None:
     """Return the names of the secrets that the roles use. None when a template may still name any."""
     site = {name: value for name, value in variables.items() if name in (*NEEDED, "hostwright_dns", *_PROXIES)}
-    named = _name_secrets(site)
-    return None if "{{" in json.dumps(site, default=str) else frozenset(named)
+    return None if any(map(_may_name_any, site.values())) else frozenset(_name_secrets(site))
 
 
 def read_variables(settings: Settings) -> dict[str, Any]:
@@ -221,6 +220,15 @@ def _name_secrets(site: Mapping[str, Any]) -> set[str]:
     proxmox = site.get("hostwright_proxmox")
     default = not isinstance(proxmox, dict) or not proxmox.get("secret")
     return {*_find_secret_names(site), *([_PROXMOX_SECRET] if default else [])}
+
+
+def _may_name_any(value: Any) -> bool:
+    """Return whether a template stands where it can name a secret, or stand for what names one."""
+    if isinstance(value, dict):
+        return any(_may_name_any(item) for key, item in value.items() if key not in PLAIN_KEYS)
+    if isinstance(value, list):
+        return any(map(_may_name_any, value))
+    return isinstance(value, str) and "{{" in value
 
 
 def _find_secret_names(value: Any) -> Iterator[str]:

@@ -58,6 +58,11 @@ def test_case_c6_a_template_may_name_any(home: Path, templated: dict[str, Any]) 
     assert "velocity_secret" in secrets_of_a_run(home, SITE | templated)
 
 
+def test_case_c6_a_template_that_names_no_secret_opens_none(home: Path) -> None:
+    proxmox = {**SITE["hostwright_proxmox"], "host": "{{ pve_host }}", "node": "{{ pve_node }}"}
+    assert secrets_of_a_run(home, SITE | {"hostwright_proxmox": proxmox}) == NAMED
+
+
 def test_case_c6_a_file_that_is_gone_meanwhile_spoils_no_order(home: Path) -> None:
     (home / "inventory" / "site.yml~").symlink_to(home / "nowhere")
     assert secrets_of_a_run(home, SITE) == NAMED
