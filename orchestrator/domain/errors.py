@@ -51,6 +51,8 @@ class Code(StrEnum):
 
 WAITING = "waiting: "
 """How the log line begins that tells operators, in a provider's or proxy's own words, what a phase waits for."""
+ASKED_FOR_TIME = "a name service or the proxy asks for some time"
+"""What customers are told of that."""
 PAUSE = "retryAfterSeconds"
 """The detail of a failure that says for how many seconds a provider or proxy wants no request."""
 _LATER = "try again later; if it happens again, tell your provider the operation's id"

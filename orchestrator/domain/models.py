@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from orchestrator.domain.billing import BillingState
 from orchestrator.domain.catalogue import ContainerType
-from orchestrator.domain.errors import PAUSE, WAITING, Code
+from orchestrator.domain.errors import ASKED_FOR_TIME, PAUSE, WAITING, Code
 from orchestrator.domain.phases import Phase
 from orchestrator.domain.publications import Publication
 from orchestrator.domain.states import InstanceStatus, OperationStatus, PhaseStatus
@@ -157,9 +157,10 @@ class Failure(Row):
     def for_customer(self) -> "Failure":
         """The same failure in the words for customers. `message`, `task` and `detail` name parts of the site.
 
-        An agent's error is the customer's own, because it comes from within its server and says what to mend there.
+        What the agent reports of its installation is the customer's own: it comes from within its server and says what
+        to mend there.
         """
-        if self.code is Code.AGENT_ERROR:
+        if self.code is Code.AGENT_ERROR and self.phase is Phase.WAIT_FOR_AGENT:
             tail = (self.detail or {}).get("logTail")
             return self.model_copy(update={"task": None, "detail": {"logTail": tail} if tail else None})
         code = self.code if isinstance(self.code, Code) else Code.INTERNAL
@@ -284,8 +285,8 @@ class EventRow(Row):
 
         Errors, and what a provider or proxy says that wants to be left alone, are told to operators.
         """
-        if self.message.startswith(WAITING):
-            return self.model_copy(update={"message": f"{WAITING}a name service or the proxy asks for some time"})
+        if self.message.startswith(WAITING) and self.phase not in (Phase.SEND_AGENT_CONFIG, Phase.WAIT_FOR_AGENT):
+            return self.model_copy(update={"message": f"{WAITING}{ASKED_FOR_TIME}"})
         if self.level != "error":
             return self
         told = failure.for_customer().message if failure else Code.INTERNAL.customer_sentence

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from orchestrator.api.http.answers import Answer, answer, camel
 from orchestrator.api.http.response_headers import ASK_AGAIN, LOCATION
-from orchestrator.domain.errors import Code
+from orchestrator.domain.errors import ASKED_FOR_TIME, Code
 from orchestrator.domain.models import (
     Cleanup,
     Failure,
@@ -223,9 +223,9 @@ def _show_phase(name: PhaseRead, begun: PhaseRow | None, row: OperationRow) -> P
 
 def _say_why_queued(row: OperationRow) -> str | None:
     if row.queue_position is None:
-        is_off = row.due_at is not None and row.status is OperationStatus.QUEUED
-        until = f"{row.due_at:%H:%M:%S} UTC" if is_off else None
-        return until and f"it is put off until {until}: a name service or the proxy asks for some time"
+        if row.due_at is None or row.status is not OperationStatus.QUEUED:
+            return None
+        return f"it was put off until {row.due_at:%Y-%m-%d %H:%M:%S} UTC: {ASKED_FOR_TIME}"
     if not row.worker_alive:
         return "no worker is running"
     if row.queue_position > 1:

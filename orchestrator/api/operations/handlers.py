@@ -101,14 +101,14 @@ def list_all(call: Call) -> Response:
 
 def events(call: Call) -> Response:
     """Read an operation's log, in order and without gaps."""
+    read = partial(reads.list_events, call.parts.database, call.read(OPERATION))
+    lines, _ = EVENT_PAGES.read(call, read, lambda line: line.seq)
+    # Read after the lines, which its error explains: it may have failed since. Somebody else's ends here.
     row = _get(call)
-    lines, _ = EVENT_PAGES.read(call, partial(reads.list_events, call.parts.database, row.id), lambda line: line.seq)
     # A log may grow, so its last page leads on too.
     following = lines[-1].seq if lines else call.read(EVENT_PAGES.after)
     if not call.principal.is_operator:
-        # Read after the lines: an operation may have failed since, and then its error explains them.
-        error = _get(call).error
-        lines = [line.for_customer(error) for line in lines]
+        lines = [line.for_customer(row.error) for line in lines]
     return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
 
 
