@@ -149,13 +149,18 @@ def test_case_c11_knows_an_agent_by_what_it_takes(
 
 @pytest.mark.parametrize(
     ("told", "said"),
-    [("{}", "is not complete"), ("{host: '{{ x }}', node: n, user: u, token_name: t}", "has templates")],
+    [
+        ("hostwright_proxmox: {}", "is not complete"),
+        ("hostwright_proxmox: {host: '{{ x }}', node: n, user: u, token_name: t}", "has templates"),
+        ("hostwright_templates: {game: CHANGE_ME, dev: 9001}", "is not complete"),
+        ("hostwright_templates: {game: 12, dev: 9001}", "hostwright_templates.game is 12 and must be"),
+    ],
 )
 def test_case_f8_never_calls_well_what_it_could_not_look_at(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, said: str
 ) -> None:
     shutil.copytree(PROJECT_DIR / "inventory" / "lab", tmp_path / "inventory", symlinks=False)
-    (tmp_path / "inventory" / "zz.yml").write_text(f"all: {{vars: {{hostwright_proxmox: {told}}}}}")
+    (tmp_path / "inventory" / "zz.yml").write_text(f"all: {{vars: {{{told}}}}}")
     monkeypatch.setenv("HOSTWRIGHT_INVENTORY", str(tmp_path / "inventory"))
     result = CliRunner().invoke(app, ["doctor", "--json"])
     (found,) = [check for check in json.loads(result.output)["checks"] if check["name"] == "templates"]

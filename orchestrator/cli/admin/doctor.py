@@ -119,7 +119,8 @@ def _read_plain(settings: Settings, name: str) -> dict[str, Any]:
     from orchestrator.play.inventory import NEEDED, PLACEHOLDER, read_variables
 
     value = read_variables(settings).get(name)
-    if not isinstance(value, dict) or not set(NEEDED[name]) <= value.keys():
+    complete = isinstance(value, dict) and set(NEEDED[name]) <= value.keys() and PLACEHOLDER not in json.dumps(value)
+    if not isinstance(value, dict) or not complete:
         raise Warned(
             f"nobody could be asked: {name} is not complete in the inventory; `hostwright check` says what lacks"
         )
