@@ -30,7 +30,14 @@ def _compose_queries() -> dict[str, str]:
     return queries
 
 
-FRAGMENTS = {name: _PURPOSE.sub("", text) for name, text in _read_named(_FOLDER / "fragments.sql").items()}
-"""Fragment name to SQL text, its lines of purpose left out."""
+def _compose_fragments() -> dict[str, str]:
+    fragments: dict[str, str] = {}
+    for name, text in _read_named(_FOLDER / "fragments.sql").items():
+        fragments[name] = _INCLUDE.sub(lambda include: fragments[include[1]], _PURPOSE.sub("", text))
+    return fragments
+
+
+FRAGMENTS = _compose_fragments()
+"""Fragment name to SQL text, its lines of purpose left out. One includes only those that stand before it."""
 QUERIES = _compose_queries()
 """Query name to SQL text, its lines of purpose included."""

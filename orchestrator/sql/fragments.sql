@@ -91,7 +91,7 @@ pg_notify('hostwright_operation', id::text);
 
 -- name: waiting
 -- The operations that wait for a worker: they are queued and not put off, or nobody undoes them any more.
-((status = 'queued' and (due_at is null or due_at <= now())) or (status = 'cleaning' and lease_expires_at < now()));
+((status = 'queued' and {{due}}) or (status = 'cleaning' and lease_expires_at < now()));
 
 -- name: unread
 -- The operation `o` that this worker has not passed over, or that was claimed since. Passed over are fencing tokens by

@@ -114,7 +114,7 @@ returning cancel_requested_at is not null as cancelled;
 
 -- name: hand_over
 -- Give an operation back because its worker leaves or cannot work. Another one continues it at once, though the lease
--- has not ended.
+-- has not ended. A worker of the release before leaves due_at as it was, so that it is taken away here, too.
 with o as (
     update operation
     set status = case when status = 'running' then 'queued' else status end, fencing_token = fencing_token + 1,
@@ -129,8 +129,8 @@ with o as (
 select {{notify}} from o;
 
 -- name: put_off
--- Give an operation back until somebody outside takes requests again. Its deadline is put off as well, and the attempt
--- is not counted.
+-- Give an operation back until somebody outside takes requests again. Its deadline is put off as well, and of the
+-- attempts that end so only the first is counted: 0 would mean that nothing was begun.
 with o as (
     update operation
     set status = 'queued', fencing_token = fencing_token + 1, lease_expires_at = null, enqueued_at = now(),

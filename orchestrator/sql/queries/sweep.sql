@@ -38,8 +38,9 @@ with lost as (
 select id, {{notify}} from o;
 
 -- name: sweep_overdue
--- Fail the orders that waited too long for a worker. One that was put back, because its workers could not work, has
--- until its deadline, too; the sweep then looks for what it may have made. The machine of a retry stays kept.
+-- Fail the orders that waited too long for a worker. One that was begun, and was put back because its workers could not
+-- work or put off, has until its deadline, too; the sweep then looks for what it may have made. The machine of a retry
+-- stays kept.
 with late as (
     select id, attempt > 0 as begun,
            case when attempt > 0 then jsonb_build_object('detail', jsonb_build_object('worker', (
