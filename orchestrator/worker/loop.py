@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import (
-    ConfigurationError,
     HostwrightError,
     LostLease,
     StoreUnavailable,
@@ -21,8 +20,7 @@ from orchestrator.domain.errors import (
 from orchestrator.domain.models import Claim
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play import run_directory
-from orchestrator.play.inventory import load_catalogue, proxmox_node, require_filled
-from orchestrator.play.named_secrets import read_named_secrets
+from orchestrator.play.inventory import load_catalogue, proxmox_node
 from orchestrator.play.selftest import self_test
 from orchestrator.settings import Settings
 from orchestrator.store import leases, orders, sweep
@@ -50,9 +48,8 @@ class Worker:
     """One worker process. Some of its threads carry out operations, and one performs the duties."""
 
     def __init__(self, settings: Settings) -> None:
-        """Read the catalogue, check inventory and secrets, and make the queue. Raises ConfigurationError."""
+        """Read catalogue and secrets, and make the queue. Raises ConfigurationError."""
         self.settings = settings
-        require_filled(settings.inventory)
         self.catalogue: Catalogue = load_catalogue(settings.catalogue_path)
         read_secrets(settings.secrets_path)
         self.database = Database(resolve_url(settings), size=settings.pool_size)
@@ -84,8 +81,6 @@ class Worker:
         """
         self_test(self.settings)
         self.database.open()
-        with suppress(ConfigurationError):  # each operation says so again
-            read_named_secrets(self.settings)  # now, because no order should wait for it
         # What was published is recorded before anything is taken back by its record.
         self.duties[0].perform_once(self.database.outage)
         duties = (self._leaving, self.duties, self.database.outage)
