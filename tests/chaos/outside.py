@@ -175,7 +175,10 @@ def _add_intruder(stage: Stage, vmid: int) -> Any:
 
 @contextmanager
 def clearing_faults(stage: Stage) -> Iterator[None]:
-    """Clear all faults in the end, so that none outlives its scenario. Raises BrokenError when one met nothing."""
+    """Clear all faults in the end, so that none outlives its scenario.
+
+    Raises BrokenError when nothing met one of them, those of agents left out.
+    """
     try:
         yield
         unmet = stage.site.lab.unmet_faults()

@@ -159,7 +159,9 @@ def test_stops_the_whole_process_tree_soon(bench: Bench) -> None:
     assert marked(bench.operation_id) == []
 
 
-def test_asks_whether_it_must_stop_when_the_clock_is_set_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case_a13_asks_whether_it_must_stop_when_the_clock_is_set_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[float] = []
     jumps = itertools.count()
     clock = SimpleNamespace(time=lambda: time.monotonic() - 3600 * next(jumps), sleep=time.sleep)

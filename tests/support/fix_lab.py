@@ -52,7 +52,7 @@ class Lab:
         self._done("POST", "/faults", fault)
 
     def unmet_faults(self) -> list[dict[str, Any]]:
-        """The faults that nothing has met yet, which therefore had no effect."""
+        """The faults that nothing has met yet, and so had no effect. Those of agents are left out."""
         found: list[dict[str, Any]] = self._done("GET", "/faults/unmet").json()["faults"]
         return found
 

@@ -30,11 +30,8 @@ SHORT = re.compile(r"`…(?P<path>/\w+)`")
 CURL = re.compile(r"curl .*?\$URL(?P<path>/[^\s\"?]*)")
 PLACEHOLDER = re.compile(r"\{\w+\}|\b[0-9a-f]{8}-[0-9a-f-]{27}\b")
 
-# It is served beside the table that it is made from.
-DOCUMENT = ("GET", "/openapi.json")
-
-# What the proxy's bridge sends, and what probes are answered.
-WITHOUT_MODEL = {"server_name", "serverName", "event", "ready", "database", "migrations", "worker"}
+# An alias of server_name.
+WITHOUT_MODEL = {"serverName"}
 
 Requests = set[tuple[str, str]]
 
@@ -62,7 +59,7 @@ def of_agent() -> Requests:
 def known(page: Path) -> Requests:
     """The requests of whoever a page is about."""
     about: dict[str, Requests] = {"docs/lab.md": of_lab(), "agent/README.md": of_agent()}
-    return about.get(str(page.relative_to(PROJECT_DIR)), {*ENDPOINTS, DOCUMENT})
+    return about.get(str(page.relative_to(PROJECT_DIR)), set(ENDPOINTS))
 
 
 def named(text: str) -> Iterator[tuple[str, str, set[str]]]:

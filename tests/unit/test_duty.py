@@ -35,13 +35,13 @@ def perform(outcomes: Iterable[Exception | list[str]]) -> None:
     ],
     ids=["works", "fails on", "fails otherwise", "recovers", "outage"],
 )
-def test_logs_once_that_it_fails_and_that_it_is_well_again(
+def test_case_d4_logs_once_that_it_fails_and_that_it_is_well_again(
     outcomes: list[Exception | list[str]], expected: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     perform(outcomes)
     assert [record.message for record in caplog.records] == expected
 
 
-def test_says_why_it_fails(caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_says_why_it_fails(caplog: pytest.LogCaptureFixture) -> None:
     perform([ValueError("no such place")])
     assert "no such place" in caplog.text

@@ -35,7 +35,9 @@ def wait_for(lines: int, caplog: pytest.LogCaptureFixture) -> None:
         time.sleep(0.01)
 
 
-def test_says_in_one_line_that_it_began_and_that_it_is_over(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_says_in_one_line_that_it_began_and_that_it_is_over(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     outage = Outage(clock=clock, settle_seconds=0.01)
     for _ in range(20):
         outage.noticed(AWAY)
@@ -48,7 +50,7 @@ def test_says_in_one_line_that_it_began_and_that_it_is_over(clock: Clock, caplog
     assert caplog.messages == [BEGINS, "the database answers again, after 10.0 s"]
 
 
-def test_repeats_it_once_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_repeats_it_once_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(clock=clock)
     for _ in range(300):
         outage.noticed(AWAY)
@@ -60,7 +62,9 @@ def test_repeats_it_once_a_minute(clock: Clock, caplog: pytest.LogCaptureFixture
     ]
 
 
-def test_takes_a_database_that_comes_and_goes_for_one_outage(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_takes_a_database_that_comes_and_goes_for_one_outage(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     outage = Outage(clock=clock, settle_seconds=NEVER)
     for _ in range(150):
         outage.noticed(AWAY)
@@ -74,7 +78,7 @@ def test_takes_a_database_that_comes_and_goes_for_one_outage(clock: Clock, caplo
     ]
 
 
-def test_is_not_over_when_a_try_fails_after_one_that_succeeded(caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_is_not_over_when_a_try_fails_after_one_that_succeeded(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(settle_seconds=0.05)
     outage.noticed(AWAY)
     outage.over()
@@ -85,7 +89,7 @@ def test_is_not_over_when_a_try_fails_after_one_that_succeeded(caplog: pytest.Lo
     wait_for(2, caplog)
 
 
-def test_counts_each_outage_from_its_own_beginning(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_counts_each_outage_from_its_own_beginning(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(clock=clock, settle_seconds=0.01)
     for number, seconds in enumerate((3.0, 7.0), start=1):
         outage.noticed(AWAY)
@@ -97,12 +101,12 @@ def test_counts_each_outage_from_its_own_beginning(clock: Clock, caplog: pytest.
     ]  # fmt: skip
 
 
-def test_says_nothing_of_a_database_that_answers(caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_says_nothing_of_a_database_that_answers(caplog: pytest.LogCaptureFixture) -> None:
     Outage(settle_seconds=0).over()
     assert caplog.messages == []
 
 
-def test_says_it_once_for_all_threads(caplog: pytest.LogCaptureFixture) -> None:
+def test_case_d4_says_it_once_for_all_threads(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage(settle_seconds=0.01)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(outage.noticed, [AWAY] * 400))
