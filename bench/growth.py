@@ -1,7 +1,7 @@
 """`python -m bench.growth`: times every query of the store on a database in which years have piled up.
 
-`make bench` does this too. It writes bench/results/growth.json, with the median milliseconds of each query in its
-slowest use. It fails when a query takes too long, or reads one of the growing tables from end to end.
+It writes bench/results/growth.json, with the median milliseconds of each query in its slowest use, and fails when a
+query takes too long or reads one of the growing tables from end to end. `make bench` does this too, and only says so.
 """
 
 import argparse

@@ -33,7 +33,6 @@ UNMEASURED = {
 
 SMALL = "c5"
 """A customer with few servers and operations."""
-DEMAND = Demand(None, b"", "game", 2048, 2)
 ASKED: tuple[dict[str, str], ...] = (
     {},
     {"status": "failed"},

@@ -10,7 +10,7 @@ def client_address(peer: str | None, forwarded_for: str | None, trusted: Network
     """Find the client's address. Of X-Forwarded-For only what trusted proxies wrote is believed."""
     found = _parse(peer)
     hops = [hop.strip() for hop in (forwarded_for or "").split(",") if hop.strip()]
-    while found is not None and hops and any(found in network for network in trusted):
+    while found is not None and hops and _is_in(found, trusted):
         named = _parse(hops.pop())
         if named is None:
             break
@@ -21,7 +21,11 @@ def client_address(peer: str | None, forwarded_for: str | None, trusted: Network
 def is_trusted(peer: str | None, trusted: Networks) -> bool:
     """Whether a request comes from a trusted proxy itself."""
     found = _parse(peer)
-    return found is not None and any(found in network for network in trusted)
+    return found is not None and _is_in(found, trusted)
+
+
+def _is_in(found: IPv4Address | IPv6Address, networks: Networks) -> bool:
+    return any(found in network for network in networks)
 
 
 def _parse(text: str | None) -> IPv4Address | IPv6Address | None:

@@ -68,7 +68,7 @@ class ProblemAnswer(Answer):
     deleted_at: datetime | None = None
     """When the server was deleted."""
     resource: str | None = None
-    """What there is too little of: `instances`, `memoryMiB` or `cpuCores`."""
+    """What there is too little of: `instances`, `memoryMiB`, `cpuCores`, `failedInstances` or `keptInstances`."""
     ctype: str | None = None
     """The container type that the limit is for; null for that of all types."""
     limit: int | None = None

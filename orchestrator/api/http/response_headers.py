@@ -19,10 +19,10 @@ class ResponseHeader:
 
 
 _SECONDS: dict[str, Any] = {"type": "integer", "minimum": 1}
-_OPERATION = "c4d17f1f-f07f-47f5-8c1e-3abf3c4df945"
+EXAMPLE_OPERATION = "c4d17f1f-f07f-47f5-8c1e-3abf3c4df945"
 
 LOCATION = ResponseHeader(
-    "Location", "The path of the operation, the same as `statusUrl`.", f"/api/instances/operations/{_OPERATION}"
+    "Location", "The path of the operation, the same as `statusUrl`.", f"/api/instances/operations/{EXAMPLE_OPERATION}"
 )
 ASK_AGAIN = ResponseHeader("Retry-After", "The seconds after which to ask for the operation.", "1", schema=_SECONDS)
 REPLAYED = ResponseHeader(

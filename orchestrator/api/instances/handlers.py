@@ -103,8 +103,9 @@ def list_all(call: Call) -> Response:
 def list_legacy(call: Call) -> Response:
     """List the same instances in the predecessor's shape, which has no pages."""
     rows = reads.list_servers(call.parts.database, customer_id=call.principal.customer_id, limit=_MOST_LISTED)
-    following = f'<{call.prefix}/api/instances?after={rows[-1].id}>; rel="next"' if len(rows) == _MOST_LISTED else None
-    headers = {"Link": following} if following else {}
+    headers = {}
+    if len(rows) == _MOST_LISTED:
+        headers["Link"] = f'<{call.prefix}/api/instances?after={rows[-1].id}>; rel="next"'
     return answer(LegacyPage(servers=[legacy_server(row) for row in rows]), headers=headers)
 
 

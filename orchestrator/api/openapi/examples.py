@@ -9,6 +9,7 @@ from orchestrator.api.customers import CustomerAnswer, CustomerChange, CustomerP
 from orchestrator.api.hooks.billing import BillingEvent
 from orchestrator.api.hooks.callback import CallbackReport
 from orchestrator.api.hooks.proxy import ProxyStatus
+from orchestrator.api.http.response_headers import EXAMPLE_OPERATION
 from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage
 from orchestrator.api.instances.orders import DevOrder, GameOrder
 from orchestrator.api.operations.answers import Accepted, EventPage, OperationAnswer, OperationPage
@@ -16,21 +17,20 @@ from orchestrator.api.service import DocumentAnswer, HealthAnswer, ReadinessAnsw
 from orchestrator.api.tokens import NewToken, TokenPage, TokenRequest
 from orchestrator.domain.errors import ProblemCode
 
-_OPERATION = "c4d17f1f-f07f-47f5-8c1e-3abf3c4df945"
 _REQUEST = "3fe3b39f-0c41-4fc4-871a-b6fe30c41796"
 _SERVER = "bef91701-8632-43c8-8040-07b0dd94f9a8"
 _TOKEN = "3f0f3bd5-5b53-4b0a-9f62-0c4f4f1b1a0e"  # noqa: S105 - an id, not a secret
-_OPERATION_PATH = f"/api/instances/operations/{_OPERATION}"
+_OPERATION_PATH = f"/api/instances/operations/{EXAMPLE_OPERATION}"
 _SERVER_PATH = f"/api/instances/{_SERVER}"
 _ORDERED_AT = "2026-11-22T21:24:25.914976Z"
 _READY_AT = "2026-11-22T21:24:32.949697Z"
 
 _ACCEPTED = {
-    "operationId": _OPERATION, "requestId": _REQUEST, "serverId": _SERVER, "status": "queued", "phase": None,
+    "operationId": EXAMPLE_OPERATION, "requestId": _REQUEST, "serverId": _SERVER, "status": "queued", "phase": None,
     "statusUrl": _OPERATION_PATH,
 }  # fmt: skip
 _OPERATION_ANSWER: dict[str, Any] = {
-    "operationId": _OPERATION, "requestId": _REQUEST, "kind": "provision", "status": "running",
+    "operationId": EXAMPLE_OPERATION, "requestId": _REQUEST, "kind": "provision", "status": "running",
     "phase": "clone-container", "attempt": 1, "serverId": _SERVER, "customerId": "acme", "vmid": 5000,
     "hostname": "mc-vanilla-5000", "ctype": "game", "game": "minecraft", "variant": "vanilla", "runtime": None,
     "version": "1.21.7",
@@ -113,7 +113,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             {
                 "seq": 1207, "at": _ORDERED_AT, "principal": "portal", "tokenId": _TOKEN, "customerId": "acme",
                 "address": "198.51.100.7", "method": "DELETE", "route": "/api/instances/{server_id}", "target": "5000",
-                "status": 202, "code": None, "operationId": _OPERATION,
+                "status": 202, "code": None, "operationId": EXAMPLE_OPERATION,
             },
         ],
         "next": 1207,
@@ -131,7 +131,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
 }  # fmt: skip
 """By model, with the names on the wire."""
 
-_STANDS = {"operationId": _OPERATION}
+_STANDS = {"operationId": EXAMPLE_OPERATION}
 MEMBERS: dict[ProblemCode, dict[str, Any]] = {
     ProblemCode.INVALID_REQUEST: {
         "errors": [{"pointer": "/variant", "detail": "is not in the catalogue; there is: vanilla, paper"}]
