@@ -39,7 +39,7 @@ LINGER_LIMIT = 1024 * 1024  # bytes of a refused body that are read and thrown a
 LINGER_SECONDS = 2.0  # how long that may take
 LONG_POLL_LIMIT = 30.0  # seconds one /status?wait= may take
 STOP_GRACE = 20.0  # seconds a game has to save its world
-KILL_SECONDS = 5.0  # seconds until a program of another user counts as killed
+KILL_SECONDS = 3.0  # seconds a starter has to end, and systemd to kill one that does not
 REQUEST_LIMIT = 400 * 1024  # bytes of a request to the starter: a payload grows when it is escaped
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
@@ -586,6 +586,7 @@ class RemoteProgram:
         self.returncode: int | None = None
         self.error: str | None = None
         self.ended = threading.Event()
+        self.path = path
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, REQUEST_LIMIT)
         self.connection.connect(path)
@@ -624,19 +625,37 @@ class RemoteProgram:
             self.connection.send(b"terminate")
 
     def kill(self) -> None:
-        """Have the program killed, and end the connection when the starter does not answer, as one that was stopped."""
-        with contextlib.suppress(OSError):
+        """Have the program killed, by systemd when the starter does not do it: a program may stop its own starter."""
+        with contextlib.suppress(OSError):  # it has ended
             self.connection.send(b"kill")
+        if self.ended.wait(KILL_SECONDS):
+            return
+        self._replace()
         if not self.ended.wait(KILL_SECONDS):
+            log("error: a starter does not answer, and systemd has not killed it")
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
 
+    def _replace(self) -> None:
+        """Have systemd start a starter with nothing to do, before which it kills this one, and wait for its end."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+            connection.settimeout(KILL_SECONDS)
+            connection.connect(self.path)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
+
 
 def serve_starter(options: argparse.Namespace) -> None:
-    """Carry out one request of the agent, which systemd has put on standard input, as the user of the workload."""
+    """Carry out one request of the agent, which systemd has put on standard input, as the user of the workload.
+
+    There is none when the agent only wanted systemd to kill the starter before this one.
+    """
     become_reaper()
     connection = socket.socket(fileno=0)
-    request, (stdin, stdout), _, _ = socket.recv_fds(connection, REQUEST_LIMIT, 2)
+    request, descriptors, _, _ = socket.recv_fds(connection, REQUEST_LIMIT, 2)
+    if not request:
+        return
+    stdin, stdout = descriptors
     answer: Json
     try:
         answer = {"code": _carry_out(options, connection, json.loads(request), stdin, stdout)}

@@ -76,6 +76,15 @@ BREAKAGES = (
     ),
     Breakage(
         "install_agent",
+        "a start leaves the starters before it alone",
+        "agent/hostwright-workload@.service",
+        "ExecStartPre=-+/bin/systemctl kill --kill-who=main --signal=SIGKILL hostwright-workload@*.service\n",
+        "",
+        "verify",
+        "Nothing of that one is left either",
+    ),
+    Breakage(
+        "install_agent",
         "a file is written anew each time",
         "roles/install_agent/tasks/main.yml",
         'content: "OPTIONS=',

@@ -1039,7 +1039,9 @@ StartIsolated = Callable[..., tuple[Agent, Path]]
 
 @pytest.fixture
 def start_isolated(start_agent: StartAgent, artifacts: Path, tmp_path: Path) -> Iterator[StartIsolated]:
-    """Starts an agent whose programs are started over a socket, as systemd does it; gives their root, too."""
+    """Starts an agent whose programs are started over a socket, as systemd does it; gives their root, too.
+
+    A starter is killed before the next one starts, as the unit's ExecStartPre does it."""
     root, place, starters = tmp_path / "workload", str(tmp_path / "starter.sock"), list[subprocess.Popen[bytes]]()
     root.mkdir()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -1051,6 +1053,8 @@ def start_isolated(start_agent: StartAgent, artifacts: Path, tmp_path: Path) -> 
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listener.accept()
+                for starter in starters:
+                    kill_unit(starter)
                 command = [sys.executable, "-IS", str(AGENT), "--starter", "--root", str(root)]
                 with connection:
                     command += [part for option in places.items() for part in option]
@@ -1067,8 +1071,17 @@ def start_isolated(start_agent: StartAgent, artifacts: Path, tmp_path: Path) -> 
     listener.close()
     thread.join()
     for starter in starters:
+        kill_unit(starter)
+
+
+def kill_unit(starter: subprocess.Popen[bytes]) -> None:
+    """Kill a starter, and then what it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        rest = psutil.Process(starter.pid).children(recursive=True)
         starter.kill()
         starter.wait()
+        for process in rest:
+            process.kill()
 
 
 def starter_children() -> list[psutil.Process]:
@@ -1113,6 +1126,42 @@ def test_case_c11_stop_leaves_no_process_of_the_workload(start_isolated: StartIs
     assert agent.http.post("/stop").status_code == 204
     assert (root / "server" / "lines").read_text() == "stop\n", "it was asked first"
     assert not [process for process in started if process.is_running()]
+
+
+DEFIANT = """#!/bin/sh
+trap "" TERM
+(setsid sleep 1000 &)
+kill -STOP $PPID
+sleep 1000
+"""
+KILL = """
+import json, pathlib, sys
+import hostwright_agent as agent
+place, root = sys.argv[1], pathlib.Path(sys.argv[2])
+program = agent.RemoteProgram(place, agent.Workspace(root, root, "127.0.0.1", json.loads(sys.argv[3])), "start")
+sys.stdin.readline()
+program.kill()
+print(program.wait(0))
+"""
+
+
+def test_case_c11_program_that_stops_its_starter_is_killed_all_the_same(
+    start_isolated: StartIsolated, tmp_path: Path
+) -> None:
+    (tmp_path / "defiant").write_text(DEFIANT)
+    (tmp_path / "defiant").chmod(0o755)
+    start_isolated(looking=tmp_path)
+    config = {**GAME, "artifact_path": "defiant"}
+    command = [sys.executable, "-c", KILL, str(tmp_path / "starter.sock"), str(tmp_path), json.dumps(config)]
+    with subprocess.Popen(
+        command, cwd=AGENT.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as killing:
+        wait_until(lambda: [process.name() for process in starter_children()].count("sleep") == 2)
+        started = starter_children()
+        answer, _ = killing.communicate("\n", PATIENCE)
+    assert answer == f"{-signal.SIGKILL}\n"
+    assert len(started) == 3
+    wait_until(lambda: not [process for process in started if process.is_running()])
 
 
 def test_case_c11_program_ends_with_an_agent_that_was_killed(start_isolated: StartIsolated, tmp_path: Path) -> None:
