@@ -1,8 +1,4 @@
-"""What the agent of an instance says of itself, for a person or a test: its /status, as `status`.
-
-Arguments: address, port, secret (name of the template's token, optional), master_secret (name of what the agent's own
-token is derived from, optional), server_id (the instance).
-"""
+"""What the agent of an instance says of itself, for a person or a test: its /status, as `status`."""
 
 from __future__ import annotations
 

@@ -46,8 +46,7 @@ class Agent:
     ) -> None:
         self._ends_at = time.monotonic() + patience
         self._config_timeout = config_timeout
-        self._ways = tokens.headers()
-        self._http = HttpJson(headers=self._ways.pop(0), connect_timeout=CONNECT_TIMEOUT)
+        self._ways = [HttpJson(headers=headers, connect_timeout=CONNECT_TIMEOUT) for headers in tokens.headers()]
         self._seen: int | None = None
         self._base = f"http://{address}:{port}"
 
@@ -71,10 +70,9 @@ class Agent:
 
     def _call(self, method: str, path: str, **request: Any) -> Reply:
         """Once more with the template's token alone when both are refused, as agents of old templates do."""
-        reply = self._http.call(method, f"{self._base}{path}", patient=False, **request)
-        while reply.status == 401 and self._ways:
-            self._http = HttpJson(headers=self._ways.pop(0), connect_timeout=CONNECT_TIMEOUT)
-            reply = self._http.call(method, f"{self._base}{path}", patient=False, **request)
+        url = f"{self._base}{path}"
+        while (reply := self._ways[0].call(method, url, patient=False, **request)).status == 401 and self._ways[1:]:
+            del self._ways[0]
         refuse_denied(reply)
         return reply
 

@@ -24,13 +24,13 @@ def find_weakness(address: str, agent: Mapping[str, Any], secrets: Path, instanc
     try:
         if _ask(url, {}).ok:
             return "asks nobody for a token: make its template with install_agent_token_file"
-        own, *others = tokens.headers()
-        if any(_ask(url, headers).ok for headers in (others if tokens.own else [own])):
+        ways = tokens.headers()
+        if tokens.shared and _ask(url, ways[-1]).ok:
             return (
                 "takes the template's token, which every clone has: set master_secret in hostwright_agent, then make "
                 "the template anew"
             )
-        status = _ask(url, own)
+        status = _ask(url, ways[0])
     except HttpError:
         return None
     if status.ok and not status.member("isolated"):
