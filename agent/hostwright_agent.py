@@ -42,6 +42,7 @@ STOP_GRACE = 20.0  # seconds a game has to save its world
 KILL_SECONDS = 3.0  # seconds a starter has to end, and systemd to kill one that does not
 REQUEST_LIMIT = 400 * 1024  # bytes of a request to the starter: a payload grows when it is escaped
 CRASH_RESET = 30.0  # seconds of uptime after which earlier crashes no longer count
+PREPARE_RECHECK = 0.05  # seconds between looks whether a starter has installed what is ordered
 READY_RECHECK = 10.0  # seconds between probes of a workload that is ready
 KEPT = 0.1  # seconds a game must keep a connection when the probe sends nothing
 LOG_TAIL = 20  # console lines reported after a crash
@@ -957,19 +958,23 @@ class Agent:
         self._misbehave(job)
         self._report(job, installStep="installing the artifact" if workspace.is_game else "installing the runtime")
         job.pause(self.options.install_seconds)
-        self._prepare(workspace)
+        self._prepare(job, workspace)
         self._report(job, state="verifying", installStep="verifying")
         with self.changed:
             # One that was replaced meanwhile must not say of the configuration after it that it is installed.
             job.pause(0)
             self._save(installed=True)
 
-    def _prepare(self, workspace: Workspace) -> None:
+    def _prepare(self, job: Job, workspace: Workspace) -> None:
         if not self.options.workload_socket:
             workspace.prepare()
             return
         program = RemoteProgram(self.options.workload_socket, workspace, "prepare")
-        program.wait()
+        try:
+            while program.poll() is None:
+                job.pause(PREPARE_RECHECK)
+        finally:
+            program.kill()
         if program.error or program.returncode:
             raise InstallError(program.error or "the installation ended without a word")
 

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import os
 import random
 import shutil
 import signal
@@ -1058,7 +1059,8 @@ def start_isolated(start_agent: StartAgent, artifacts: Path, tmp_path: Path) -> 
                 command = [sys.executable, "-IS", str(AGENT), "--starter", "--root", str(root)]
                 with connection:
                     command += [part for option in places.items() for part in option]
-                    starters.append(subprocess.Popen(command, stdin=connection.fileno()))
+                    starters.append(subprocess.Popen(command, stdin=connection.fileno(), start_new_session=True))
+                threading.Thread(target=kill_rest, args=(starters[-1],)).start()
 
     def start(*options: str, looking: Path = artifacts) -> tuple[Agent, Path]:
         places["--artifacts"] = str(looking)
@@ -1075,13 +1077,20 @@ def start_isolated(start_agent: StartAgent, artifacts: Path, tmp_path: Path) -> 
 
 
 def kill_unit(starter: subprocess.Popen[bytes]) -> None:
-    """Kill a starter, and then what it has started."""
+    """Kill a starter that runs, and then what it has started."""
     with contextlib.suppress(psutil.NoSuchProcess):
         rest = psutil.Process(starter.pid).children(recursive=True)
         starter.kill()
         starter.wait()
         for process in rest:
             process.kill()
+
+
+def kill_rest(starter: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a starter's session once it has ended, as systemd does with a unit's processes."""
+    starter.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(starter.pid, signal.SIGKILL)
 
 
 def starter_children() -> list[psutil.Process]:
@@ -1182,6 +1191,29 @@ def test_case_c11_what_cannot_be_installed_is_told_in_the_same_words(start_isola
     assert status["error"] == "artifact minecraft/vanilla/0.0/server.jar is not in this template"
     agent.configure({**DEV, "enable_code_server": False})
     assert agent.wait_ready()["readySource"] == "runtime"
+
+
+def test_case_c11_stop_ends_an_installation_with_its_installer(start_isolated: StartIsolated, tmp_path: Path) -> None:
+    (tmp_path / "neoforge-installer.jar").write_text("no program, so that it is given to Java")
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\nexec sleep 1000\n")
+    java.chmod(0o755)
+    with tarfile.open(tmp_path / "jre.tar.gz", "w:gz") as archive:
+        archive.add(java.parent, "jre/bin")
+    agent, _ = start_isolated(looking=tmp_path)
+    agent.configure(
+        {**GAME, "artifact_path": "neoforge-installer.jar", "java_path": "jre.tar.gz", "env": {"EULA": "true"}}
+    )
+    wait_until(lambda: [process.name() for process in starter_children()] == ["sleep"])
+    (installer,) = starter_children()
+
+    began = time.monotonic()
+    assert agent.http.post("/stop").status_code == 204
+    assert time.monotonic() - began < 3
+    wait_until(lambda: not installer.is_running())
+    assert agent.status()["state"] == "idle"
+    assert json.loads((agent.root / "state.json").read_text())["installed"] is False
 
 
 def test_case_c11_agent_whose_starter_is_missing_says_so(start_agent: StartAgent, tmp_path: Path) -> None:
