@@ -1094,9 +1094,12 @@ def kill_rest(starter: subprocess.Popen[bytes]) -> None:
 
 
 def starter_children() -> list[psutil.Process]:
-    """What the starters of this test have started."""
-    own = [process for process in psutil.Process().children() if process.status() != psutil.STATUS_ZOMBIE]
-    return [child for process in own if "--starter" in process.cmdline() for child in process.children(recursive=True)]
+    """What the starters of this test have started. One may end meanwhile."""
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            found += process.children(recursive=True) if "--starter" in process.cmdline() else []
+    return found
 
 
 def test_case_c11_program_is_started_by_another_and_the_agent_touches_nothing_of_it(
