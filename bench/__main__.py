@@ -1,8 +1,8 @@
-"""`make bench`: measures every figure and writes bench/results/latest.json, and bench/results/growth.json."""
+"""`make bench`: measures every figure and writes bench/results/*.json."""
 
 import argparse
 
-from bench import delay, growth, orders, throughput
+from bench import delay, growth, orders, stream, throughput
 from bench.figures import write_results
 from bench.site import describe_circumstances, run_stack
 from orchestrator.processes import stop
@@ -46,6 +46,7 @@ def main() -> None:
         print(f"{'ok  ' if held else 'MISS'}  {name:26} {value:8.3f}  ({bound} {target:g})")
     results = describe_circumstances() | {"figures": {name: round(figures[name], 3) for name in TARGETS}}
     write_results(RESULTS, results)
+    stream.run()
     growth.report(growth.run())
 
 

@@ -85,21 +85,28 @@ def _try_verb(rehearsal: Rehearsal, does: str, verb: Verb, findings: Findings) -
 
 
 @contextmanager
-def run_grown(operations: int, instances: int) -> Iterator[str]:
-    """The URL of a database of its own, filled to these sizes."""
+def run_empty() -> Iterator[str]:
+    """The URL of a database of its own with nothing in its tables."""
     with tempfile.TemporaryDirectory(prefix="hostwright-bench-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)
         server = EmbeddedPostgres(Path(home))
         url = server.start()
         try:
             migrate(url)
-            with psycopg.connect(url) as connection:
-                pile_up(connection, instances=instances, operations=operations, detailed=_DETAILED, tell=_tell)
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("vacuum analyze")
             yield url
         finally:
             server.stop()
+
+
+@contextmanager
+def run_grown(operations: int, instances: int) -> Iterator[str]:
+    """The URL of a database of its own, filled to these sizes."""
+    with run_empty() as url:
+        with psycopg.connect(url) as connection:
+            pile_up(connection, instances=instances, operations=operations, detailed=_DETAILED, tell=_tell)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("vacuum analyze")
+        yield url
 
 
 def _tell(line: str) -> None:

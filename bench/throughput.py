@@ -1,12 +1,8 @@
 """Compares POST and GET of the API with those of the bare app, in turn, on one database and by one load generator."""
 
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from itertools import count, cycle
 from uuid import uuid4
@@ -14,6 +10,7 @@ from uuid import uuid4
 import httpx
 
 from bench import load
+from bench.server import start_server
 from orchestrator.processes import stop
 from orchestrator.store import accounts
 from orchestrator.store.connection import Database
@@ -35,8 +32,8 @@ def measure(database_url: str) -> dict[str, float]:
         _add_customer(database, f"bench-{number}")
     token = accounts.create_token(database, name="bench", customer_id=None)
     database.close()
-    ours = _start_server([sys.executable, "-m", "orchestrator.cli", "serve"], database_url, "/healthz")
-    bare = _start_server([sys.executable, "-m", "bench.bare_app"], database_url, "/none")
+    ours = start_server([sys.executable, "-m", "orchestrator.cli", "serve"], database_url, "/healthz")
+    bare = start_server([sys.executable, "-m", "bench.bare_app"], database_url, "/none")
     try:
         # GET comes first, while the queue is short, because its length is counted for queuePosition.
         return {
@@ -106,25 +103,3 @@ def _make_gets(port: int, path: str, token: str) -> Callable[[], bytes]:
     ).raise_for_status()
     made = load.request("GET", order.json()["statusUrl"], headers)
     return lambda: made
-
-
-def _start_server(command: list[str], database_url: str, path: str) -> tuple[subprocess.Popen[bytes], int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    environment = {
-        "HOSTWRIGHT_DATABASE_URL": database_url,
-        "HOSTWRIGHT_PORT": str(port),
-        "HOSTWRIGHT_RATE_PER_SECOND": "0",
-        "HOSTWRIGHT_CHANGE_RATE_PER_SECOND": "0",
-        "BENCH_DATABASE_URL": database_url,
-        "BENCH_PORT": str(port),
-    }
-    process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
-    while True:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False)
-            return process, port
-        except httpx.ConnectError:
-            assert process.poll() is None, f"{command} ended"
-            time.sleep(0.05)

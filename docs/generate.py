@@ -20,6 +20,8 @@ from bench.__main__ import RESULTS, TARGETS
 from bench.growth import MOST_MS
 from bench.growth import RESULTS as GROWTH_RESULTS
 from bench.guests import RESULTS as GUEST_RESULTS
+from bench.stream import RESULTS as STREAM_RESULTS
+from bench.stream import TARGETS as STREAM_TARGETS
 from orchestrator.domain.billing import ALLOWED, REFUSALS, Action, BillingState
 from orchestrator.domain.errors import PROBLEM_STATUS
 from orchestrator.domain.operations import KINDS
@@ -119,11 +121,19 @@ def billing_table() -> str:
 
 
 def benchmarks_table() -> str:
-    if not RESULTS.exists():
+    return _targets_table(RESULTS, TARGETS)
+
+
+def streams_table() -> str:
+    return _targets_table(STREAM_RESULTS, STREAM_TARGETS)
+
+
+def _targets_table(file: Path, targets: Mapping[str, tuple[str, float]]) -> str:
+    if not file.exists():
         return "There is no result yet: run `make bench`, then `make docs`.\n"
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results = json.loads(file.read_text(encoding="utf-8"))
     rows = []
-    for name, (bound, target) in TARGETS.items():
+    for name, (bound, target) in targets.items():
         value = results["figures"][name]
         held = value <= target if bound == "at most" else value >= target
         rows.append(f"| `{name}` | {value:g} | {bound} {target:g} | {'held' if held else 'missed'} |\n")
@@ -201,6 +211,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks": benchmarks_table,
     "chaos": chaos_table,
     "growth": growth_table,
+    "streams": streams_table,
     "guests": guests_table,
 }
 

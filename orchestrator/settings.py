@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         description="Changing requests a second in the long run by one token; 0: no limit of their own.",
     )
     change_rate_burst: int = Field(default=60, ge=1, description="Changing requests that one token may make at once.")
+    streams_per_token: int = Field(
+        default=50,
+        ge=1,
+        description="Streams that a customer's token may have open at once; an operator's may have ten times as many.",
+    )
     failed_auth_per_second: float = Field(
         default=2, ge=0, description="Requests a second with a bad token that one address may make; 0: no limit."
     )

@@ -22,6 +22,7 @@ from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.problems import handle_defect, handle_http_error
 from orchestrator.api.http.readiness import Readiness
 from orchestrator.api.http.serving import serve
+from orchestrator.api.http.streams import Streams
 from orchestrator.api.openapi.document import make_renderer
 from orchestrator.drivers.secrets import read_secrets
 from orchestrator.play.inventory import load_catalogue
@@ -41,7 +42,8 @@ def make_app(settings: Settings) -> ASGIApp:
     # There are as many threads as connections, because each needs the other. They are not Starlette's own, because
     # anyio's bookkeeping costs as much CPU again as the hop itself (docs/adr/0001-sync-store-verbs.md).
     threads = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
-    changes = Changes(database)
+    streams = Streams()
+    changes = Changes(database, streams.leave)
     parts = Parts(
         settings=settings,
         database=database,
@@ -53,6 +55,7 @@ def make_app(settings: Settings) -> ASGIApp:
         limiter=Limiter(settings),
         threads=threads,
         readiness=Readiness(database, threads),
+        streams=streams,
         document=make_renderer(metadata.version("hostwright")),
     )
 
@@ -60,6 +63,7 @@ def make_app(settings: Settings) -> ASGIApp:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         database.open()
         parts.changes.start(asyncio.get_running_loop())
+        parts.streams.start()
         parts.waker.start()
         parts.tokens.start()
         parts.uses.start()
@@ -69,6 +73,7 @@ def make_app(settings: Settings) -> ASGIApp:
             parts.uses.stop()
             parts.tokens.stop()
             parts.waker.stop()
+            parts.streams.stop()
             parts.changes.stop()
             parts.threads.shutdown()
             database.close()

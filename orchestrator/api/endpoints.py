@@ -1,6 +1,6 @@
 """The route table: the rows of every noun, joined below their prefixes."""
 
-from orchestrator.api import audit, customers, service, tokens
+from orchestrator.api import audit, catalog, customers, service, tokens
 from orchestrator.api.hooks import endpoints as hooks
 from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.instances import endpoints as instances
@@ -16,7 +16,7 @@ LEGACY_PREFIX = "/api/servers"
 TABLES: tuple[tuple[str, tuple[Endpoint, ...]], ...] = (
     ("/api/instances", INSTANCE_ENDPOINTS),
     (LEGACY_PREFIX, LEGACY_ENDPOINTS),
-    ("/api", OPERATOR_ENDPOINTS),
+    ("/api", (*catalog.ENDPOINTS, *OPERATOR_ENDPOINTS)),
     ("", SERVICE_ENDPOINTS),
 )
 """The rows below each prefix."""

@@ -14,10 +14,14 @@ import httpx
 import psutil
 import pytest
 
+from orchestrator.domain.errors import StoreUnavailable
+from orchestrator.domain.models import Lease
 from orchestrator.store.embedded import EmbeddedPostgres
 from orchestrator.store.migrations import migrate
+from tests.integration.test_api_stream import begin, finish, say
 from tests.support.fix_api import Api, Caller, is_problem, running_api, together
 from tests.support.fix_stack import GAME
+from tests.support.sse import following
 
 CLIENTS = 8
 
@@ -96,6 +100,32 @@ def test_answers_503_and_writes_nothing_by_half_while_the_database_is_away(serve
         server.start()
         wait_until(lambda: caller.get("/api/instances").status_code == 200)
         _check_nothing_is_half_written(api, caller, storm)
+
+
+def _said(api: Api, lease: Lease) -> bool:
+    """Whether a line was written. The first try may meet a connection of this process that was closed."""
+    try:
+        say(api, lease, "back again")
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def test_a_stream_goes_on_when_the_database_is_back(server: EmbeddedPostgres) -> None:
+    with running_api(server.url) as api:
+        customer = api.customer()
+        path, lease = begin(api, customer)
+        with following(customer, path) as events:
+            assert next(events).name == "operation"
+            kill(server)
+            wait_until(lambda: customer.get("/api/instances").status_code == 503)
+            time.sleep(1)  # what watches the operation tries again
+            server.start()
+            wait_until(lambda: customer.get("/api/instances").status_code == 200)
+            wait_until(lambda: _said(api, lease))
+            assert any(event.data.get("message") == "back again" for event in events)
+            finish(api, lease)
+            assert [event.name for event in events][-1] == "end"
 
 
 def _check_everything_is_away(api: Api, caller: Caller) -> None:

@@ -75,8 +75,8 @@ def test_shows_a_queued_operation(customer: Caller) -> None:
     }  # fmt: skip
     path = f"{OPERATIONS}/{accepted['operationId']}"
     assert operation["links"] == {
-        "self": path, "events": f"{path}/events", "instance": f"/api/instances/{accepted['serverId']}",
-        "cancel": f"{path}/cancel",
+        "self": path, "events": f"{path}/events", "stream": f"{path}/stream", "cancel": f"{path}/cancel",
+        "instance": f"/api/instances/{accepted['serverId']}",
     }  # fmt: skip
 
 

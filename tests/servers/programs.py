@@ -13,6 +13,8 @@ NEEDED = {
     "named": "bind9",
     "unbound": "unbound",
     "pgbouncer": "pgbouncer",
+    "nginx": "nginx-light",
+    "caddy": "caddy",
 }
 """Every program with its package."""
 

@@ -35,10 +35,11 @@ def python(checkout: Path, *arguments: str) -> str:
     [
         (BENCH.format(module="__main__"), "benchmarks.md"),
         (BENCH.format(module="growth"), "benchmarks.md"),
+        (BENCH.format(module="stream"), "benchmarks.md"),
         (BENCH.format(module="guests"), "testing.md"),
         (CHAOS, "reliability.md"),
     ],
-    ids=["bench", "bench-growth", "bench-guests", "chaos"],
+    ids=["bench", "bench-growth", "bench-stream", "bench-guests", "chaos"],
 )
 def test_case_e16_leaves_no_page_out_of_date(tmp_path: Path, script: str, page: str) -> None:
     checkout = tmp_path / "checkout"

@@ -17,6 +17,7 @@ from orchestrator.api.http.changes import Changes, Waker
 from orchestrator.api.http.limits import Limiter
 from orchestrator.api.http.parameters import SERVER, Parameter
 from orchestrator.api.http.readiness import Readiness
+from orchestrator.api.http.streams import Streams
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.models import Principal
 from orchestrator.settings import Settings
@@ -40,6 +41,7 @@ class Parts:
     limiter: Limiter
     threads: ThreadPoolExecutor
     readiness: Readiness
+    streams: Streams
     document: Callable[[str], bytes]
     """Renders the OpenAPI document for clients that see the API below a prefix."""
     started: float = field(default_factory=time.monotonic)

@@ -5,8 +5,8 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from uuid import UUID
 
@@ -19,10 +19,11 @@ from orchestrator.store.orders import wake_workers
 class Changes:
     """Wakes the requests that wait for an operation. The process has one LISTEN connection for all of them."""
 
-    def __init__(self, database: Database) -> None:
-        """Nothing runs before `start`."""
+    def __init__(self, database: Database, on_leave: Callable[[], object]) -> None:
+        """Nothing runs before `start`. `on_leave` is called on the event loop when the process is told to end."""
         self._database = database
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._on_leave = on_leave
+        self._waiting: dict[str, set[Callable[[], object]]] = defaultdict(set)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: Listener | None = None
         self.leaving = False
@@ -42,20 +43,26 @@ class Changes:
         if self._listener is not None:
             self._listener.stop()
 
-    @asynccontextmanager
-    async def of(self, operation_id: UUID, token_id: UUID | None) -> AsyncIterator[asyncio.Event]:
+    @contextmanager
+    def of(self, operation_id: UUID, token_id: UUID | None) -> Iterator[asyncio.Event]:
         """An event that is set when the operation changes from now on, or the token of who waits is revoked."""
         event = asyncio.Event()
         if self.leaving:
             event.set()
-        keys = (str(operation_id), str(token_id))
-        for key in keys:
-            self._waiting[key].add(event)
-        try:
+        with self.calling(event.set, operation_id, token_id):
             yield event
+
+    @contextmanager
+    def calling(self, wake: Callable[[], object], *ids: UUID | None) -> Iterator[None]:
+        """Have `wake` called on the event loop when one of these operations or tokens changes, or may have changed."""
+        keys = [str(each) for each in ids]
+        for key in keys:
+            self._waiting[key].add(wake)
+        try:
+            yield
         finally:
             for key in keys:
-                self._waiting[key].discard(event)
+                self._waiting[key].discard(wake)
                 if not self._waiting[key]:
                     del self._waiting[key]
 
@@ -78,13 +85,14 @@ class Changes:
 
     def _release(self) -> None:
         self.leaving = True
+        self._on_leave()
         self._tell(None)
 
     def _tell(self, key: str | None) -> None:
         """Wake those who wait under a key, or everybody when notifications may have been missed."""
         for waiting in [key] if key is not None else list(self._waiting):
-            for event in self._waiting.get(waiting, ()):
-                event.set()
+            for wake in self._waiting.get(waiting, ()):
+                wake()
 
 
 _WAKE_SECONDS = 0.02

@@ -1,7 +1,7 @@
 """What an endpoint is: one method of one path, its handler, and what the OpenAPI document says of it."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -33,6 +33,8 @@ class Endpoint:
     summary: str
     status: int = 200
     result: type[Answer] | None = None
+    events: Mapping[str, type[Answer]] = field(default_factory=dict)
+    """The events of its stream and what each has as data, for an endpoint that answers with server-sent events."""
     body: tuple[type[BaseModel], ...] = ()
     parameters: tuple[Parameter[Any], ...] = ()
     """The parameters that the handler reads, in the path, the query and the headers."""

@@ -33,6 +33,7 @@ class Limiter:
         self._any = Rate(settings.rate_per_second, settings.rate_burst)
         self._changes = Rate(settings.change_rate_per_second, settings.change_rate_burst)
         self._failed = Rate(settings.failed_auth_per_second, settings.failed_auth_burst)
+        self._streams = settings.streams_per_token
         self._buckets = Buckets()
         # Apart, so that many strangers cannot push out the buckets of tokens.
         self._strangers = Buckets()
@@ -48,6 +49,13 @@ class Limiter:
             wait = self._buckets.take((kind, principal.token_id), rate.times(factor), now=now)
             if wait is not None:
                 raise TooMany("this token asks too often", wait)
+
+    def admit_stream(self, principal: Principal, is_open: int) -> None:
+        """Let a token open one more stream, of which so many are open. Raises Problem (rate-limited)."""
+        most = self._streams * (OPERATOR_FACTOR if principal.is_operator else 1)
+        if is_open >= most:
+            text = f"this token has {is_open} streams open, and may have {most} at once: close some"
+            raise Problem(ProblemCode.RATE_LIMITED, text, headers={"Retry-After": "5"})
 
     @contextmanager
     def suspect(self, address: str | None, is_proven: Callable[[], bool] = lambda: False) -> Iterator[bool]:

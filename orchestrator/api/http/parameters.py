@@ -52,8 +52,10 @@ def optional(parse: Callable[[str], T]) -> Callable[[str | None], T | None]:
     return lambda text: None if text is None else parse(text)
 
 
-def number(name: str, low: int, high: int, description: str, *, default: int) -> Parameter[int]:
-    """A whole number in a query."""
+def number(
+    name: str, low: int, high: int, description: str, *, default: int, place: Literal["query", "header"] = "query"
+) -> Parameter[int]:
+    """A whole number."""
     schema = _number_schema(low, high) | {"default": default}
 
     def parse(text: str | None) -> int:
@@ -63,7 +65,7 @@ def number(name: str, low: int, high: int, description: str, *, default: int) ->
             raise ValueError
         return int(text)
 
-    return Parameter(name, "query", schema, description, parse, f"must be a whole number from {low} to {high}")
+    return Parameter(name, place, schema, description, parse, f"must be a whole number from {low} to {high}")
 
 
 def choice(name: str, choices: Iterable[str], description: str) -> Parameter[str | None]:
@@ -157,3 +159,8 @@ IF_NONE_MATCH = Parameter(
     "The `ETag` of an earlier answer. The answer is 304 while it holds, and with `Prefer` comes when it does not.",
     optional(str),
 )  # fmt: skip
+LAST_EVENT_ID = number(
+    "Last-Event-ID", 0, MAX_SEQ, "The id of the last event that the client has. Left out: the first.",
+    default=0, place="header",
+)  # fmt: skip
+"""Where a stream goes on."""

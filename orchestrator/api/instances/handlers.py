@@ -80,7 +80,7 @@ def _answer_as_placed(placed: orders.Placed, prefix: str) -> Accepted:
 
 async def _wait_until_final(call: Call, operation_id: UUID, seconds: int) -> OperationRow:
     deadline = asyncio.get_running_loop().time() + seconds
-    async with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
+    with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
         while True:
             operation = await call.in_thread(reads.get_operation, call.parts.database, operation_id, None)
             left = deadline - asyncio.get_running_loop().time()

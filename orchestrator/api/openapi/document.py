@@ -95,4 +95,5 @@ def _make_tags(endpoints: list[Endpoint]) -> list[dict[str, str]]:
 def _make_schemas(endpoints: list[Endpoint]) -> dict[str, Any]:
     bodies = [model for endpoint in endpoints for model in endpoint.body]
     answers = [endpoint.result for endpoint in endpoints if endpoint.result is not None]
-    return make_schemas(bodies, [ProblemAnswer, *answers])
+    events = [model for endpoint in endpoints for model in endpoint.events.values()]
+    return make_schemas(bodies, [ProblemAnswer, *answers, *events])

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.api.audit import AuditPage
+from orchestrator.api.catalog import CatalogAnswer
 from orchestrator.api.customers import CustomerAnswer, CustomerChange, CustomerPage
 from orchestrator.api.hooks.billing import BillingEvent
 from orchestrator.api.hooks.callback import CallbackReport
@@ -12,7 +13,14 @@ from orchestrator.api.hooks.proxy import ProxyStatus
 from orchestrator.api.http.response_headers import EXAMPLE_OPERATION
 from orchestrator.api.instances.answers import InstanceAnswer, InstancePage, LegacyPage
 from orchestrator.api.instances.orders import DevOrder, GameOrder
-from orchestrator.api.operations.answers import Accepted, EventPage, OperationAnswer, OperationPage
+from orchestrator.api.operations.answers import (
+    Accepted,
+    EndAnswer,
+    EventAnswer,
+    EventPage,
+    OperationAnswer,
+    OperationPage,
+)
 from orchestrator.api.service import DocumentAnswer, HealthAnswer, ReadinessAnswer
 from orchestrator.api.tokens import NewToken, TokenPage, TokenRequest
 from orchestrator.domain.errors import ProblemCode
@@ -49,8 +57,8 @@ _OPERATION_ANSWER: dict[str, Any] = {
         "env": {"MOTD": "***"}, "memoryMiB": 2048, "cpuCores": 2, "diskGiB": 8, "onFailure": "cleanup",
     },
     "links": {
-        "self": _OPERATION_PATH, "events": f"{_OPERATION_PATH}/events", "instance": _SERVER_PATH,
-        "cancel": f"{_OPERATION_PATH}/cancel",
+        "self": _OPERATION_PATH, "events": f"{_OPERATION_PATH}/events", "stream": f"{_OPERATION_PATH}/stream",
+        "instance": _SERVER_PATH, "cancel": f"{_OPERATION_PATH}/cancel",
     },
 }  # fmt: skip
 _INSTANCE = {
@@ -79,19 +87,21 @@ _TOKEN_ANSWER = {
     "expiresAt": "2027-01-01T00:00:00Z", "revokedAt": None, "lastUsedAt": None, "lastAddress": None,
 }  # fmt: skip
 
+_CLONING = {
+    "seq": 2, "at": _READY_AT, "phase": "clone-container", "level": "info", "message": "cloning the template",
+}  # fmt: skip
 EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     GameOrder: {"ctype": "game", "variant": "vanilla", "version": "1.21.7", "env": {"MOTD": "Welcome"}},
     DevOrder: {"ctype": "dev", "runtime": "python", "version": "3.12", "enableCodeServer": True},
     Accepted: _ACCEPTED,
     OperationAnswer: _OPERATION_ANSWER,
     OperationPage: {"operations": [_OPERATION_ANSWER | {"phases": None}], "next": None},
+    EventAnswer: _CLONING,
     EventPage: {
-        "events": [
-            {"seq": 1, "at": _ORDERED_AT, "phase": None, "level": "info", "message": "accepted"},
-            {"seq": 2, "at": _READY_AT, "phase": "clone-container", "level": "info", "message": "cloning the template"},
-        ],
+        "events": [{"seq": 1, "at": _ORDERED_AT, "phase": None, "level": "info", "message": "accepted"}, _CLONING],
         "next": 2,
     },
+    EndAnswer: {"status": "succeeded"},
     InstanceAnswer: _INSTANCE,
     InstancePage: {"instances": [_INSTANCE], "next": _SERVER},
     LegacyPage: {
@@ -101,6 +111,22 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
                 "version": "1.21.7", "status": "ready",
             },
         ]
+    },
+    CatalogAnswer: {
+        "limits": {
+            "game": {
+                "memoryMiB": {"minimum": 512, "default": 2048, "maximum": 16384},
+                "cpuCores": {"minimum": 1, "default": 2, "maximum": 8},
+                "diskGiB": {"minimum": 8, "default": 8, "maximum": 100},
+            }
+        },
+        "games": [
+            {
+                "game": "minecraft", "protocol": "tcp", "reachedBy": "name",
+                "variants": [{"variant": "vanilla", "versions": ["1.21.7"]}],
+            }
+        ],
+        "runtimes": [{"runtime": "python", "versions": ["3.12"]}],
     },
     CustomerChange: {"billingState": "active", "limits": {"instances": 10, "game": {"instances": 5}}},
     CustomerAnswer: _CUSTOMER,

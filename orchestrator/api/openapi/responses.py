@@ -1,7 +1,8 @@
 """The answers of the endpoints: what each answers when all goes well, and the refusals that it may meet."""
 
 import inspect
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any
@@ -13,6 +14,7 @@ from orchestrator.api.http.endpoint import Endpoint
 from orchestrator.api.http.parameters import IF_NONE_MATCH
 from orchestrator.api.http.problems import MEDIA_TYPE
 from orchestrator.api.http.response_headers import EVERYWHERE, PROBLEM_HEADERS, ResponseHeader
+from orchestrator.api.http.streams import MEDIA_TYPE as STREAM
 from orchestrator.api.openapi.examples import EXAMPLES, MEMBERS
 from orchestrator.api.openapi.schemas import reference
 from orchestrator.domain.errors import PROBLEM_STATUS, ProblemCode
@@ -32,7 +34,8 @@ Codes = tuple[ProblemCode, ...]
 
 def make_responses(endpoint: Endpoint) -> dict[str, Any]:
     """Describe all answers of an endpoint by their status."""
-    responses = {str(endpoint.status): _make_response(endpoint.result, endpoint.headers)}
+    made = _make_stream(endpoint) if endpoint.events else _make_response(endpoint.result, endpoint.headers)
+    responses = {str(endpoint.status): made}
     if IF_NONE_MATCH in endpoint.parameters:
         responses["304"] = {"description": "Nothing has changed.", "headers": _refer(endpoint.headers)}
     for codes in _list_refusals(endpoint):
@@ -72,6 +75,34 @@ def _make_response(result: type[BaseModel] | None, headers: tuple[ResponseHeader
         response["description"] = inspect.getdoc(result)
         response["content"] = {"application/json": {"schema": reference(result), "example": EXAMPLES[result]}}
     return response
+
+
+def _make_stream(endpoint: Endpoint) -> dict[str, Any]:
+    """Describe a stream by one of its events, as tools read a schema of this media type. OpenAPI 3.1 knows none."""
+    lines = [f"`{event}`: {model.__name__}. {inspect.getdoc(model)}" for event, model in endpoint.events.items()]
+    text = "".join(
+        f"event: {event}\ndata: {json.dumps(EXAMPLES[model], separators=(',', ':'))}\n\n"
+        for event, model in endpoint.events.items()
+    )
+    return {
+        "description": "\n\n".join(["Server-sent events, whose data is JSON:", *lines]),
+        "headers": _refer(endpoint.headers),
+        "content": {STREAM: {"schema": _make_event(endpoint.events), "example": text}},
+    }
+
+
+def _make_event(events: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    data = {"anyOf": [reference(model) for model in events.values()]}
+    return {
+        "type": "object",
+        "properties": {
+            "event": {"type": "string", "enum": list(events)},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+            "id": {"type": "string"},
+            "retry": {"type": "integer"},
+        },
+        "required": ["event", "data"],
+    }
 
 
 def _make_problem(codes: Codes) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class OperationAnswer(Answer):
     request: dict[str, Any]
     """The order as it was understood, with `***` for the values of `env`."""
     links: dict[str, str]
-    """Paths by name: `self`, `events`, `instance`, and `cancel` or `retry` while they are possible."""
+    """Paths by name: `self`, `events`, `stream`, `instance`, and `cancel` or `retry` while they are possible."""
 
 
 class OperationPage(Answer):
@@ -138,6 +138,13 @@ class EventPage(Answer):
     """The lines of the page."""
     next: int
     """The `after` of the next page. It stays the same while there is nothing new."""
+
+
+class EndAnswer(Answer):
+    """The last event of an operation's stream: nothing follows."""
+
+    status: OperationStatusRead
+    """How the operation ended."""
 
 
 class Accepted(Answer):
@@ -243,7 +250,8 @@ def _mark_cancelled(phase: PhaseAnswer, row: OperationRow) -> PhaseAnswer:
 
 def _list_links(row: OperationRow, prefix: str) -> dict[str, str]:
     path = operation_path(row.id, prefix)
-    links = {"self": path, "events": f"{path}/events", "instance": f"{prefix}/api/instances/{row.instance_id}"}
+    links = {"self": path, "events": f"{path}/events", "stream": f"{path}/stream"}
+    links["instance"] = f"{prefix}/api/instances/{row.instance_id}"
     kind = KINDS.get(row.kind)
     if kind is not None and kind.cancellable and row.status not in OPERATION_FINAL:
         links["cancel"] = f"{path}/cancel"

@@ -1,10 +1,18 @@
 """The rows of operations, whose paths lie below those of instances."""
 
 from orchestrator.api.http.endpoint import Endpoint
-from orchestrator.api.http.parameters import CUSTOMER, IF_NONE_MATCH, WAIT
+from orchestrator.api.http.parameters import CUSTOMER, IF_NONE_MATCH, LAST_EVENT_ID, WAIT
 from orchestrator.api.http.response_headers import ETAG, PREFERENCE_APPLIED
 from orchestrator.api.operations import handlers
-from orchestrator.api.operations.answers import ACCEPTED_HEADERS, Accepted, EventPage, OperationAnswer, OperationPage
+from orchestrator.api.operations.answers import (
+    ACCEPTED_HEADERS,
+    Accepted,
+    EndAnswer,
+    EventAnswer,
+    EventPage,
+    OperationAnswer,
+    OperationPage,
+)
 from orchestrator.domain.billing import Action
 from orchestrator.domain.errors import ProblemCode
 
@@ -26,6 +34,12 @@ ENDPOINTS = (
         "GET", "/operations/{operation_id}/events", "listEvents", handlers.events, "Read an operation's log",
         result=EventPage, parameters=(handlers.OPERATION, *handlers.EVENT_PAGES.parameters),
         problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
+    ),
+    Endpoint(
+        "GET", "/operations/{operation_id}/stream", "streamOperation", handlers.stream,
+        "Follow an operation to its end",
+        events={"operation": OperationAnswer, "log": EventAnswer, "end": EndAnswer},
+        parameters=(handlers.OPERATION, LAST_EVENT_ID), problems=(ProblemCode.INVALID_REQUEST, ProblemCode.NOT_FOUND),
     ),
     Endpoint(
         "POST", "/operations/{operation_id}/cancel", "cancelOperation", handlers.cancel,

@@ -13,6 +13,7 @@ from orchestrator.api.http.parameters import (
     AFTER_ID,
     CUSTOMER,
     IF_NONE_MATCH,
+    LAST_EVENT_ID,
     LIMIT_OF_PAGE,
     MAX_SEQ,
     WAIT,
@@ -21,6 +22,7 @@ from orchestrator.api.http.parameters import (
     path_id,
 )
 from orchestrator.api.http.problems import not_found
+from orchestrator.api.http.streams import EventStream, Reader
 from orchestrator.api.operations.answers import (
     EventAnswer,
     EventPage,
@@ -31,6 +33,7 @@ from orchestrator.api.operations.answers import (
     listed_operation,
     operation_answer,
 )
+from orchestrator.api.operations.feed import confirm, follow
 from orchestrator.domain.errors import Problem, ProblemCode
 from orchestrator.domain.models import OperationRow
 from orchestrator.domain.operations import KINDS
@@ -50,7 +53,7 @@ async def show(call: Call) -> Response:
     if wait is None:
         return _show(await call.in_thread(_get, call), call, {})
     operation_id = call.read(OPERATION)
-    async with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
+    with call.parts.changes.of(operation_id, call.principal.token_id) as changed:
         row = await call.in_thread(_get, call)
         known = call.read(IF_NONE_MATCH)
         unchanged = row.status not in OPERATION_FINAL and known in (None, entity_tag(row))
@@ -110,6 +113,23 @@ def events(call: Call) -> Response:
     if not call.principal.is_operator:
         lines = [line.for_customer(row.error) for line in lines]
     return answer(EventPage(events=[EventAnswer.of(line) for line in lines], next=following))
+
+
+async def stream(call: Call) -> Response:
+    """Follow an operation as server-sent events, from its present state to its end.
+
+    An event `operation` has the whole state, and comes first and whenever it changes; `log` has a line of the log and
+    its number as id; `end` is the last, and then the stream ends. A client that comes back with the last id as
+    `Last-Event-ID`, as browsers do, gets each later line once. A comment comes every 15 seconds. A stream that ends
+    without `end` is to be resumed: the process ended, or the client was too slow.
+    """
+    row = await call.in_thread(_get, call)
+    after = call.read(LAST_EVENT_ID)
+    call.parts.limiter.admit_stream(call.principal, call.parts.streams.count(call.principal))
+    reader = Reader(call.principal, partial(confirm, call))
+    # Whoever names a line that there is not yet was told of another operation, or before the database was restored.
+    frames = follow(call, reader, row, after if after <= row.last_seq else 0)
+    return EventStream(call.parts.streams, reader, frames)
 
 
 def cancel(call: Call) -> Response:

@@ -4,6 +4,8 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from orchestrator.api.http.streams import ABORT
+
 MAX_HEAD_BYTES = 32 * 1024
 """It is more than the application takes, which answers with the reason (orchestrator.api.http.headers)."""
 HEAD_SECONDS = 15.0
@@ -34,6 +36,7 @@ class BoundedProtocol(HttpToolsProtocol):  # type: ignore[misc, unused-ignore]
         self._in_head = self._moved = True
         self._expect_head()
         super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header. One that comes after the body is a trailer, which nobody reads."""
