@@ -86,12 +86,15 @@ def test_case_d8_keeps_the_prefix_in_every_link(site: Site) -> None:
     for entry in (operation, instance):
         for name, link in entry["links"].items():
             assert link.startswith(f"{PREFIX}/api/"), name
-            if name not in ("cancel", "retry"):
+            if name not in ("cancel", "retry", "stream"):
                 assert site.ask("GET", link, customer.token).status_code == 200, name
     (again,) = site.ask("GET", f"{PREFIX}/api/instances/operations", customer.token).json()["operations"]
     assert again["links"] == operation["links"]
     cancelled = site.ask("POST", operation["links"]["cancel"], customer.token)
     assert (cancelled.status_code, cancelled.headers["location"]) == (202, location)
+    followed = site.ask("GET", operation["links"]["stream"], customer.token)
+    assert f'"self":"{location}"' in followed.text
+    assert followed.text.endswith('event: end\ndata: {"status":"cancelled"}\n\n')
     assert site.ask("DELETE", instance["links"]["self"], customer.token).headers["location"].startswith(instances)
     site.api.query(
         "insert into instance (id, customer_id, ctype, spec, memory_mib, cpu_cores, created_at) "

@@ -80,14 +80,14 @@ def _make_response(result: type[BaseModel] | None, headers: tuple[ResponseHeader
 def _make_stream(endpoint: Endpoint) -> dict[str, Any]:
     """Describe a stream by one of its events, as tools read a schema of this media type. OpenAPI 3.1 knows none."""
     lines = [f"`{event}`: {model.__name__}. {inspect.getdoc(model)}" for event, model in endpoint.events.items()]
-    text = "".join(
-        f"event: {event}\ndata: {json.dumps(EXAMPLES[model], separators=(',', ':'))}\n\n"
+    examples = {
+        event: {"value": {"event": event, "data": json.dumps(EXAMPLES[model])}}
         for event, model in endpoint.events.items()
-    )
+    }
     return {
         "description": "\n\n".join(["Server-sent events, whose data is JSON:", *lines]),
         "headers": _refer(endpoint.headers),
-        "content": {STREAM: {"schema": _make_event(endpoint.events), "example": text}},
+        "content": {STREAM: {"schema": _make_event(endpoint.events), "examples": examples}},
     }
 
 
