@@ -31,6 +31,8 @@ _OWNER = "owner"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _START_FIELD = 19
 """The index of starttime, field 22 of /proc/PID/stat, among the fields after the command's name (proc(5))."""
+_ROOM_BYTES = 256 * 1024
+"""About what the modules and events of one task take."""
 _KILL_SECONDS = 2
 _KILL_ROUNDS = 5
 """How often processes are killed and looked for again, because a process may fork while its tree is being killed."""
@@ -49,6 +51,15 @@ def make_run_directory(operation_id: UUID, fencing_token: int) -> Iterator[Path]
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def require_room(directory: Path) -> None:
+    """Raise OSError when a run directory has no room for what a run writes.
+
+    A run that was ended by a full disk could not write that down.
+    """
+    with tempfile.TemporaryFile(dir=directory) as file:
+        os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
 
 
 def describe_no_room(error: OSError) -> str:

@@ -84,7 +84,7 @@ def play(
     `directory` is the run directory (orchestrator.play.run_directory). `on_event` is called in this thread for every
     event and must not block. When it raises, the run is stopped and its error is raised here. `lease_ends_at` returns a
     time of time.monotonic(). The tasks watch that time themselves and end when it comes, because this process may stand
-    still. Raises OSError, and stops the run, when a file of the run cannot be written.
+    still. Raises OSError, and stops the run, when a file of the run cannot be written, or could not be when it failed.
     """
     broken: list[Exception] = []
     lease = LeaseFile(directory / "lease", lease_ends_at)
@@ -107,7 +107,10 @@ def play(
         raise broken[0]
     if status == "successful":
         return "successful"
-    return "stopped" if runner.canceled else "failed"
+    if runner.canceled:
+        return "stopped"
+    run_directory.require_room(directory)
+    return "failed"
 
 
 def unsafe(value: Any) -> Any:

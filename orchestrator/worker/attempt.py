@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NoReturn, Self, TypeVar
 
 from orchestrator.domain.cleanup import find_published
-from orchestrator.domain.errors import WAITING, Code, ConfigurationError, LostLease, WorkerUnfit
+from orchestrator.domain.errors import WAITING, ConfigurationError, LostLease, WorkerUnfit
 from orchestrator.domain.models import Claim, Cleanup, Failure
 from orchestrator.domain.operations import KINDS, OperationKind
 from orchestrator.domain.phases import Phase
@@ -172,7 +172,7 @@ class Attempt:
             self.hand_over("its worker is leaving")
         if pause is not None:
             self.put_off(*pause)
-        failure = None if end == "successful" else watch.stopped or watch.failure or self._quote(watch)
+        failure = None if end == "successful" else watch.stopped or watch.failure
         return _sum_up(watch, failure)
 
     def _find_pause(self, watch: Watch) -> tuple[float, str] | None:
@@ -187,13 +187,6 @@ class Attempt:
         if failure.phase is not Phase.PUBLISH_EDGE or self.age_seconds + failure.pause > within:
             return None
         return failure.pause, f"{WAITING}{failure.message}"
-
-    def _quote(self, watch: Watch) -> Failure:
-        """Return the failure of a run that no task has failed, in Ansible's own words."""
-        words = self._scrub(watch.heard.quote())
-        return Failure(
-            code=Code.INTERNAL, phase=watch.phase, message=f"the playbook ended without a failed task: {words}"
-        )
 
     def _is_handed_over(self, watch: Watch, end: runner.End) -> bool:
         """Return whether a run ended because its worker leaves.

@@ -108,11 +108,18 @@ class Watch:
         return self._held.lost.is_set() or self._handing_over.is_set() or is_over
 
     def find_fault(self, phases: Sequence[Phase], *, successful: bool) -> str | None:
-        """Return why this worker is at fault for how a run of these phases ended, or None when it is not."""
+        """Return why this worker is at fault for how a run of these phases ended, or None when it is not.
+
+        An order can only fail a task. Whatever else ends a run, such as a full disk or a signal, is of the worker.
+        """
         fault = self.fault or self.heard.find_fault(phases, successful=successful)
-        if fault is None and successful and Phase.WAIT_FOR_IP in phases and self.address is None:
+        if fault is not None:
+            return fault
+        if not successful and self.failure is None:
+            return f"ansible-playbook ended without a failed task: {self.heard.quote()}"
+        if successful and Phase.WAIT_FOR_IP in phases and self.address is None:
             return "ansible-playbook ended well, but the event that tells the address did not arrive"
-        return fault
+        return None
 
     def _enter(self, phase: Phase) -> None:
         self.phase, self._since = phase, time.monotonic()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator.domain.errors import Code, LostLease, WorkerUnfit
@@ -27,6 +28,7 @@ from orchestrator.worker.carry import carry_out, put_back
 from tests.integration.test_invented_kind import WAKE_UP
 from tests.integration.test_invented_kind import Site as Stopped
 from tests.integration.test_invented_kind import site as stopped_site
+from tests.integration.test_runner import marked
 from tests.integration.test_worker import QUICK, SLOW, Site, site, tear_down
 from tests.support import storage
 
@@ -216,6 +218,20 @@ def test_case_a19_ends_a_run_soon_when_its_disk_is_full(site: Site, tmp_path: Pa
         assert (operation.status, operation.losses) == (OperationStatus.SUCCEEDED, 0), operation.error
         tear_down(site, operation_id)
     assert "No space left on device" in site.log.read_text()
+
+
+def test_case_a19_a_playbook_that_is_killed_is_no_fault_of_its_order(site: Site, tmp_path: Path) -> None:
+    site.lab.fault(**SLOW)
+    operation_id = site.order()
+    with worker(site, make_environment(site, tmp_path)):
+        site.wait_for_phase(operation_id, Phase.WAIT_FOR_AGENT)
+        for process in marked(operation_id):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        operation = site.finish(operation_id)
+        assert (operation.status, operation.attempt, operation.losses) == (OperationStatus.SUCCEEDED, 2, 0)
+        tear_down(site, operation_id)
+    assert "ansible-playbook ended without a failed task" in site.log.read_text()
 
 
 # what is never a success
