@@ -3,7 +3,7 @@
 import argparse
 
 from bench import delay, growth, orders, stream, throughput
-from bench.figures import write_results
+from bench.figures import print_figures, write_results
 from bench.site import describe_circumstances, run_stack
 from orchestrator.processes import stop
 from orchestrator.settings import PROJECT_DIR
@@ -40,10 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="orders per comparison (default 9)")
     figures = _measure(parser.parse_args().rounds)
     print()
-    for name, (bound, target) in TARGETS.items():
-        value = figures[name]
-        held = value <= target if bound == "at most" else value >= target
-        print(f"{'ok  ' if held else 'MISS'}  {name:26} {value:8.3f}  ({bound} {target:g})")
+    print_figures(figures, TARGETS)
     results = describe_circumstances() | {"figures": {name: round(figures[name], 3) for name in TARGETS}}
     write_results(RESULTS, results)
     stream.run()

@@ -7,11 +7,9 @@ query takes too long or reads one of the growing tables from end to end. `make b
 import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psycopg
 
@@ -19,11 +17,9 @@ from bench.errands import worker_verbs
 from bench.figures import write_results
 from bench.pile import pile_up
 from bench.rehearsal import Rehearsal, find_scans
-from bench.site import describe_circumstances
+from bench.site import describe_circumstances, run_empty
 from bench.verbs import Verb, account_verbs, list_verbs, order_verbs, read_verbs, sweep_verbs
 from orchestrator.settings import PROJECT_DIR
-from orchestrator.store.embedded import EmbeddedPostgres
-from orchestrator.store.migrations import migrate
 
 RESULTS = PROJECT_DIR / "bench" / "results" / "growth.json"
 OPERATIONS = 1_000_000
@@ -82,20 +78,6 @@ def _try_verb(rehearsal: Rehearsal, does: str, verb: Verb, findings: Findings) -
     for name, plans in rehearsal.plans.items():
         scanned = {table for plan in plans for table in find_scans(plan)} & NEVER_SCANNED
         findings.scans |= {f"{name} reads all of {table} in: {does}" for table in scanned}
-
-
-@contextmanager
-def run_empty() -> Iterator[str]:
-    """The URL of a database of its own with nothing in its tables."""
-    with tempfile.TemporaryDirectory(prefix="hostwright-bench-", ignore_cleanup_errors=True) as home:
-        Path(home).chmod(0o755)
-        server = EmbeddedPostgres(Path(home))
-        url = server.start()
-        try:
-            migrate(url)
-            yield url
-        finally:
-            server.stop()
 
 
 @contextmanager

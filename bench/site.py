@@ -12,6 +12,8 @@ from typing import Any
 from orchestrator.cli.client.api import Client
 from orchestrator.cli.run.stack import Stack
 from orchestrator.settings import PROJECT_DIR, load_settings
+from orchestrator.store.embedded import EmbeddedPostgres
+from orchestrator.store.migrations import migrate
 
 ORDER = {"ctype": "game", "variant": "vanilla", "version": "1.21.7"}
 _FINAL = {"succeeded", "failed", "cancelled"}
@@ -25,6 +27,20 @@ def run_stack(speed: float, guests: str = "process") -> Iterator[Stack]:
         settings = load_settings(state_dir=Path(home), port=0, concurrency=1)
         with Stack(settings, speed=speed, guests=guests, say=lambda line: None) as stack:
             yield stack
+
+
+@contextmanager
+def run_empty() -> Iterator[str]:
+    """The URL of a database of its own with nothing in its tables."""
+    with tempfile.TemporaryDirectory(prefix="hostwright-bench-", ignore_cleanup_errors=True) as home:
+        Path(home).chmod(0o755)
+        server = EmbeddedPostgres(Path(home))
+        url = server.start()
+        try:
+            migrate(url)
+            yield url
+        finally:
+            server.stop()
 
 
 def wait_for_end(client: Client, operation_id: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from bench.__main__ import RESULTS, TARGETS
+from bench.figures import Target, is_held
 from bench.growth import MOST_MS
 from bench.growth import RESULTS as GROWTH_RESULTS
 from bench.guests import RESULTS as GUEST_RESULTS
@@ -128,14 +129,14 @@ def streams_table() -> str:
     return _targets_table(STREAM_RESULTS, STREAM_TARGETS)
 
 
-def _targets_table(file: Path, targets: Mapping[str, tuple[str, float]]) -> str:
+def _targets_table(file: Path, targets: Mapping[str, Target]) -> str:
     if not file.exists():
         return "There is no result yet: run `make bench`, then `make docs`.\n"
     results = json.loads(file.read_text(encoding="utf-8"))
     rows = []
     for name, (bound, target) in targets.items():
         value = results["figures"][name]
-        held = value <= target if bound == "at most" else value >= target
+        held = is_held(value, (bound, target))
         rows.append(f"| `{name}` | {value:g} | {bound} {target:g} | {'held' if held else 'missed'} |\n")
     head = f"Measured at commit `{results['commit']}` on {results['machine']}.\n\n"
     return head + "| figure | measured | target | |\n|---|---|---|---|\n" + "".join(rows)

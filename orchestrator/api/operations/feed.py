@@ -174,7 +174,7 @@ async def follow(call: Call, reader: Reader, row: OperationRow, after: int) -> A
     """
     view = View(call.principal.is_operator, call.prefix)
     token_id = call.principal.token_id
-    with call.parts.changes.calling(reader.doubt, token_id), suppress(Problem, StoreUnavailable):
+    with call.parts.changes.calling(reader.doubt, token_id), suppress(Problem), _noticing(call):
         position = Position(after, None)
         yield b"retry: %d\n" % RETRY_MILLISECONDS + News((), row).show(position, view, ends=False)
         position = Position(after, entity_tag(row))
@@ -193,6 +193,15 @@ async def follow(call: Call, reader: Reader, row: OperationRow, after: int) -> A
             with feed.telling(reader, position, view):
                 while (text := await reader.take()) is not None:
                     yield text
+
+
+@contextmanager
+def _noticing(call: Call) -> Iterator[None]:
+    """End what a stream does when the database is away, and say so in the log. The client resumes."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        call.parts.database.outage.noticed(error)
 
 
 async def confirm(call: Call) -> None:
