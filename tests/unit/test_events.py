@@ -378,16 +378,37 @@ def begun(play: str) -> dict[str, Any]:
     return {"event": "playbook_on_play_start", "event_data": {"play": play}}
 
 
+def task(play: str, end: str | None = "runner_on_ok", uuid: str = "t") -> list[dict[str, Any]]:
+    """The events of a task. Without an end it is lost what became of it."""
+    data = {"play": play, "task_uuid": f"{play}-{uuid}"}
+    names = ["playbook_on_task_start", *([end] if end else [])]
+    return [{"event": name, "event_data": data} for name in names]
+
+
+def whole(play: str) -> list[dict[str, Any]]:
+    return [begun(play), *task(play)]
+
+
 STATS: dict[str, Any] = {"event": "playbook_on_stats"}
 
 
 def test_finds_no_fault_when_every_play_and_the_end_were_seen() -> None:
-    assert hear(begun("a"), begun("b"), STATS).find_fault(["a", "b"], successful=True) is None
+    heard = hear(*whole("a"), begun("b"), *task("b", "runner_on_skipped"), STATS)
+    assert heard.find_fault(["a", "b"], successful=True) is None
 
 
 @pytest.mark.parametrize(
     ("events", "unseen"),
-    [([], "a, b"), ([begun("a"), STATS], "b"), ([begun("a"), begun("b")], "the end")],
+    [
+        ([], "a, b"),
+        ([*whole("a"), STATS], "b"),
+        ([*whole("a"), *whole("b")], "the end"),
+        ([*whole("a"), begun("b"), STATS], "b"),
+        ([*whole("a"), begun("b"), *task("b", None), STATS], "b"),
+        ([*whole("a"), *whole("b"), *task("b", None, "u"), STATS], "b"),
+        ([*whole("a"), *task("a", None, "u"), *whole("b"), STATS], "a"),
+    ],
+    ids=["nothing", "no play", "no end", "no task", "a task without end", "the last task", "a task of another play"],
 )
 def test_case_a14_finds_what_was_not_seen(events: list[dict[str, Any]], unseen: str) -> None:
     fault = hear(*events).find_fault(["a", "b"], successful=True)
