@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Literal
 
-from orchestrator.domain.operations import PROVISION, TEARDOWN, OperationKind
+from orchestrator.domain.operations import PROVISION, OperationKind
 from orchestrator.domain.phases import Phase
 from tests.chaos.customer import BrokenError, MissedError, Server
 from tests.chaos.holds import begin_and_hold
@@ -49,7 +49,7 @@ def attack(target: Target, deed: Deed, kind: OperationKind, phase: Phase) -> Cal
         missed = 0
         while True:
             server, hit = _attack_once(stage, kind, target, deed, phase)
-            seen = _judge(stage, server, kind, target, deed)
+            seen = _judge(stage, server)
             if hit == phase or missed == TRIES - 1:
                 return seen if hit == phase else f"{seen} (met in {hit})"
             missed += 1
@@ -128,12 +128,9 @@ def _find_victim(stage: Stage, place: Place, target: Target) -> Victim:
     return worker
 
 
-def _judge(stage: Stage, server: Server, kind: OperationKind, target: Target, deed: Deed) -> str:
-    """Check how the operation ended. Only one whose playbook was killed may have failed."""
-    tolerated = ("succeeded", "failed") if (target, deed) == ("playbook", "kill") else ("succeeded",)
-    operation = stage.finish(server, *tolerated)
-    if operation["status"] == "failed" and kind is TEARDOWN:
-        stage.delete(server)
+def _judge(stage: Stage, server: Server) -> str:
+    """Check how the operation ended."""
+    operation = stage.finish(server, "succeeded")
     stage.require_consistent(server)
     if server.is_there:
         stage.spare.append(server)

@@ -24,8 +24,8 @@ MOST_SERVERS = 4
 PAUSE_SECONDS = (3.0, 8.0)
 PATIENCE_SECONDS = 240.0
 """How long one order may take among many that may be lost and resumed."""
-EXCUSED = frozenset({"worker-lost", "internal"})
-"""With these codes an order may fail here: its workers were killed twice, or its playbook was killed."""
+EXCUSED = frozenset({"worker-lost"})
+"""With these codes an order may fail here: its workers were killed twice."""
 PLAN = Plan(workers=3, apis=2, concurrency=4)
 Say = Callable[[str], None]
 
